@@ -1,0 +1,91 @@
+#include "base/thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace metallic {
+namespace {
+
+// Some tens of microseconds: longer than the gap between two operations of a forward pass.
+constexpr int kSpins = 2000;
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Waits until `value` is no longer `old`.
+template <class T>
+void wait_while(const std::atomic<T>& value, T old, int spins) {
+  for (int spin = 0; spin < spins; ++spin) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    relax();
+  }
+  value.wait(old, std::memory_order_acquire);
+}
+
+}  // namespace
+
+int ThreadPool::available_processors() {
+  cpu_set_t set;
+  if (::sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, int(std::thread::hardware_concurrency()));
+}
+
+ThreadPool::ThreadPool(int threads) {
+  METALLIC_CHECK(threads >= 0);
+  const int processors = available_processors();
+  const int size = threads == 0 ? processors : threads;
+  spins_ = size <= processors ? kSpins : 0;  // a spinning thread must not keep the one it waits for off its processor
+  for (int thread = 1; thread < size; ++thread) workers_.emplace_back([this, thread] { work(thread); });
+}
+
+ThreadPool::~ThreadPool() {
+  stop_.store(true, std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::run(const std::function<void(int, int)>& job) {
+  if (workers_.empty()) return job(0, 1);
+  job_ = &job;
+  running_.store(int(workers_.size()), std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+  job(0, size());
+  for (int left = running_.load(std::memory_order_acquire); left != 0; left = running_.load(std::memory_order_acquire))
+    wait_while(running_, left, spins_);
+}
+
+void ThreadPool::work(int thread) {
+  for (uint32_t seen = 0;;) {
+    wait_while(generation_, seen, spins_);
+    ++seen;
+    if (stop_.load(std::memory_order_relaxed)) return;
+    (*job_)(thread, size());
+    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_one();
+  }
+}
+
+void ThreadPool::parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& job) {
+  METALLIC_CHECK(count >= 0 && grain > 0);
+  const int64_t grains = (count + grain - 1) / grain;
+  if (grains <= 1 || workers_.empty()) {
+    if (count > 0) job(0, count);
+    return;
+  }
+  run([&](int thread, int threads) {
+    const int64_t begin = std::min(count, grains * thread / threads * grain);
+    const int64_t end = std::min(count, grains * (thread + 1) / threads * grain);
+    if (begin < end) job(begin, end);
+  });
+}
+
+}  // namespace metallic

@@ -1,0 +1,45 @@
+// A fixed team of threads that run one job together.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <thread>
+#include <vector>
+
+namespace metallic {
+
+// The caller is thread 0; size() - 1 workers wait, spinning briefly and then asleep. One job at a time: run() must not be
+// called from two threads at once, nor from inside a job.
+class ThreadPool {
+ public:
+  // `threads` is at least 1; 0 means one for each processor that this process may use.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const { return int(workers_.size()) + 1; }
+
+  // Calls job(thread, threads) once on every thread and returns when all are done. The job must not throw.
+  void run(const std::function<void(int thread, int threads)>& job);
+
+  // Cuts [0, count) into one contiguous range per thread, each but the last a multiple of `grain`, and calls
+  // job(begin, end) for the ranges that are not empty.
+  void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t begin, int64_t end)>& job);
+
+  // Processors that this process may run on.
+  static int available_processors();
+
+ private:
+  void work(int thread);
+
+  int spins_;  // how long a waiting thread spins before it sleeps
+  std::vector<std::thread> workers_;
+  const std::function<void(int, int)>* job_ = nullptr;
+  std::atomic<uint32_t> generation_{0};
+  std::atomic<int> running_{0};
+  std::atomic<bool> stop_{false};
+};
+
+}  // namespace metallic

@@ -1,0 +1,20 @@
+// The sub-commands of `metallic`: one file each (cmd_x.cc), one line each in commands.cc.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+#include "metallic/result.h"
+
+namespace metallic::cli {
+
+// What the chosen sub-command does, run after the whole command line has been parsed.
+using Action = std::function<Status()>;
+
+// Each adds its sub-command to `root`; when it is chosen on the command line, it sets `action`.
+void add_inspect(CLI::App& root, Action& action);
+
+// Adds all of them.
+void add_commands(CLI::App& root, Action& action);
+
+}  // namespace metallic::cli
