@@ -40,20 +40,18 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   struct stat status {};
   if (::fstat(file.fd, &status) != 0) return fail(ErrorCode::kIo, "{}: cannot stat: {}", path, std::strerror(errno));
   if (!S_ISREG(status.st_mode))
-    return fail(ErrorCode::kIo, "{}: is {}, not a regular file; give the path of a file", path, kind_of(status.st_mode));
+    return fail(ErrorCode::kIo, "{}: is {}, not a regular file; give the path of a file", path,
+                kind_of(status.st_mode));
   if (status.st_size == 0) return fail(ErrorCode::kCorrupt, "{}: the file is empty (0 bytes)", path);
 
   const size_t size = size_t(status.st_size);
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
-  if (data == MAP_FAILED)
-    return fail(ErrorCode::kIo, "{}: cannot map {} bytes: {}", path, size, std::strerror(errno));
+  if (data == MAP_FAILED) return fail(ErrorCode::kIo, "{}: cannot map {} bytes: {}", path, size, std::strerror(errno));
   return MappedFile(path, static_cast<const std::byte*>(data), size);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)),
-      data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)) {}
+    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);

@@ -6,8 +6,8 @@ namespace metallic {
 namespace {
 
 struct Lead {
-  int length;       // bytes of the sequence, 0 if the byte cannot start one
-  uint8_t lowest;   // allowed range of the second byte
+  int length;      // bytes of the sequence, 0 if the byte cannot start one
+  uint8_t lowest;  // allowed range of the second byte
   uint8_t highest;
 };
 

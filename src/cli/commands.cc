@@ -2,8 +2,6 @@
 
 namespace metallic::cli {
 
-void add_commands(CLI::App& root, Action& action) {
-  add_inspect(root, action);
-}
+void add_commands(CLI::App& root, Action& action) { add_inspect(root, action); }
 
 }  // namespace metallic::cli

@@ -1,5 +1,5 @@
-// The command `metallic`. Answers go to standard output; everything else, errors too, to standard error. Exit status: 0, 1 for
-// an error, 2 for a wrong command line.
+// The command `metallic`. Answers go to standard output; everything else, errors too, to standard error. Exit status:
+// 0, 1 for an error, 2 for a wrong command line.
 #include <fmt/core.h>
 
 #include <cstdio>
