@@ -15,8 +15,8 @@ What is printed, for each reference file:
   relative L2   |ours - reference| / |reference| of a position's logits, over the entries the reference holds there:
                 all V, or in an .npz the 32 largest (all V at the last position). Largest and mean over the positions.
   KL            KL(reference || ours) in nats, sum of p log(p / q), p and q from softmax over all V; mean and largest of
-                the positions. Where the reference holds 32 entries, p_i = exp(logit_i - logsumexp), q_i likewise of ours
-                with the logsumexp of our V logits, and the other V - 32 entries form one bucket with what remains of p
+                the positions. Where the reference holds 32 entries, p_i = exp(logit_i - logsumexp), q_i that of ours
+                with the logsumexp of our V logits, and the other V - 32 entries form one bucket with the rest of p
                 and of q. Merging can only lower the value: it is a lower bound, close where the 32 hold nearly all.
   top-1         share of positions whose largest logit has the same index; then the same among the positions where the
                 reference's largest leads its second by more than --margin (0.3).

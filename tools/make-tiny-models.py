@@ -106,11 +106,13 @@ def llama_models():
             tiny_vocab.sentence_piece(290),
             {"": Format.BF16},
         ),
-        # Biases on all four attention projections, one KV head for all queries.
+        # Biases on all seven projections of a block, one KV head for all queries.
         Model(
             "llama-bias",
             "llama",
-            sizes(64, 4, 4, 1, 128, eps=1e-5) | tied | {"rope_parameters": rope(50000.0), "attention_bias": True},
+            sizes(64, 4, 4, 1, 128, eps=1e-5)
+            | tied
+            | {"rope_parameters": rope(50000.0), "attention_bias": True, "mlp_bias": True},
             tiny_vocab.byte_level(270),
             {"": Format.Q8_0},
         ),
