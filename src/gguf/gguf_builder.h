@@ -5,10 +5,10 @@
 
 #include <bit>
 #include <cstdint>
-#include <initializer_list>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <type_traits>

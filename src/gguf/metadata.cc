@@ -215,4 +215,8 @@ std::optional<std::vector<double>> MetadataArray::numbers() const {
              : std::nullopt;
 }
 
+std::span<const std::byte> MetadataArray::number_bytes() const {
+  return {bytes_, size_ * metadata_number_bytes(type_)};
+}
+
 }  // namespace metallic
