@@ -29,6 +29,26 @@ bool parse_number(std::string_view text, T& value) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
+// What /set can change.
+struct Setting {
+  const char* name;
+  bool (*parse)(GenerationOptions& options, std::string_view text);
+};
+constexpr Setting kSettings[] = {
+    {"temp", [](GenerationOptions& o, std::string_view text) { return parse_number(text, o.sampling.temperature); }},
+    {"top-k", [](GenerationOptions& o, std::string_view text) { return parse_number(text, o.sampling.top_k); }},
+    {"top-p", [](GenerationOptions& o, std::string_view text) { return parse_number(text, o.sampling.top_p); }},
+    {"min-p", [](GenerationOptions& o, std::string_view text) { return parse_number(text, o.sampling.min_p); }},
+    {"repeat-penalty",
+     [](GenerationOptions& o, std::string_view text) { return parse_number(text, o.sampling.repeat_penalty); }},
+    {"presence-penalty",
+     [](GenerationOptions& o, std::string_view text) { return parse_number(text, o.sampling.presence_penalty); }},
+    {"frequency-penalty",
+     [](GenerationOptions& o, std::string_view text) { return parse_number(text, o.sampling.frequency_penalty); }},
+    {"seed", [](GenerationOptions& o, std::string_view text) { return parse_number(text, o.sampling.seed); }},
+    {"n", [](GenerationOptions& o, std::string_view text) { return parse_number(text, o.max_tokens); }},
+};
+
 class Chat {
  public:
   Chat(Engine& engine, std::string system_prompt, GenerationOptions options)
@@ -144,35 +164,18 @@ class Chat {
     const size_t space = assignment.find(' ');
     const std::string name = assignment.substr(0, space);
     const std::string value = space == std::string::npos ? "" : assignment.substr(space + 1);
-    SamplingOptions& s = options_.sampling;
-    bool known = true, good = true;
-    if (name == "temp") {
-      good = parse_number(value, s.temperature);
-    } else if (name == "top-k") {
-      good = parse_number(value, s.top_k);
-    } else if (name == "top-p") {
-      good = parse_number(value, s.top_p);
-    } else if (name == "min-p") {
-      good = parse_number(value, s.min_p);
-    } else if (name == "repeat-penalty") {
-      good = parse_number(value, s.repeat_penalty);
-    } else if (name == "presence-penalty") {
-      good = parse_number(value, s.presence_penalty);
-    } else if (name == "frequency-penalty") {
-      good = parse_number(value, s.frequency_penalty);
-    } else if (name == "seed") {
-      good = parse_number(value, s.seed);
-    } else if (name == "n") {
-      good = parse_number(value, options_.max_tokens);
-    } else if (name == "system") {
+    if (name == "system") {
       system_ = value;
       clear();
       fmt::print(stderr, "A new conversation begins with this system prompt.\n");
-    } else {
-      known = false;
+      return;
     }
-    if (!known) fmt::print(stderr, "'{}' is no setting; /? lists them.\n", name);
-    if (!good) fmt::print(stderr, "'{}' is no value for {}.\n", value, name);
+    for (const Setting& setting : kSettings)
+      if (name == setting.name) {
+        if (!setting.parse(options_, value)) fmt::print(stderr, "'{}' is no value for {}.\n", value, name);
+        return;
+      }
+    fmt::print(stderr, "'{}' is no setting; /? lists them.\n", name);
   }
 
   Engine& engine_;
