@@ -2,6 +2,14 @@
 
 namespace metallic::cli {
 
-void add_commands(CLI::App& root, Action& action) { add_inspect(root, action); }
+// In the order of --help.
+void add_commands(CLI::App& root, Action& action) {
+  add_run(root, action);
+  add_bench(root, action);
+  add_perplexity(root, action);
+  add_logits(root, action);
+  add_forward(root, action);
+  add_inspect(root, action);
+}
 
 }  // namespace metallic::cli
