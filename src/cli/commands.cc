@@ -4,6 +4,7 @@ namespace metallic::cli {
 
 void add_commands(CLI::App& root, Action& action) {
   add_inspect(root, action);
+  add_tokenize(root, action);
 }
 
 }  // namespace metallic::cli

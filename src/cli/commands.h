@@ -13,6 +13,7 @@ using Action = std::function<Status()>;
 
 // Each adds its sub-command to `root`; when it is chosen on the command line, it sets `action`.
 void add_inspect(CLI::App& root, Action& action);
+void add_tokenize(CLI::App& root, Action& action);
 
 // Adds all of them.
 void add_commands(CLI::App& root, Action& action);
