@@ -138,8 +138,8 @@ INSTANTIATE_TEST_SUITE_P(Models, EveryDecoder,
                          ::testing::Combine(::testing::ValuesIn(std::vector<const char*>(backend_names().begin(),
                                                                                          backend_names().end())),
                                             ::testing::ValuesIn(kDecoders)),
-                         [](const auto& info) {
-                           std::string name = std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
+                         [](const auto& parameters) {
+                           std::string name = std::string(std::get<0>(parameters.param)) + "_" + std::get<1>(parameters.param);
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
