@@ -219,7 +219,7 @@ TEST(ModelErrors, MetadataThatMakeNoSenseAreNamed) {
       {"qwen2.block_count", 1000, "qwen2.block_count"},
       {"qwen2.block_count", 0, "qwen2.block_count"},
       {"qwen2.attention.head_count", 0, "qwen2.attention.head_count"},
-      {"qwen2.attention.head_count_kv", 3, "KV heads"},
+      {"qwen2.attention.head_count_kv", 4, "KV heads"},
       {"qwen2.attention.head_count", 0x7fffffff, "heads"},
       {"qwen2.embedding_length", 1, "qwen2"},
       {"qwen2.feed_forward_length", 0, "qwen2.feed_forward_length"},
