@@ -74,6 +74,8 @@ class MetadataArray {
   std::optional<std::span<const std::string_view>> strings() const;
   std::optional<std::vector<int64_t>> integers() const;
   std::optional<std::vector<double>> numbers() const;
+  // The elements as in the file: little-endian, packed, of no particular alignment. Empty for strings and arrays.
+  std::span<const std::byte> number_bytes() const;
 
  private:
   MetadataType type_ = MetadataType::kUint8;
@@ -151,11 +153,13 @@ class GgufFile {
 // written, so that tensors of any size can be streamed.
 class GgufWriter {
  public:
-  explicit GgufWriter(uint64_t alignment = 32);  // a power of two, at least 8
+  // `alignment`: a power of two, at least 8. Any but 32 adds the key general.alignment; setting that key changes the
+  // alignment.
+  explicit GgufWriter(uint64_t alignment = 32);
   ~GgufWriter();
   GgufWriter(GgufWriter&&) noexcept;
 
-  // Adding a key again replaces its value.
+  // Adding a key again replaces its value. A key or value that cannot be written is reported by write().
   void set(std::string_view key, MetadataType scalar_type, const MetadataValue::Storage& value);
   void set_unsigned(std::string_view key, uint32_t value);
   void set_float(std::string_view key, float value);
@@ -171,7 +175,8 @@ class GgufWriter {
   Status add_tensor(std::string_view name, Format format, std::span<const uint64_t> size);
 
   // Writes `path` through a temporary file beside it and an atomic rename. `data` is asked for the bytes of each tensor
-  // in order (index, exact size wanted); the span must stay valid until the next call.
+  // in order (index, exact size wanted); the span must stay valid until the next call. On failure nothing is left
+  // behind and a file that had the name before is untouched. It may be one that is open as a GgufFile.
   using DataSource = std::function<Result<std::span<const std::byte>>(size_t index, uint64_t bytes)>;
   Status write(const std::string& path, const DataSource& data) const;
 

@@ -107,6 +107,7 @@ class Backend : public Device {
  public:
   // Memory of the device, zeroed; freed with the last reference. kOutOfMemory says how much was wanted.
   virtual Result<std::shared_ptr<void>> allocate(uint64_t bytes) = 0;
+  virtual int threads() const = 0;  // host threads that work for it
   virtual void copy_from_host(void* to, const void* from, uint64_t bytes) = 0;
   virtual void copy_to_host(void* to, const void* from, uint64_t bytes) = 0;
   // Waits for all work; returns the first failure since the last call.

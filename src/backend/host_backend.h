@@ -13,6 +13,7 @@ class HostBackend : public Backend {
   HostBackend(std::string name, int threads) : pool_(threads), name_(std::move(name)) {}
 
   const std::string& name() const override { return name_; }
+  int threads() const override { return pool_.size(); }
   Result<std::shared_ptr<void>> allocate(uint64_t bytes) override;  // aligned to 64 bytes
   void copy_from_host(void* to, const void* from, uint64_t bytes) override;
   void copy_to_host(void* to, const void* from, uint64_t bytes) override;

@@ -1,0 +1,109 @@
+#include "tokenizer/encoder.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace metallic {
+
+std::unique_ptr<EncodeState> EncodeStates::take() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!idle_.empty()) {
+      auto state = std::move(idle_.back());
+      idle_.pop_back();
+      return state;
+    }
+  }
+  return std::make_unique<EncodeState>();
+}
+
+void EncodeStates::give_back(std::unique_ptr<EncodeState> state) {
+  constexpr size_t kKeep = 1 << 20;  // elements; buffers that a huge text needed go back to the system
+  if (state->ends.capacity() > kKeep) state->ends.release();
+  if (state->ids.capacity() > kKeep) state->ids.release();
+  if (state->spaced.capacity() > kKeep) std::string().swap(state->spaced);
+  const std::lock_guard lock(mutex_);
+  idle_.push_back(std::move(state));
+}
+
+Status Encoder::build(const Vocab& vocab, const BytePool& pool, const TokenTable& table) {
+  vocab_ = &vocab;
+  table_ = &table;
+  if (vocab.kind == TokenizerKind::kSentencePiece) return spm_.build(vocab, pool, table);
+  split_ = find_pre_tokenizer(vocab.pre_tokenizer);
+  if (split_ == nullptr) {
+    return fail(ErrorCode::kUnsupported, "unknown pre-tokeniser \"{}\"; known are {}", vocab.pre_tokenizer, pre_tokenizer_names());
+  }
+  return bpe_.build(vocab, table);
+}
+
+void Encoder::encode(std::string_view text, EncodeState& state) const {
+  if (text.empty()) return;
+  if (vocab_->kind == TokenizerKind::kBytePairEncoding) {
+    encode_bpe(text, state);
+    return;
+  }
+  state.spaced.clear();
+  if (vocab_->add_space_prefix) state.spaced += ' ';
+  for (size_t at = 0; at < text.size();) {  // a U+2581 of the text itself is a space, too
+    const size_t mark = std::min(text.find(kSpaceMark, at), text.size());
+    state.spaced.append(text.substr(at, mark - at));
+    if (mark < text.size()) state.spaced += ' ';
+    at = mark + kSpaceMark.size();
+  }
+  encode_spm(state.spaced, state);
+}
+
+// `readable` bytes can be read at word.data().
+inline void Encoder::encode_word(std::string_view word, size_t readable, EncodeState& state) const {
+  if (word.size() > WordCache::kLongestWord) [[unlikely]] {
+    merge(word, state);
+    return;
+  }
+  const WordCache::Key key = WordCache::key_of(word, readable);
+  if (state.cache.append(key, word, state.ids)) [[likely]]
+    return;
+  merge(word, state);
+  state.cache.add(key, word, state.word_ids);
+}
+
+void Encoder::merge(std::string_view word, EncodeState& state) const {
+  state.word_ids.clear();
+  const TokenId whole = vocab_->ignore_merges ? table_->find(word) : kNoToken;
+  if (whole != kNoToken) {
+    state.word_ids.push_back(whole);
+  } else if (vocab_->kind == TokenizerKind::kSentencePiece) {
+    spm_.encode(word, state.word_ids);
+  } else {
+    bpe_.encode(word, state.word_ids);
+  }
+  state.ids.append(state.word_ids);
+}
+
+void Encoder::encode_bpe(std::string_view text, EncodeState& state) const {
+  state.ends.clear();
+  state.ends.reserve_more(text.size());
+  const uint32_t* ends = state.ends.data();
+  const size_t count = split_(text, state.ends.data());
+  size_t begin = 0;
+  for (size_t i = 0; i < count; ++i) {
+    encode_word({text.data() + begin, ends[i] - begin}, text.size() - begin, state);
+    begin = ends[i];
+  }
+}
+
+void Encoder::encode_spm(std::string_view text, EncodeState& state) const {
+  if (!spm_.words_are_independent()) {
+    merge(text, state);
+    return;
+  }
+  for (size_t begin = 0; begin < text.size();) {  // words: spaces, then what is none
+    const size_t letters = text.find_first_not_of(' ', begin);
+    const size_t end = std::min(text.find(' ', letters), text.size());
+    encode_word(text.substr(begin, end - begin), text.size() - begin, state);
+    begin = end;
+  }
+}
+
+}  // namespace metallic

@@ -1,0 +1,79 @@
+// The bytes of every token in one block of memory, and the way from bytes to id.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "metallic/tokenizer.h"
+#include "tokenizer/hash.h"
+
+namespace metallic {
+
+// An array of byte strings, one behind the other.
+class BytePool {
+ public:
+  void reserve(size_t strings, size_t bytes) {
+    ends_.reserve(strings);
+    bytes_.reserve(bytes);
+  }
+  std::string& open() { return bytes_; }  // append the next string's bytes here, then close()
+  void close() { ends_.push_back(uint32_t(bytes_.size())); }
+  std::string_view operator[](size_t index) const {
+    const size_t begin = index == 0 ? 0 : ends_[index - 1];
+    return {bytes_.data() + begin, ends_[index] - begin};
+  }
+  size_t size() const { return ends_.size(); }
+
+ private:
+  std::string bytes_;
+  std::vector<uint32_t> ends_;
+};
+
+// Bytes to id: open addressing, linear probing. The first id added under some bytes stays. Keeps no bytes of its own: the strings
+// are those of `pool`, which must outlive it.
+class TokenTable {
+ public:
+  void reset(const BytePool* pool, size_t capacity) {
+    pool_ = pool;
+    slots_.assign(table_slots(capacity), Slot{});
+    mask_ = slots_.size() - 1;
+  }
+
+  static uint64_t hash(std::string_view bytes) { return hash_bytes(bytes); }
+  void prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[hash & mask_]); }
+
+  void add(TokenId id) {
+    const std::string_view bytes = (*pool_)[size_t(id)];
+    const uint64_t hash = hash_bytes(bytes);
+    size_t at = hash & mask_;
+    for (; slots_[at].id != kNoToken; at = (at + 1) & mask_) {
+      if (matches(slots_[at], hash, bytes)) return;
+    }
+    slots_[at] = {uint32_t(hash >> 32), id};
+  }
+
+  TokenId find(std::string_view bytes) const { return find(bytes, hash_bytes(bytes)); }
+  TokenId find(std::string_view bytes, uint64_t hash) const {
+    for (size_t at = hash & mask_; slots_[at].id != kNoToken; at = (at + 1) & mask_) {
+      if (matches(slots_[at], hash, bytes)) return slots_[at].id;
+    }
+    return kNoToken;
+  }
+
+ private:
+  struct Slot {
+    uint32_t tag = 0;  // upper half of the hash
+    TokenId id = kNoToken;
+  };
+  bool matches(const Slot& slot, uint64_t hash, std::string_view bytes) const {
+    return slot.tag == uint32_t(hash >> 32) && (*pool_)[size_t(slot.id)] == bytes;
+  }
+
+  const BytePool* pool_ = nullptr;
+  std::vector<Slot> slots_;
+  size_t mask_ = 0;
+};
+
+}  // namespace metallic
