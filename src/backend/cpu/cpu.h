@@ -5,7 +5,8 @@
 // computed by one thread in one order, and where a long sum is cut, it is cut at the same places.
 #pragma once
 
-#include <array>
+#include <atomic>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <string_view>
