@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -26,7 +27,11 @@ tl::unexpected<Error> failed(const std::string& path, const char* what) {
 OutputFile::OutputFile(std::string path, std::string temporary, int descriptor)
     : path_(std::move(path)), temporary_(std::move(temporary)), descriptor_(descriptor) {}
 
-Result<OutputFile> OutputFile::create(const std::string& path) {
+Result<OutputFile> OutputFile::create(const std::string& given_path) {
+  // Through symbolic links, so that the link stays and its target is replaced; /dev/stdout is one.
+  char* const resolved = ::realpath(given_path.c_str(), nullptr);
+  const std::string path = resolved != nullptr ? resolved : given_path;
+  std::free(resolved);
   struct stat status {};
   const bool exists = ::stat(path.c_str(), &status) == 0;
   if (exists && S_ISDIR(status.st_mode))

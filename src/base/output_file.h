@@ -12,7 +12,7 @@ namespace metallic {
 
 // Writes to a temporary file beside `path`; commit() renames it to `path`, over what was there. Destroyed without
 // commit() it removes the temporary file and leaves `path` as it was. A `path` that is a pipe or a device (/dev/stdout)
-// is written directly. Movable; one thread at a time.
+// is written directly; a symbolic link stays and what it names is replaced. Movable; one thread at a time.
 class OutputFile {
  public:
   static Result<OutputFile> create(const std::string& path);

@@ -2,6 +2,9 @@
 
 namespace metallic::cli {
 
-void add_commands(CLI::App& root, Action& action) { add_inspect(root, action); }
+void add_commands(CLI::App& root, Action& action) {
+  add_dequantize(root, action);
+  add_inspect(root, action);
+}
 
 }  // namespace metallic::cli
