@@ -43,6 +43,7 @@ struct NormOp {
   const float* weight;  // (width), or null for ones
   const float* bias;    // (width), or null
   TensorView out;       // like x
+  int64_t weight_stride = 0;  // floats from one head's weight (and bias) to the next; 0: all heads share them
 };
 
 // out = x * weight^T + bias, or out += that. Several targets share x, so that a backend prepares it once.
@@ -83,8 +84,11 @@ struct AttentionOp {
   TensorView out;           // (rows, heads, dv), f32
   std::span<const BatchSequence> sequences;
   float scale;
-  int32_t window;
-  bool causal;  // if not, every query sees all position + rows keys of its sequence
+  int32_t window;  // not causal: window / 2 positions either side
+  bool causal;     // if not, every query sees all position + rows keys of its sequence
+  float softcap = 0;                // > 0: scores become softcap * tanh(score / softcap) (arXiv:2408.00118)
+  const float* sinks = nullptr;     // (heads): a score that takes part in the softmax and has no value; or null
+  const float* slopes = nullptr;    // (heads): -slope * distance is added to the score (ALiBi, arXiv:2108.12409); or null
 };
 
 // out = activation(x), times `factor` if it has data (the gated feed-forward network). All (rows, width), f32.
@@ -93,6 +97,40 @@ struct ActivateOp {
   TensorView x;
   TensorView factor;
   TensorView out;
+};
+
+// How the experts of a mixture are chosen for each row.
+enum class RouterKind { kSoftmax, kSigmoid };
+struct RouteOp {
+  TensorView logits;            // (rows, experts), f32; used up: probabilities afterwards
+  const float* selection_bias;  // (experts), added for choosing but not for weighting (arXiv:2408.15664); or null
+  RouterKind kind;
+  int32_t used;          // experts for each row
+  int32_t groups;        // experts are in so many groups of which only the best are looked at (DeepSeek-V3); 1: no groups
+  int32_t groups_used;   // 1 to groups
+  int32_t group_top;     // a group is as good as the sum of its so many best experts
+  bool normalise;        // the weights are divided by their sum
+  float scale;           // of the weights, afterwards
+  int32_t* ids;          // out: (rows, used), best first
+  float* weights;        // out: (rows, used)
+};
+
+// Row r * used + i of out is the expert ids[r, i] of row r: out = x * expert^T + bias. x has a row for each r or for each (r, i).
+struct ExpertsOp {
+  TensorView x;                       // (rows, k) or (rows * used, k)
+  std::span<const Weight> experts;    // each (m, k)
+  const float* bias;                  // (experts, m), or null
+  const int32_t* ids;                 // (rows, used)
+  int32_t rows, used;
+  TensorView out;                     // (rows * used, m)
+};
+
+// out (rows, width) += sum over i of weights[r, i] * x[r * used + i].
+struct CombineOp {
+  TensorView x;          // (rows * used, width)
+  const float* weights;  // (rows, used)
+  int32_t used;
+  TensorView out;        // (rows, width)
 };
 
 enum class BinaryKind { kAdd, kMultiply };
@@ -124,6 +162,11 @@ class Backend : public Device {
   virtual void attention(const AttentionOp& op) = 0;
   virtual void activate(const ActivateOp& op) = 0;
   virtual void binary(const BinaryOp& op) = 0;
+  // x = x * factor, and then softcap * tanh(x / softcap) if softcap > 0. Dense rows (rows, width), f32, in place.
+  virtual void scale(const TensorView& x, float factor, float softcap) = 0;
+  virtual void route(const RouteOp& op) = 0;
+  virtual void experts(const ExpertsOp& op) = 0;
+  virtual void combine(const CombineOp& op) = 0;
   virtual void softmax(const TensorView& x, const TensorView& out) = 0;  // over the last dimension; f32
   // Batched product of float tensors of any strides: (b, c, n, k) x (b, c, k, m) -> (b, c, n, m), f32 out.
   virtual void matmul(const TensorView& a, const TensorView& b, const TensorView& out) = 0;
