@@ -5,115 +5,114 @@
 #include <string>
 
 #include "base/error.h"
+#include "model/config_keys.h"
 
 namespace metallic {
 namespace {
 
-// Reads keys of one architecture: "llama." + key.
-class Keys {
- public:
-  Keys(const GgufFile& file, std::string_view arch) : file_(file), prefix_(std::string(arch) + ".") {}
-
-  std::string name(std::string_view key) const { return prefix_ + std::string(key); }
-  const MetadataValue* find(std::string_view key) const { return file_.find(name(key)); }
-
-  // A size: 1 to 2^31 - 1.
-  Result<int> size(std::string_view key) const {
-    METALLIC_ASSIGN(const uint64_t value, file_.get_unsigned(name(key)));
-    return checked_size(key, value);
-  }
-  Result<int> size_or(std::string_view key, int fallback) const {
-    return find(key) == nullptr ? Result<int>(fallback) : size(key);
-  }
-
-  // A size that may be given as an array with one value for each layer; they must all be the same here.
-  Result<int> uniform_size_or(std::string_view key, int fallback) const {
-    const MetadataValue* value = find(key);
-    if (value == nullptr || value->as_array() == nullptr) return size_or(key, fallback);
-    const auto numbers = value->as_array()->integers();
-    if (!numbers || numbers->empty() || numbers->front() < 0)
-      return fail(ErrorCode::kCorrupt, "{}: {} must be a positive number or an array of them", file_.path(), name(key));
-    for (const int64_t number : *numbers)
-      if (number != numbers->front())
-        return fail(ErrorCode::kUnsupported, "{}: {} differs between layers, which is not supported", file_.path(),
-                    name(key));
-    return checked_size(key, uint64_t(numbers->front()));
-  }
-
-  // A finite positive number.
-  Result<float> positive(std::string_view key, double fallback) const {
-    METALLIC_ASSIGN(const double value, file_.get_number_or(name(key), fallback));
-    if (!(value > 0) || !std::isfinite(float(value)))
-      return fail(ErrorCode::kCorrupt, "{}: {} is {}; a positive finite number is needed", file_.path(), name(key),
-                  value);
-    return float(value);
-  }
-
- private:
-  Result<int> checked_size(std::string_view key, uint64_t value) const {
-    if (value == 0 || value > uint64_t(INT32_MAX))
-      return fail(ErrorCode::kCorrupt, "{}: {} is {}; it must be from 1 to {}", file_.path(), name(key), value,
-                  INT32_MAX);
-    return int(value);
-  }
-
-  const GgufFile& file_;
-  std::string prefix_;
-};
-
-Status read_heads(const GgufFile& file, const Keys& keys, Config& config) {
+Status read_heads(const ConfigKeys& keys, Config& config) {
+  const std::string& path = keys.file().path();
   METALLIC_ASSIGN(config.heads, keys.uniform_size_or("attention.head_count", 0));
   if (config.heads == 0)
-    return fail(ErrorCode::kNotFound, "{}: the key {} is missing", file.path(), keys.name("attention.head_count"));
+    return fail(ErrorCode::kNotFound, "{}: the key {} is missing", path, keys.name("attention.head_count"));
   METALLIC_ASSIGN(config.kv_heads, keys.uniform_size_or("attention.head_count_kv", config.heads));
   if (config.kv_heads > config.heads || config.heads % config.kv_heads != 0)
     return fail(ErrorCode::kCorrupt,
-                "{}: {} query heads cannot share {} KV heads; the first must be a multiple of the second", file.path(),
+                "{}: {} query heads cannot share {} KV heads; the first must be a multiple of the second", path,
                 config.heads, config.kv_heads);
   if (keys.find("attention.key_length") == nullptr && config.width % config.heads != 0)
-    return fail(ErrorCode::kCorrupt, "{}: embedding length {} is no multiple of {} heads and {} is not given",
-                file.path(), config.width, config.heads, keys.name("attention.key_length"));
+    return fail(ErrorCode::kCorrupt, "{}: embedding length {} is no multiple of {} heads and {} is not given", path,
+                config.width, config.heads, keys.name("attention.key_length"));
   METALLIC_ASSIGN(config.head_dim, keys.size_or("attention.key_length", std::max(1, config.width / config.heads)));
   METALLIC_ASSIGN(config.value_dim, keys.size_or("attention.value_length", config.head_dim));
   const int64_t widest = int64_t(config.heads) * std::max(config.head_dim, config.value_dim);
   if (widest > INT32_MAX)
-    return fail(ErrorCode::kCorrupt, "{}: {} heads of {} elements are too many", file.path(), config.heads,
-                config.head_dim);
-  config.attention_scale = 1.0f / std::sqrt(float(config.head_dim));
+    return fail(ErrorCode::kCorrupt, "{}: {} heads of {} elements are too many", path, config.heads, config.head_dim);
   return {};
 }
 
-Status read_rope(const GgufFile& file, const Keys& keys, Config& config) {
-  METALLIC_ASSIGN(config.rope_dims, keys.size_or("rope.dimension_count", config.head_dim));
-  if (config.rope_dims % 2 != 0 || config.rope_dims > config.head_dim)
-    return fail(ErrorCode::kCorrupt, "{}: {} is {}; it must be even and at most the head size, {}", file.path(),
-                keys.name("rope.dimension_count"), config.rope_dims, config.head_dim);
-  METALLIC_ASSIGN(config.rope_base, keys.positive("rope.freq_base", 10000.0));
-  METALLIC_ASSIGN(config.local_rope_base,
-                  keys.positive("rope.freq_base_swa",
-                                config.spec->local_rope_base > 0 ? config.spec->local_rope_base : config.rope_base));
+// Sizes of latent attention. Older files give the sizes of a whole head, newer ones those of the cached latent vector.
+Status read_latent(const ConfigKeys& keys, Config& config) {
+  LatentConfig& latent = config.latent;
+  METALLIC_ASSIGN(latent.rank, keys.count("attention.kv_lora_rank"));
+  if (latent.rank == 0) return {};
+  METALLIC_ASSIGN(latent.query_rank, keys.count("attention.q_lora_rank"));
+  METALLIC_ASSIGN(const int head_dim, keys.size_or("attention.key_length_mla", config.head_dim));
+  METALLIC_ASSIGN(latent.value_dim, keys.size_or("attention.value_length_mla", config.value_dim));
+  METALLIC_ASSIGN(const int rope_dims, keys.size("rope.dimension_count"));
+  if (rope_dims >= head_dim)
+    return fail(ErrorCode::kCorrupt, "{}: {} of {} elements of a head have rope; some must be without",
+                keys.file().path(), rope_dims, head_dim);
+  latent.nope_dim = head_dim - rope_dims;
+  if (config.kv_heads == 1 && (config.head_dim != latent.rank + rope_dims || config.value_dim != latent.rank))
+    return fail(ErrorCode::kCorrupt, "{}: {} is {} and {} is {}; with a rank of {} they must be {} and {}",
+                keys.file().path(), keys.name("attention.key_length"), config.head_dim,
+                keys.name("attention.value_length"), config.value_dim, latent.rank, latent.rank + rope_dims,
+                latent.rank);
+  if (config.kv_heads != 1 && config.kv_heads != config.heads)
+    return fail(ErrorCode::kCorrupt, "{}: latent attention has 1 or {} KV heads, not {}", keys.file().path(),
+                config.heads, config.kv_heads);
+  config.attention_scale = 1.0f / std::sqrt(float(head_dim));
+  return {};
+}
+
+Status read_rope_scaling(const ConfigKeys& keys, Config& config) {
+  const GgufFile& file = keys.file();
+  RopeConfig& rope = config.rope;
   // Old files give only a factor, under another name: linear scaling.
   METALLIC_ASSIGN(const float old_factor, keys.positive("rope.scale_linear", 1.0));
-  METALLIC_ASSIGN(const float factor, keys.positive("rope.scaling.factor", old_factor));
+  METALLIC_ASSIGN(rope.factor, keys.positive("rope.scaling.factor", old_factor));
   METALLIC_ASSIGN(const std::string_view type, file.get_string_or(keys.name("rope.scaling.type"), "linear"));
-  if (type != "none" && type != "linear")
-    return fail(ErrorCode::kUnsupported, "{}: {} is '{}'; the known ones are: none, linear", file.path(),
-                keys.name("rope.scaling.type"), type);
-  config.rope_position_scale = type == "linear" ? 1.0f / factor : 1.0f;
+  METALLIC_ASSIGN(rope.original_context, keys.size_or("rope.scaling.original_context_length", config.context_length));
+  METALLIC_ASSIGN(const float attention_factor, keys.positive("rope.scaling.attn_factor", 1.0));
+  if (type == "none") {
+    rope.factor = 1;
+  } else if (type == "linear") {
+    rope.scaling = RopeScaling::kLinear;
+  } else if (type == "yarn") {
+    rope.scaling = RopeScaling::kYarn;
+    METALLIC_ASSIGN(const float yarn_factor, keys.positive("rope.scaling.yarn_attn_factor", attention_factor));
+    METALLIC_ASSIGN(rope.beta_fast, keys.positive("rope.scaling.yarn_beta_fast", 32.0));
+    METALLIC_ASSIGN(rope.beta_slow, keys.positive("rope.scaling.yarn_beta_slow", 1.0));
+    METALLIC_ASSIGN(rope.extrapolation, keys.number("rope.scaling.yarn_ext_factor", 1.0));
+    METALLIC_ASSIGN(rope.truncate, keys.flag("rope.scaling.yarn_truncate", true));
+    METALLIC_ASSIGN(rope.yarn_log_multiplier, keys.number("rope.scaling.yarn_log_multiplier", 0.0));
+    rope.attention_factor = yarn_factor;
+  } else if (type == "longrope") {
+    rope.scaling = RopeScaling::kLongRope;
+  } else {
+    return fail(ErrorCode::kUnsupported, "{}: {} is '{}'; the known ones are: none, linear, yarn, longrope",
+                file.path(), keys.name("rope.scaling.type"), type);
+  }
+  if (rope.scaling != RopeScaling::kYarn) rope.attention_factor = attention_factor;
   return {};
+}
+
+Status read_rope(const ConfigKeys& keys, Config& config) {
+  RopeConfig& rope = config.rope;
+  METALLIC_ASSIGN(rope.dims, keys.size_or("rope.dimension_count", config.head_dim));
+  if (config.spec->rope && (rope.dims % 2 != 0 || rope.dims > config.head_dim))
+    return fail(ErrorCode::kCorrupt, "{}: {} is {}; it must be even and at most the head size, {}", keys.file().path(),
+                keys.name("rope.dimension_count"), rope.dims, config.head_dim);
+  METALLIC_ASSIGN(rope.base, keys.positive("rope.freq_base", 10000.0));
+  METALLIC_ASSIGN(
+      rope.local_base,
+      keys.positive("rope.freq_base_swa", config.spec->local_rope_base > 0 ? config.spec->local_rope_base : rope.base));
+  rope.local_is_plain = config.spec->local_rope_base > 0 || keys.find("rope.freq_base_swa") != nullptr;
+  return read_rope_scaling(keys, config);
 }
 
 // Which layers have the sliding window.
-Status read_window(const GgufFile& file, const Keys& keys, Config& config) {
+Status read_window(const ConfigKeys& keys, Config& config) {
   config.local.assign(size_t(config.layers), false);
-  METALLIC_ASSIGN(const uint64_t window, file.get_unsigned_or(keys.name("attention.sliding_window"), 0));
+  METALLIC_ASSIGN(const uint64_t window, keys.file().get_unsigned_or(keys.name("attention.sliding_window"), 0));
   if (window == 0) return {};
   config.window = int(std::min<uint64_t>(window, INT32_MAX));
   int global_every = config.spec->global_every;
   if (const MetadataValue* pattern = keys.find("attention.sliding_window_pattern")) {
     if (const MetadataArray* flags = pattern->as_array()) {
       if (flags->size() < size_t(config.layers))
-        return fail(ErrorCode::kCorrupt, "{}: {} has {} values for {} layers", file.path(),
+        return fail(ErrorCode::kCorrupt, "{}: {} has {} values for {} layers", keys.file().path(),
                     keys.name("attention.sliding_window_pattern"), flags->size(), config.layers);
       for (int layer = 0; layer < config.layers; ++layer) {
         const MetadataValue flag = flags->at(size_t(layer));
@@ -123,8 +122,70 @@ Status read_window(const GgufFile& file, const Keys& keys, Config& config) {
     }
     METALLIC_ASSIGN(global_every, keys.size("attention.sliding_window_pattern"));
   }
+  const int shift = config.spec->first_global ? 0 : 1;
   for (int layer = 0; layer < config.layers; ++layer)
-    config.local[size_t(layer)] = global_every == 0 || (layer + 1) % global_every != 0;
+    config.local[size_t(layer)] = global_every == 0 || (layer + shift) % global_every != 0;
+  return {};
+}
+
+Status read_experts(const ConfigKeys& keys, Config& config) {
+  const std::string& path = keys.file().path();
+  ExpertConfig& experts = config.experts;
+  METALLIC_ASSIGN(experts.count, keys.count("expert_count"));
+  if (experts.count == 0) return {};
+  METALLIC_ASSIGN(experts.used, keys.size("expert_used_count"));
+  if (experts.used > experts.count)
+    return fail(ErrorCode::kCorrupt, "{}: {} of {} experts cannot be used", path, experts.used, experts.count);
+  METALLIC_ASSIGN(experts.width, keys.size_or("expert_feed_forward_length", config.ff_width));
+  METALLIC_ASSIGN(experts.groups, keys.size_or("expert_group_count", 1));
+  METALLIC_ASSIGN(experts.groups_used, keys.size_or("expert_group_used_count", 1));
+  if (experts.count % experts.groups != 0 || experts.groups_used > experts.groups ||
+      int64_t(experts.groups_used) * (experts.count / experts.groups) < experts.used)
+    return fail(ErrorCode::kCorrupt, "{}: {} experts in {} groups, of which {} are used, do not give {} experts", path,
+                experts.count, experts.groups, experts.groups_used, experts.used);
+  METALLIC_ASSIGN(const int gating, keys.count("expert_gating_func"));
+  constexpr int kSoftmax = 1, kSigmoid = 2, kSoftmaxOfChosen = 3;
+  switch (gating) {
+    case 0:
+      experts.router = config.spec->router;
+      break;
+    case kSoftmax:
+      experts.router = RouterKind::kSoftmax;
+      break;
+    case kSigmoid:
+      experts.router = RouterKind::kSigmoid;
+      break;
+    case kSoftmaxOfChosen:
+      experts.router = RouterKind::kSoftmax;
+      break;
+    default:
+      return fail(ErrorCode::kUnsupported, "{}: {} is {}; the known ones are 1, 2 and 3", path,
+                  keys.name("expert_gating_func"), gating);
+  }
+  METALLIC_ASSIGN(experts.normalise,
+                  keys.flag("expert_weights_norm", config.spec->normalise_experts || gating == kSoftmaxOfChosen));
+  METALLIC_ASSIGN(experts.scale, keys.positive("expert_weights_scale", 1.0));
+  return {};
+}
+
+Status read_scales(const ConfigKeys& keys, Config& config) {
+  METALLIC_ASSIGN(const float attention_scale, keys.number("attention.scale", 0.0));
+  config.attention_scale_given = attention_scale > 0;
+  config.attention_scale = config.attention_scale_given ? attention_scale : 1.0f / std::sqrt(float(config.head_dim));
+  METALLIC_ASSIGN(config.attention_softcap, keys.number("attn_logit_softcapping", 0.0));
+  METALLIC_ASSIGN(config.final_softcap, keys.number("final_logit_softcapping", 0.0));
+  METALLIC_ASSIGN(
+      config.embedding_scale,
+      keys.positive("embedding_scale", config.spec->scale_embedding ? std::sqrt(float(config.width)) : 1.0));
+  METALLIC_ASSIGN(config.residual_scale, keys.positive("residual_scale", 1.0));
+  METALLIC_ASSIGN(config.logit_scale, keys.positive("logit_scale", 1.0));
+  if (config.spec->logit_scale_divides) config.logit_scale = 1.0f / config.logit_scale;
+  METALLIC_ASSIGN(config.parallel_residual, keys.flag("use_parallel_residual", config.spec->parallel_residual));
+  METALLIC_ASSIGN(config.causal, keys.flag("attention.causal", !config.spec->encoder));
+  METALLIC_ASSIGN(const float clamp, keys.number("attention.clamp_kqv", 0.0));
+  if (clamp != 0)
+    return fail(ErrorCode::kUnsupported, "{}: {} is {}; clamping Q, K and V is not supported", keys.file().path(),
+                keys.name("attention.clamp_kqv"), clamp);
   return {};
 }
 
@@ -134,7 +195,7 @@ Result<Config> read_config(const GgufFile& file) {
   METALLIC_ASSIGN(const std::string_view arch, file.get_string("general.architecture"));
   auto spec = find_arch_spec(arch);
   if (!spec) return fail_while(file.path(), spec.error());
-  const Keys keys(file, arch);
+  const ConfigKeys keys(file, arch);
   Config config;
   config.spec = *spec;
 
@@ -144,18 +205,19 @@ Result<Config> read_config(const GgufFile& file) {
                 keys.name("block_count"), config.layers, file.tensors().size());
   METALLIC_ASSIGN(config.width, keys.size("embedding_length"));
   METALLIC_ASSIGN(config.ff_width, keys.uniform_size_or("feed_forward_length", 0));
-  if (config.ff_width == 0)
+  if (config.ff_width == 0 && keys.find("expert_feed_forward_length") == nullptr)
     return fail(ErrorCode::kNotFound, "{}: the key {} is missing", file.path(), keys.name("feed_forward_length"));
   METALLIC_ASSIGN(config.context_length, keys.size_or("context_length", 4096));
-  METALLIC_ASSIGN(config.norm_epsilon, keys.positive("attention.layer_norm_rms_epsilon", 1e-5));
-  METALLIC_TRY(read_heads(file, keys, config));
-  METALLIC_TRY(read_rope(file, keys, config));
-  METALLIC_TRY(read_window(file, keys, config));
-  METALLIC_ASSIGN(const uint64_t experts, file.get_unsigned_or(keys.name("expert_count"), 0));
-  if (experts > 0)
-    return fail(ErrorCode::kUnsupported, "{}: {} is {}; mixtures of experts are not supported yet", file.path(),
-                keys.name("expert_count"), experts);
-  if (config.spec->scale_embedding) config.embedding_scale = std::sqrt(float(config.width));
+  METALLIC_ASSIGN(config.norm_epsilon,
+                  keys.positive(config.spec->norm == NormKind::kRms ? "attention.layer_norm_rms_epsilon"
+                                                                    : "attention.layer_norm_epsilon",
+                                1e-5));
+  METALLIC_TRY(read_heads(keys, config));
+  METALLIC_TRY(read_scales(keys, config));
+  METALLIC_TRY(read_latent(keys, config));
+  METALLIC_TRY(read_rope(keys, config));
+  METALLIC_TRY(read_window(keys, config));
+  METALLIC_TRY(read_experts(keys, config));
   if (config.spec->adjust != nullptr) config.spec->adjust(config);
   return config;
 }

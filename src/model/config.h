@@ -1,4 +1,4 @@
-// The sizes and constants of a decoder, read from the metadata of its file and checked.
+// The sizes and constants of a model, read from the metadata of its file and checked.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,42 @@
 #include "model/arch_spec.h"
 
 namespace metallic {
+
+enum class RopeScaling { kNone, kLinear, kYarn, kLongRope };
+
+struct RopeConfig {
+  int dims = 0;  // elements of a head that are rotated; even
+  float base = 0;
+  float local_base = 0;         // of layers with a window
+  bool local_is_plain = false;  // layers with a window have a base of their own, and no scaling
+  RopeScaling scaling = RopeScaling::kNone;
+  float factor = 1;            // linear, yarn: how much longer the context became
+  int original_context = 0;    // yarn, longrope: positions before that
+  float attention_factor = 1;  // yarn, longrope: on the rotated elements
+  float beta_fast = 32,
+        beta_slow = 1;            // yarn (arXiv:2309.00071): rotations between which it goes over from none to all
+  float extrapolation = 1;        // yarn: how much of that is done
+  bool truncate = true;           // yarn: the two ends are whole dimensions
+  float yarn_log_multiplier = 0;  // yarn in DeepSeek's latent attention
+};
+
+struct ExpertConfig {
+  int count = 0;  // 0: no mixture
+  int used = 0;
+  int width = 0;  // feed-forward length of an expert
+  int groups = 1, groups_used = 1;
+  RouterKind router = RouterKind::kSoftmax;
+  bool normalise = true;
+  float scale = 1;
+};
+
+// Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434).
+struct LatentConfig {
+  int query_rank = 0;  // 0: queries are projected directly
+  int rank = 0;        // of keys and values; 0: ordinary attention
+  int nope_dim = 0;    // elements of a head without rope; rope.dims are behind them
+  int value_dim = 0;   // of a head, after the latent values have been projected
+};
 
 struct Config {
   const ArchSpec* spec = nullptr;
@@ -23,17 +59,23 @@ struct Config {
   int context_length = 0;  // positions the model was trained on
   float norm_epsilon = 0;
   float attention_scale = 0;
-  float embedding_scale = 1;
+  bool attention_scale_given = false;
+  float attention_softcap = 0, final_softcap = 0;  // 0: none
+  float embedding_scale = 1, residual_scale = 1, logit_scale = 1;
+  bool parallel_residual = false;
+  bool causal = true;
   int window = 0;           // positions a local layer sees; 0: all layers see all
   std::vector<bool> local;  // (layers) which layers have the window
-  int rope_dims = 0;        // leading elements of a head that are rotated; even
-  float rope_base = 0;
-  float rope_position_scale = 1;  // positions are multiplied by it (linear scaling: 1 / factor)
-  float local_rope_base = 0;      // of layers with a window; no position scaling there
+  RopeConfig rope;
+  ExpertConfig experts;
+  LatentConfig latent;
 
   int query_width() const { return heads * head_dim; }
   int key_width() const { return kv_heads * head_dim; }
   int value_width() const { return kv_heads * value_dim; }
+  bool has_rope(int layer) const {
+    return spec->rope && (spec->no_rope_every == 0 || (layer + 1) % spec->no_rope_every != 0);
+  }
 };
 
 // kNotFound, kCorrupt or kUnsupported, naming file and key.

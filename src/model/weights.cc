@@ -2,130 +2,234 @@
 
 #include <fmt/format.h>
 
-#include <array>
-
 #include "base/error.h"
-#include "quant/dequantize.h"
 
 namespace metallic {
 namespace {
 
-// "(576, 49152)": sizes in the file's order, the first varies fastest.
-std::string size_text(const uint64_t* size, int rank) {
-  return fmt::format("({})", fmt::join(size, size + rank, ", "));
-}
+// Loads the tensors of one block, "blk.7.".
+class LayerLoader {
+ public:
+  LayerLoader(TensorLoader& loader, const Config& config, int index)
+      : loader_(loader), config_(config), prefix_(fmt::format("blk.{}.", index)) {}
 
-}  // namespace
-
-Result<const TensorInfo*> TensorLoader::find(const std::string& name, std::initializer_list<int64_t> size) {
-  const TensorInfo* info = file_->find_tensor(name);
-  std::array<uint64_t, 4> wanted = {1, 1, 1, 1};
-  std::copy(size.begin(), size.end(), wanted.begin());
-  const std::string wanted_text = size_text(wanted.data(), int(size.size()));
-  if (info == nullptr)
-    return fail(ErrorCode::kNotFound,
-                "{}: the tensor {} of size {} is missing; the file is incomplete or of another architecture",
-                file_->path(), name, wanted_text);
-  if (info->size != wanted)
-    return fail(ErrorCode::kCorrupt, "{}: the tensor {} has size {}; the metadata ask for {}", file_->path(), name,
-                size_text(info->size.data(), info->rank), wanted_text);
-  if (dequantize_function(info->format) == nullptr)
-    return fail(ErrorCode::kUnsupported, "{}: the tensor {} has the type {}, which cannot hold weights", file_->path(),
-                name, format_info(info->format).name);
-  used_.insert(name);
-  return info;
-}
-
-Result<Weight> TensorLoader::matrix(const std::string& name, int64_t rows, int64_t columns) {
-  METALLIC_ASSIGN(const TensorInfo* info, find(name, {columns, rows}));
-  void* data = const_cast<std::byte*>(file_->tensor_data(*info).data());  // never written: a Weight is only read
-  return backend_.load_weight(TensorView::dense(data, info->format, {rows, columns}), file_);
-}
-
-Result<std::vector<float>> TensorLoader::host_vector(const std::string& name, int64_t size) {
-  METALLIC_ASSIGN(const TensorInfo* info, find(name, {size}));
-  std::vector<float> values(static_cast<size_t>(size));
-  dequantize_function(info->format)(file_->tensor_data(*info).data(), size, values.data());
-  return values;
-}
-
-Result<DeviceVector> TensorLoader::vector(const std::string& name, int64_t size) {
-  METALLIC_ASSIGN(const std::vector<float> values, host_vector(name, size));
-  METALLIC_ASSIGN(std::shared_ptr<void> memory, backend_.allocate(values.size() * sizeof(float)));
-  backend_.copy_from_host(memory.get(), values.data(), values.size() * sizeof(float));
-  return DeviceVector{std::move(memory), size};
-}
-
-Result<DeviceVector> TensorLoader::optional_vector(const std::string& name, int64_t size) {
-  if (!has(name)) return DeviceVector{};
-  return vector(name, size);
-}
-
-Status TensorLoader::check_all_used() const {
-  for (const TensorInfo& info : file_->tensors()) {
-    if (used_.contains(std::string(info.name))) continue;
-    return fail(ErrorCode::kUnsupported,
-                "{}: the tensor {} has no role in this architecture; computing without it would give wrong results",
-                file_->path(), info.name);
+  Status load(LayerWeights& layer) {
+    METALLIC_TRY(optional_norm("attn_norm", layer.attention_norm));
+    if (config_.latent.rank > 0) {
+      METALLIC_TRY(load_latent(layer.latent));
+    } else {
+      METALLIC_TRY(load_attention(layer));
+    }
+    METALLIC_ASSIGN(layer.sinks, loader_.optional_vector(prefix_ + "attn_sinks.weight", config_.heads));
+    const int value_dim = config_.latent.rank > 0 ? config_.latent.value_dim : config_.value_dim;
+    METALLIC_TRY(
+        projection("attn_output", whole(config_.width), int64_t(config_.heads) * value_dim, layer.attention_output));
+    METALLIC_TRY(optional_norm("attn_output_norm", layer.attention_residual_norm));
+    const std::string ffn_norm(config_.spec->ffn_norm);
+    if (ffn_norm != "post_attention_norm")
+      METALLIC_TRY(optional_norm("post_attention_norm", layer.attention_post_norm));
+    METALLIC_TRY(optional_norm(ffn_norm, layer.ffn_norm));
+    if (loader_.has(prefix_ + "ffn_gate_inp.weight")) {
+      METALLIC_TRY(load_experts(layer.experts));
+    } else {
+      METALLIC_TRY(load_ffn(layer.ffn));
+    }
+    METALLIC_TRY(optional_norm("post_ffw_norm", layer.ffn_post_norm));
+    return optional_norm("layer_output_norm", layer.ffn_residual_norm);
   }
+
+ private:
+  std::string weight(std::string_view name) const { return fmt::format("{}{}.weight", prefix_, name); }
+
+  Status projection(std::string_view name, Part rows, int64_t columns, Projection& result) {
+    METALLIC_ASSIGN(result.weight, loader_.matrix(weight(name), rows, columns));
+    METALLIC_ASSIGN(result.bias, loader_.optional_vector(fmt::format("{}{}.bias", prefix_, name), rows));
+    return {};
+  }
+
+  Status norm(std::string_view name, int64_t size, Norm& result) {
+    METALLIC_ASSIGN(result.weight, loader_.vector(weight(name), size));
+    METALLIC_ASSIGN(result.bias, loader_.optional_vector(fmt::format("{}{}.bias", prefix_, name), size));
+    return {};
+  }
+  Status optional_norm(std::string_view name, Norm& result) {
+    return loader_.has(weight(name)) ? norm(name, config_.width, result) : Status();
+  }
+
+  Status load_attention(LayerWeights& layer) {
+    const int64_t q = config_.query_width(), k = config_.key_width(), v = config_.value_width();
+    if (loader_.has(weight("attn_qkv"))) {
+      METALLIC_TRY(projection("attn_qkv", {0, q, q + k + v}, config_.width, layer.query));
+      METALLIC_TRY(projection("attn_qkv", {q, k, q + k + v}, config_.width, layer.key));
+      METALLIC_TRY(projection("attn_qkv", {q + k, v, q + k + v}, config_.width, layer.value));
+    } else {
+      METALLIC_TRY(projection("attn_q", whole(q), config_.width, layer.query));
+      METALLIC_TRY(projection("attn_k", whole(k), config_.width, layer.key));
+      METALLIC_TRY(projection("attn_v", whole(v), config_.width, layer.value));
+    }
+    METALLIC_TRY(head_norm("attn_q_norm", config_.heads, layer.query_norm));
+    return head_norm("attn_k_norm", config_.kv_heads, layer.key_norm);
+  }
+
+  // One norm for all heads (head_dim), one for each (heads, head_dim), or one over the whole row (heads * head_dim).
+  Status head_norm(std::string_view name, int64_t heads, HeadNorm& result) {
+    const TensorInfo* info = loader_.file().find_tensor(weight(name));
+    if (info == nullptr) return {};
+    const int64_t dim = config_.head_dim;
+    if (info->rank == 2) {
+      METALLIC_ASSIGN(result.weight, loader_.table(weight(name), heads, dim));
+      result.heads = heads, result.width = dim, result.stride = dim;
+      return {};
+    }
+    const bool shared = info->size[0] == uint64_t(dim);
+    METALLIC_ASSIGN(result.weight, loader_.vector(weight(name), shared ? dim : heads * dim));
+    result.heads = shared ? heads : 1;
+    result.width = shared ? dim : heads * dim;
+    return {};
+  }
+
+  Status load_latent(LatentAttention& latent) {
+    const LatentConfig& sizes = config_.latent;
+    const int64_t head_dim = sizes.nope_dim + config_.rope.dims;
+    int64_t query_input = config_.width;
+    if (sizes.query_rank > 0) {
+      METALLIC_ASSIGN(latent.query_down, loader_.matrix(weight("attn_q_a"), sizes.query_rank, config_.width));
+      METALLIC_TRY(norm("attn_q_a_norm", sizes.query_rank, latent.query_norm));
+      query_input = sizes.query_rank;
+    }
+    METALLIC_ASSIGN(latent.query, loader_.matrix(weight(sizes.query_rank > 0 ? "attn_q_b" : "attn_q"),
+                                                 config_.heads * head_dim, query_input));
+    METALLIC_ASSIGN(latent.key_value_down,
+                    loader_.matrix(weight("attn_kv_a_mqa"), sizes.rank + config_.rope.dims, config_.width));
+    METALLIC_TRY(norm("attn_kv_a_norm", sizes.rank, latent.key_value_norm));
+    if (config_.kv_heads > 1 || loader_.has(weight("attn_kv_b"))) {
+      METALLIC_ASSIGN(
+          latent.key_value,
+          loader_.matrix(weight("attn_kv_b"), int64_t(config_.heads) * (sizes.nope_dim + sizes.value_dim), sizes.rank));
+      return {};
+    }
+    METALLIC_ASSIGN(latent.key_up, loader_.matrices(weight("attn_k_b"), config_.heads, sizes.rank, sizes.nope_dim));
+    METALLIC_ASSIGN(latent.value_up, loader_.matrices(weight("attn_v_b"), config_.heads, sizes.value_dim, sizes.rank));
+    return {};
+  }
+
+  Status load_ffn(FeedForward& ffn) {
+    const int64_t inner = config_.ff_width;
+    METALLIC_TRY(projection("ffn_down", whole(config_.width), inner, ffn.down));
+    if (loader_.has(weight("ffn_gate"))) {
+      METALLIC_TRY(projection("ffn_gate", whole(inner), config_.width, ffn.gate));
+      return projection("ffn_up", whole(inner), config_.width, ffn.up);
+    }
+    const TensorInfo* up = loader_.file().find_tensor(weight("ffn_up"));
+    const bool fused = up != nullptr && up->size[1] == 2 * uint64_t(inner);
+    if (fused) METALLIC_TRY(projection("ffn_up", {0, inner, 2 * inner}, config_.width, ffn.gate));
+    return projection("ffn_up", fused ? Part{inner, inner, 2 * inner} : whole(inner), config_.width, ffn.up);
+  }
+
+  Status load_experts(Experts& experts) {
+    const ExpertConfig& sizes = config_.experts;
+    if (sizes.count == 0)
+      return fail(ErrorCode::kCorrupt, "{}: there is a tensor {}, but the metadata name no experts",
+                  loader_.file().path(), weight("ffn_gate_inp"));
+    METALLIC_TRY(projection("ffn_gate_inp", whole(sizes.count), config_.width, experts.router));
+    METALLIC_ASSIGN(experts.selection_bias, loader_.optional_vector(prefix_ + "exp_probs_b.bias", sizes.count));
+    METALLIC_ASSIGN(experts.gate, loader_.matrices(weight("ffn_gate_exps"), sizes.count, sizes.width, config_.width));
+    METALLIC_ASSIGN(experts.up, loader_.matrices(weight("ffn_up_exps"), sizes.count, sizes.width, config_.width));
+    METALLIC_ASSIGN(experts.down, loader_.matrices(weight("ffn_down_exps"), sizes.count, config_.width, sizes.width));
+    METALLIC_TRY(expert_bias("ffn_gate_exps", sizes.width, experts.gate_bias));
+    METALLIC_TRY(expert_bias("ffn_up_exps", sizes.width, experts.up_bias));
+    METALLIC_TRY(expert_bias("ffn_down_exps", config_.width, experts.down_bias));
+    const TensorInfo* shared = loader_.file().find_tensor(weight("ffn_up_shexp"));
+    if (shared == nullptr) return {};
+    const int64_t inner = int64_t(shared->size[1]);
+    METALLIC_TRY(projection("ffn_gate_shexp", whole(inner), config_.width, experts.shared.gate));
+    METALLIC_TRY(projection("ffn_up_shexp", whole(inner), config_.width, experts.shared.up));
+    METALLIC_TRY(projection("ffn_down_shexp", whole(config_.width), inner, experts.shared.down));
+    if (const TensorInfo* gate = loader_.file().find_tensor(weight("ffn_gate_inp_shexp"))) {
+      // Some writers store the one row as a vector.
+      METALLIC_ASSIGN(experts.shared_gate,
+                      loader_.matrix(weight("ffn_gate_inp_shexp"), 1,
+                                     int64_t(gate->size[0]) == config_.width ? config_.width : -1));
+    }
+    return {};
+  }
+
+  Status expert_bias(std::string_view name, int64_t size, DeviceVector& result) {
+    const std::string bias = fmt::format("{}{}.bias", prefix_, name);
+    if (!loader_.has(bias)) return {};
+    METALLIC_ASSIGN(result, loader_.table(bias, config_.experts.count, size));
+    return {};
+  }
+
+  TensorLoader& loader_;
+  const Config& config_;
+  std::string prefix_;
+};
+
+Status load_norm(TensorLoader& loader, const std::string& name, int64_t size, Norm& norm) {
+  METALLIC_ASSIGN(norm.weight, loader.vector(name + ".weight", size));
+  METALLIC_ASSIGN(norm.bias, loader.optional_vector(name + ".bias", size));
   return {};
 }
 
-namespace {
+Status load_embedding(TensorLoader& loader, Config& config, Weights& weights) {
+  const TensorInfo* embedding = loader.file().find_tensor("token_embd.weight");
+  if (embedding != nullptr) config.vocab = int(std::min<uint64_t>(embedding->size[1], INT32_MAX));
+  METALLIC_ASSIGN(weights.embedding, loader.matrix("token_embd.weight", config.vocab, config.width));
+  if (const TensorInfo* positions = loader.file().find_tensor("position_embd.weight")) {
+    config.context_length = int(std::min<uint64_t>(positions->size[1], uint64_t(config.context_length)));
+    METALLIC_ASSIGN(weights.positions,
+                    loader.matrix("position_embd.weight", int64_t(positions->size[1]), config.width));
+  }
+  if (const TensorInfo* types = loader.file().find_tensor("token_types.weight")) {
+    METALLIC_ASSIGN(weights.token_types, loader.matrix("token_types.weight", int64_t(types->size[1]), config.width));
+  }
+  return loader.has("token_embd_norm.weight")
+             ? load_norm(loader, "token_embd_norm", config.width, weights.embedding_norm)
+             : Status();
+}
 
-Status load_attention(TensorLoader& loader, const Config& config, const std::string& prefix, LayerWeights& layer) {
-  METALLIC_ASSIGN(layer.attention_norm, loader.vector(prefix + "attn_norm.weight", config.width));
-  METALLIC_ASSIGN(layer.query, loader.matrix(prefix + "attn_q.weight", config.query_width(), config.width));
-  METALLIC_ASSIGN(layer.key, loader.matrix(prefix + "attn_k.weight", config.key_width(), config.width));
-  METALLIC_ASSIGN(layer.value, loader.matrix(prefix + "attn_v.weight", config.value_width(), config.width));
-  METALLIC_ASSIGN(layer.query_bias, loader.optional_vector(prefix + "attn_q.bias", config.query_width()));
-  METALLIC_ASSIGN(layer.key_bias, loader.optional_vector(prefix + "attn_k.bias", config.key_width()));
-  METALLIC_ASSIGN(layer.value_bias, loader.optional_vector(prefix + "attn_v.bias", config.value_width()));
-  METALLIC_ASSIGN(layer.query_norm, loader.optional_vector(prefix + "attn_q_norm.weight", config.head_dim));
-  METALLIC_ASSIGN(layer.key_norm, loader.optional_vector(prefix + "attn_k_norm.weight", config.head_dim));
-  METALLIC_ASSIGN(layer.attention_output,
-                  loader.matrix(prefix + "attn_output.weight", config.width, int64_t(config.heads) * config.value_dim));
-  METALLIC_ASSIGN(layer.attention_output_bias, loader.optional_vector(prefix + "attn_output.bias", config.width));
-  METALLIC_ASSIGN(layer.attention_post_norm,
-                  loader.optional_vector(prefix + "post_attention_norm.weight", config.width));
+Status load_head(TensorLoader& loader, const Config& config, Weights& weights) {
+  if (!config.spec->encoder || loader.has("output_norm.weight"))
+    METALLIC_TRY(load_norm(loader, "output_norm", config.width, weights.output_norm));
+  if (config.spec->encoder) return {};
+  weights.head.weight = weights.embedding;
+  if (loader.has("output.weight")) {
+    METALLIC_ASSIGN(weights.head.weight, loader.matrix("output.weight", config.vocab, config.width));
+  }
+  METALLIC_ASSIGN(weights.head.bias, loader.optional_vector("output.bias", config.vocab));
   return {};
 }
 
-Status load_ffn(TensorLoader& loader, const Config& config, const std::string& prefix, LayerWeights& layer) {
-  METALLIC_ASSIGN(layer.ffn_norm, loader.vector(prefix + "ffn_norm.weight", config.width));
-  METALLIC_ASSIGN(layer.gate, loader.matrix(prefix + "ffn_gate.weight", config.ff_width, config.width));
-  METALLIC_ASSIGN(layer.up, loader.matrix(prefix + "ffn_up.weight", config.ff_width, config.width));
-  METALLIC_ASSIGN(layer.down, loader.matrix(prefix + "ffn_down.weight", config.width, config.ff_width));
-  METALLIC_ASSIGN(layer.gate_bias, loader.optional_vector(prefix + "ffn_gate.bias", config.ff_width));
-  METALLIC_ASSIGN(layer.up_bias, loader.optional_vector(prefix + "ffn_up.bias", config.ff_width));
-  METALLIC_ASSIGN(layer.down_bias, loader.optional_vector(prefix + "ffn_down.bias", config.width));
-  METALLIC_ASSIGN(layer.ffn_post_norm, loader.optional_vector(prefix + "post_ffw_norm.weight", config.width));
+Status load_rope_factors(TensorLoader& loader, const Config& config, Weights& weights) {
+  struct Entry {
+    const char* name;
+    std::vector<float>* factors;
+  };
+  const Entry entries[] = {{"rope_freqs.weight", &weights.rope_factors},
+                           {"rope_factors_long.weight", &weights.rope_factors_long},
+                           {"rope_factors_short.weight", &weights.rope_factors_short}};
+  for (const Entry& entry : entries) {
+    if (!loader.has(entry.name)) continue;
+    METALLIC_ASSIGN(*entry.factors, loader.host_vector(entry.name, config.rope.dims / 2));
+    for (const float factor : *entry.factors)
+      if (!(factor > 0))
+        return fail(ErrorCode::kCorrupt, "{}: {} holds {}; rope factors must be positive", loader.file().path(),
+                    entry.name, factor);
+  }
   return {};
 }
 
 }  // namespace
 
 Result<Weights> load_weights(std::shared_ptr<const GgufFile> file, Config& config, Backend& backend) {
-  TensorLoader loader(file, backend);
+  TensorLoader loader(std::move(file), backend);
   Weights weights;
-  const TensorInfo* embedding = file->find_tensor("token_embd.weight");
-  if (embedding != nullptr) config.vocab = int(std::min<uint64_t>(embedding->size[1], INT32_MAX));
-  METALLIC_ASSIGN(weights.embedding, loader.matrix("token_embd.weight", config.vocab, config.width));
-  for (int i = 0; i < config.layers; ++i) {
-    const std::string prefix = fmt::format("blk.{}.", i);
-    LayerWeights& layer = weights.layers.emplace_back();
-    METALLIC_TRY(load_attention(loader, config, prefix, layer));
-    METALLIC_TRY(load_ffn(loader, config, prefix, layer));
-  }
-  METALLIC_ASSIGN(weights.output_norm, loader.vector("output_norm.weight", config.width));
-  weights.head = weights.embedding;
-  if (loader.has("output.weight")) {
-    METALLIC_ASSIGN(weights.head, loader.matrix("output.weight", config.vocab, config.width));
-  }
-  METALLIC_ASSIGN(weights.head_bias, loader.optional_vector("output.bias", config.vocab));
-  if (loader.has("rope_freqs.weight")) {
-    METALLIC_ASSIGN(weights.rope_factors, loader.host_vector("rope_freqs.weight", config.rope_dims / 2));
-  }
+  METALLIC_TRY(load_embedding(loader, config, weights));
+  for (int i = 0; i < config.layers; ++i)
+    METALLIC_TRY(LayerLoader(loader, config, i).load(weights.layers.emplace_back()));
+  METALLIC_TRY(load_head(loader, config, weights));
+  METALLIC_TRY(load_rope_factors(loader, config, weights));
   METALLIC_TRY(loader.check_all_used());
   return weights;
 }

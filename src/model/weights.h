@@ -1,71 +1,97 @@
-// The weights of a decoder: which tensor of the file plays which role, checked and brought to the backend.
+// The weights of a model by their roles, checked and brought to the backend. What is optional is empty where the file
+// has none.
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "backend/backend.h"
 #include "metallic/gguf.h"
 #include "model/config.h"
+#include "model/tensor_loader.h"
 
 namespace metallic {
 
-// A float32 vector in the backend's memory, or none (data() is null).
-struct DeviceVector {
-  std::shared_ptr<const void> memory;
-  int64_t size = 0;
-  const float* data() const { return static_cast<const float*>(memory.get()); }
+struct Norm {
+  DeviceVector weight;  // (width)
+  DeviceVector bias;    // (width), or none
+  explicit operator bool() const { return weight.data() != nullptr; }
+};
+
+// A norm on the rows of Q or K, seen as (heads, width).
+struct HeadNorm {
+  DeviceVector weight;
+  int64_t heads = 0, width = 0;
+  int64_t stride = 0;  // floats between the weights of two heads; 0: they share them
+  explicit operator bool() const { return weight.data() != nullptr; }
+};
+
+// A linear layer.
+struct Projection {
+  Weight weight;
+  DeviceVector bias;  // or none
+  explicit operator bool() const { return weight.rows() > 0; }
+};
+
+// gate and up (inner, width), down (width, inner). Without a gate: down activation(up x).
+struct FeedForward {
+  Projection gate, up, down;
+};
+
+// A mixture of experts: the matrices of each, and one array of biases for all.
+struct Experts {
+  Projection router;            // (experts, width)
+  DeviceVector selection_bias;  // (experts), or none
+  std::vector<Weight> gate, up, down;
+  DeviceVector gate_bias, up_bias, down_bias;
+  FeedForward shared;  // an expert for all tokens, or none
+  Weight shared_gate;  // (1, width): the shared expert counts sigmoid of this much, or all if none
+  explicit operator bool() const { return bool(router); }
+};
+
+// The parts of latent attention. Either `key_value` or both of the last two.
+struct LatentAttention {
+  Weight query_down;             // (query rank, width), or none
+  Norm query_norm;               // (query rank)
+  Weight query;                  // (heads * (nope + rope), query rank or width)
+  Weight key_value_down;         // (rank + rope, width)
+  Norm key_value_norm;           // (rank)
+  Weight key_value;              // (heads * (nope + value), rank)
+  std::vector<Weight> key_up;    // each head: (rank, nope), from a query to the latent space
+  std::vector<Weight> value_up;  // each head: (value, rank), from the latent space to a value
+  explicit operator bool() const { return key_value_down.rows() > 0; }
 };
 
 struct LayerWeights {
-  DeviceVector attention_norm;  // (width)
-  Weight query, key, value;     // (query_width, width), (key_width, width), (value_width, width)
-  DeviceVector query_bias, key_bias, value_bias;
-  DeviceVector query_norm, key_norm;  // (head_dim), or none
-  Weight attention_output;            // (width, heads * value_dim)
-  DeviceVector attention_output_bias;
-  DeviceVector attention_post_norm;  // (width), or none
-  DeviceVector ffn_norm;             // (width)
-  Weight gate, up, down;             // (ff_width, width) twice, (width, ff_width)
-  DeviceVector gate_bias, up_bias, down_bias;
-  DeviceVector ffn_post_norm;  // (width), or none
+  Norm attention_norm;           // before
+  Projection query, key, value;  // (query_width, width), (key_width, width), (value_width, width)
+  HeadNorm query_norm, key_norm;
+  LatentAttention latent;        // instead of the three
+  DeviceVector sinks;            // (heads), or none
+  Projection attention_output;   // (width, heads * value_dim)
+  Norm attention_post_norm;      // of what attention adds
+  Norm attention_residual_norm;  // of the residual after attention
+  Norm ffn_norm;                 // before
+  FeedForward ffn;
+  Experts experts;         // instead of it
+  Norm ffn_post_norm;      // of what the feed-forward part adds
+  Norm ffn_residual_norm;  // of the residual after it
 };
 
 struct Weights {
-  Weight embedding;  // (vocab, width)
+  Weight embedding;    // (vocab, width)
+  Weight positions;    // (context, width): learned positions, or none
+  Weight token_types;  // (types, width), of which the first is used, or none
+  Norm embedding_norm;
   std::vector<LayerWeights> layers;
-  DeviceVector output_norm;  // (width)
-  Weight head;               // (vocab, width); the embedding where the file has no output.weight
-  DeviceVector head_bias;
-  std::vector<float> rope_factors;  // (rope_dims / 2) divisors of the rope frequencies (Llama 3), or empty; on the host
+  Norm output_norm;
+  Projection head;  // (vocab, width); the embedding where the file has no output.weight; none for an encoder
+  // Divisors of the rope frequencies (dims / 2), on the host: always used, or above and up to the original context.
+  std::vector<float> rope_factors, rope_factors_long, rope_factors_short;
 };
 
-// Takes tensors out of a file by name and remembers which, so that one nobody asked for is noticed.
-class TensorLoader {
- public:
-  TensorLoader(std::shared_ptr<const GgufFile> file, Backend& backend) : file_(std::move(file)), backend_(backend) {}
-
-  bool has(const std::string& name) const { return file_->find_tensor(name) != nullptr; }
-  // Errors name the tensor: kNotFound if it is missing, kCorrupt if its shape is another one.
-  Result<Weight> matrix(const std::string& name, int64_t rows, int64_t columns);
-  Result<DeviceVector> vector(const std::string& name, int64_t size);
-  Result<DeviceVector> optional_vector(const std::string& name, int64_t size);  // none if the file has none
-  Result<std::vector<float>> host_vector(const std::string& name, int64_t size);
-  // kUnsupported if the file has a tensor that was not asked for: computing without it would be silently wrong.
-  Status check_all_used() const;
-
- private:
-  Result<const TensorInfo*> find(const std::string& name, std::initializer_list<int64_t> size);
-
-  std::shared_ptr<const GgufFile> file_;
-  Backend& backend_;
-  std::unordered_set<std::string> used_;
-};
-
-// Loads all weights of the decoder in `file`; sets config.vocab.
+// Loads all weights of the model in `file`; sets config.vocab.
 Result<Weights> load_weights(std::shared_ptr<const GgufFile> file, Config& config, Backend& backend);
 
 }  // namespace metallic

@@ -2,7 +2,7 @@
 // embeddings.
 #include <cmath>
 
-#include "model/arch_spec.h"
+#include "model/arch/specs.h"
 #include "model/config.h"
 
 namespace metallic {
@@ -11,7 +11,8 @@ namespace {
 // The 27B model (62 blocks) scales its queries by the embedding length per head, the others by the head's own size.
 void set_attention_scale(Config& config) {
   constexpr int kBlocksOf27B = 62;
-  if (config.layers == kBlocksOf27B) config.attention_scale = 1.0f / std::sqrt(float(config.width / config.heads));
+  if (config.layers == kBlocksOf27B && !config.attention_scale_given)
+    config.attention_scale = 1.0f / std::sqrt(float(config.width / config.heads));
 }
 
 }  // namespace

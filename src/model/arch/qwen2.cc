@@ -1,5 +1,5 @@
 // Qwen2 and Qwen2.5 (arXiv:2407.10671): biases on Q, K and V, found by presence.
-#include "model/arch_spec.h"
+#include "model/arch/specs.h"
 
 namespace metallic {
 

@@ -1,5 +1,5 @@
 // Qwen3 (arXiv:2505.09388): a norm on each head of Q and K, found by presence; no biases.
-#include "model/arch_spec.h"
+#include "model/arch/specs.h"
 
 namespace metallic {
 

@@ -1,0 +1,12 @@
+// BERT (arXiv:1810.04805): an encoder with norms behind each part; learned positions, token types.
+#include "model/arch/specs.h"
+
+namespace metallic {
+
+const ArchSpec& bert_spec() {
+  static constexpr ArchSpec kSpec{
+      .name = "bert", .norm = NormKind::kLayer, .rope = false, .activation = Activation::kGelu, .encoder = true};
+  return kSpec;
+}
+
+}  // namespace metallic

@@ -1,0 +1,110 @@
+#include "model/tensor_loader.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "quant/dequantize.h"
+
+namespace metallic {
+namespace {
+
+// "(576, 49152)": sizes in the file's order, the first varies fastest.
+std::string size_text(const uint64_t* size, int rank) {
+  return fmt::format("({})", fmt::join(size, size + rank, ", "));
+}
+
+// Plain integers are no weights.
+bool is_weight_format(Format format) {
+  return format != Format::kI8 && format != Format::kI16 && format != Format::kI32 && format != Format::kI64;
+}
+
+}  // namespace
+
+Result<const TensorInfo*> TensorLoader::find(const std::string& name, std::initializer_list<int64_t> size) {
+  const TensorInfo* info = file_->find_tensor(name);
+  std::array<uint64_t, 4> wanted = {1, 1, 1, 1};
+  std::copy(size.begin(), size.end(), wanted.begin());
+  const std::string wanted_text = size_text(wanted.data(), int(size.size()));
+  if (info == nullptr)
+    return fail(ErrorCode::kNotFound,
+                "{}: the tensor {} of size {} is missing; the file is incomplete or of another architecture",
+                file_->path(), name, wanted_text);
+  if (info->size != wanted)
+    return fail(ErrorCode::kCorrupt, "{}: the tensor {} has size {}; the metadata ask for {}", file_->path(), name,
+                size_text(info->size.data(), info->rank), wanted_text);
+  if (!is_weight_format(info->format))
+    return fail(ErrorCode::kUnsupported, "{}: the tensor {} has the type {}, which cannot hold weights", file_->path(),
+                name, format_info(info->format).name);
+  used_.insert(name);
+  return info;
+}
+
+Result<Weight> TensorLoader::matrix(const std::string& name, Part rows, int64_t columns) {
+  METALLIC_ASSIGN(const TensorInfo* info, find(name, {columns, rows.total}));
+  METALLIC_CHECK(rows.first >= 0 && rows.first + rows.count <= rows.total);
+  const uint64_t row_bytes = *format_bytes(info->format, uint64_t(columns));
+  // Never written: a Weight is only read.
+  auto* data = const_cast<std::byte*>(file_->tensor_data(*info).data()) + uint64_t(rows.first) * row_bytes;
+  return backend_.load_weight(TensorView::dense(data, info->format, {rows.count, columns}), file_);
+}
+
+Result<std::vector<Weight>> TensorLoader::matrices(const std::string& name, int64_t count, int64_t rows,
+                                                   int64_t columns) {
+  METALLIC_ASSIGN(const TensorInfo* info, find(name, {columns, rows, count}));
+  auto* data = const_cast<std::byte*>(file_->tensor_data(*info).data());
+  const uint64_t bytes = info->bytes / uint64_t(count);
+  std::vector<Weight> result;
+  for (int64_t i = 0; i < count; ++i) {
+    METALLIC_ASSIGN(
+        Weight weight,
+        backend_.load_weight(TensorView::dense(data + uint64_t(i) * bytes, info->format, {rows, columns}), file_));
+    result.push_back(std::move(weight));
+  }
+  return result;
+}
+
+Result<std::vector<float>> TensorLoader::host_vector(const std::string& name, int64_t size) {
+  METALLIC_ASSIGN(const TensorInfo* info, find(name, {size}));
+  std::vector<float> values(static_cast<size_t>(size));
+  dequantize_row(info->format, file_->tensor_data(*info).data(), size, values.data());
+  return values;
+}
+
+Result<DeviceVector> TensorLoader::upload(const TensorInfo& info, Part part) {
+  std::vector<float> values(info.elements());
+  dequantize_row(info.format, file_->tensor_data(info).data(), int64_t(values.size()), values.data());
+  const uint64_t bytes = uint64_t(part.count) * sizeof(float);
+  METALLIC_ASSIGN(std::shared_ptr<void> memory, backend_.allocate(bytes));
+  backend_.copy_from_host(memory.get(), values.data() + part.first, bytes);
+  return DeviceVector{std::move(memory), part.count};
+}
+
+Result<DeviceVector> TensorLoader::vector(const std::string& name, Part part) {
+  METALLIC_ASSIGN(const TensorInfo* info, find(name, {part.total}));
+  return upload(*info, part);
+}
+
+Result<DeviceVector> TensorLoader::table(const std::string& name, int64_t rows, int64_t columns) {
+  METALLIC_ASSIGN(const TensorInfo* info, find(name, {columns, rows}));
+  return upload(*info, whole(rows * columns));
+}
+
+Result<DeviceVector> TensorLoader::optional_vector(const std::string& name, Part part) {
+  if (!has(name)) return DeviceVector{};
+  return vector(name, part);
+}
+
+Status TensorLoader::check_all_used() const {
+  for (const TensorInfo& info : file_->tensors()) {
+    if (used_.contains(std::string(info.name))) continue;
+    return fail(ErrorCode::kUnsupported,
+                "{}: the tensor {} has no role in this architecture; computing without it would give wrong results",
+                file_->path(), info.name);
+  }
+  return {};
+}
+
+}  // namespace metallic
