@@ -75,7 +75,7 @@ def added_tokens(tokenizer):
 
 
 def byte_bpe(size, kind, bos, eos, more=(), add_bos=False, tokenizer_class="PreTrainedTokenizerFast", nfc=False):
-    """`size` tokens: 256 bytes, merges learnt from SENTENCES, and the special tokens last, as released models have them."""
+    """`size` tokens: 256 bytes, merges learnt from SENTENCES, and last the special tokens, as in released models."""
     special = list(dict.fromkeys([t for t in (bos, eos, *more) if t]))
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizer(kind)
