@@ -16,7 +16,12 @@ struct Config;
 struct ArchSpec {
   std::string_view name;  // general.architecture
   NormKind norm = NormKind::kRms;
-  bool rope = true;  // false: positions are learned (position_embd) or do not matter
+  // Which norms every block must have; others may be there all the same.
+  bool norms_before = true;     // before attention and feed-forward (with a parallel residual one may serve both)
+  bool norms_after = false;     // of what they add
+  bool norms_residual = false;  // of the residual after each
+  bool head_norms = false;      // of the rows of Q and K
+  bool rope = true;             // false: positions are learned (position_embd.weight)
   RopeStyle rope_style = RopeStyle::kHalves;
   Activation activation = Activation::kSilu;
   bool scale_embedding = false;      // the embedding is multiplied by sqrt(embedding length)

@@ -31,7 +31,8 @@ struct RopeConfig {
 struct ExpertConfig {
   int count = 0;  // 0: no mixture
   int used = 0;
-  int width = 0;  // feed-forward length of an expert
+  int width = 0;         // feed-forward length of an expert
+  int shared_width = 0;  // of the shared expert; known once the weights are loaded
   int groups = 1, groups_used = 1;
   RouterKind router = RouterKind::kSoftmax;
   bool normalise = true;

@@ -1,9 +1,9 @@
-// One step of a decoder-only transformer (arXiv:1706.03762, with pre-norm, gated feed-forward, rope and grouped-query
-// attention).
+// One step of a transformer (arXiv:1706.03762): embeddings, then blocks of attention and feed-forward that each add to
+// a residual, then the head. Which norms stand where, and what is fused, gated or mixed, the weights say by being
+// there.
 #include "model/forward.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -11,162 +11,191 @@
 namespace metallic {
 namespace {
 
-constexpr int kLogitRows = 16;  // rows that go through the head at a time
-
-TensorView matrix(float* data, int64_t rows, int64_t width) {
-  return TensorView::dense(data, Format::kF32, {rows, width});
-}
-TensorView heads(float* data, int64_t rows, int64_t count, int64_t width) {
-  return TensorView::dense(data, Format::kF32, {rows, count, width});
-}
-
-// base^(-2i/d), times the position scale, over the factors of the file (Llama 3's long context) if it has any.
-std::vector<float> frequencies(int dims, float base, float scale, const std::vector<float>& factors) {
-  std::vector<float> result(size_t(dims / 2));
-  for (size_t i = 0; i < result.size(); ++i) {
-    const double frequency = std::pow(double(base), -2.0 * double(i) / dims) * double(scale);
-    result[i] = float(factors.empty() ? frequency : frequency / double(factors[i]));
-  }
-  return result;
+// What divides the rope frequencies for sequences of up to `context` positions.
+const std::vector<float>& rope_factors(const Config& config, const Weights& weights, int context) {
+  const bool longer = context > config.rope.original_context;
+  const std::vector<float>& by_length = longer ? weights.rope_factors_long : weights.rope_factors_short;
+  return by_length.empty() ? weights.rope_factors : by_length;
 }
 
 }  // namespace
 
-Result<Decoder> Decoder::create(const Config& config, const Weights& weights, Backend& backend, int max_rows) {
-  METALLIC_CHECK(max_rows > 0);
+Result<Decoder> Decoder::create(const Config& config, const Weights& weights, Backend& backend, int max_rows,
+                                int context) {
+  if (weights.positions.rows() > 0 && context > weights.positions.rows())
+    return fail(ErrorCode::kOutOfRange,
+                "a context of {} is not possible: this model has learned {} positions and no more", context,
+                weights.positions.rows());
   Decoder decoder(config, weights, backend);
-  decoder.max_rows_ = max_rows;
-  struct Part {
-    float** at;
-    int64_t floats;
-  };
-  const int64_t rows = max_rows;
-  const Part parts[] = {
-      {&decoder.residual_, rows * config.width},
-      {&decoder.normed_, rows * config.width},
-      {&decoder.query_, rows * config.query_width()},
-      {&decoder.key_, rows * config.key_width()},
-      {&decoder.value_, rows * config.value_width()},
-      {&decoder.attended_, rows * config.heads * config.value_dim},
-      {&decoder.gate_, rows * config.ff_width},
-      {&decoder.up_, rows * config.ff_width},
-      {&decoder.logits_, int64_t(std::min(max_rows, kLogitRows)) * config.vocab},
-  };
-  constexpr int64_t kAlignment = 64;  // floats: whole cache lines
-  const auto padded = [](int64_t floats) { return (floats + kAlignment - 1) / kAlignment * kAlignment; };
-  int64_t total = 0;
-  for (const Part& part : parts) total += padded(part.floats);
-  decoder.bytes_ = uint64_t(total) * sizeof(float);
-  auto memory = backend.allocate(decoder.bytes_);
-  if (!memory) return fail_while("activations (a smaller batch needs less)", memory.error());
-  decoder.memory_ = std::move(*memory);
-  float* at = static_cast<float*>(decoder.memory_.get());
-  for (const Part& part : parts) {
-    *part.at = at;
-    at += padded(part.floats);
-  }
-  decoder.rope_frequencies_ =
-      frequencies(config.rope_dims, config.rope_base, config.rope_position_scale, weights.rope_factors);
-  decoder.local_rope_frequencies_ = config.local_rope_base == config.rope_base && config.spec->local_rope_base == 0
-                                        ? decoder.rope_frequencies_
-                                        : frequencies(config.rope_dims, config.local_rope_base, 1.0f, {});
+  METALLIC_ASSIGN(decoder.activations_, Activations::create(config, backend, max_rows));
+  const std::vector<float>& factors = rope_factors(config, weights, context);
+  decoder.rope_ = rope_angles(config.rope, factors, false);
+  decoder.local_rope_ = rope_angles(config.rope, factors, true);
   return decoder;
 }
 
-Status Decoder::run(const Batch& batch, const KvCache& cache, std::vector<float>& logits) {
-  METALLIC_CHECK(batch.rows() > 0 && batch.rows() <= max_rows_);
+Status Decoder::run(const Batch& batch, const KvCache& cache, std::vector<float>& result) {
+  METALLIC_CHECK(batch.rows() > 0 && batch.rows() <= max_rows());
   METALLIC_CHECK(batch.positions.size() == batch.tokens.size());
-  backend_.embed(
-      {&weights_.embedding, batch.tokens, config_.embedding_scale, matrix(residual_, batch.rows(), config_.width)});
-  for (int layer = 0; layer < config_.layers; ++layer) {
-    attention_block(layer, batch, cache);
-    ffn_block(layer, batch.rows());
-  }
-  return head(batch, logits);
+  embed(batch);
+  for (int layer = 0; layer < config_.layers; ++layer) attention_block(layer, batch, cache);
+  return output(batch, result);
 }
 
-// residual += W_o attention(rope(norm(q)), rope(norm(k)), v), where q, k, v are projections of norm(residual).
+void Decoder::embed(const Batch& batch) {
+  Activations& a = activations_;
+  const int rows = batch.rows();
+  const TensorView residual = row_view(a.residual, rows, config_.width);
+  backend_.embed({&weights_.embedding, batch.tokens, config_.embedding_scale, residual});
+  if (weights_.positions.rows() > 0) {
+    const TensorView added = row_view(a.added, rows, config_.width);
+    backend_.embed({&weights_.positions, batch.positions, 1.0f, added});
+    backend_.binary({BinaryKind::kAdd, residual, added, residual});
+  }
+  if (weights_.token_types.rows() > 0) {  // all tokens are of the first type
+    TensorView type = row_view(a.added, 1, config_.width);
+    const int32_t first = 0;
+    backend_.embed({&weights_.token_types, {&first, 1}, 1.0f, type});
+    type.shape = residual.shape;
+    type.stride[0] = 0;
+    backend_.binary({BinaryKind::kAdd, residual, type, residual});
+  }
+  if (weights_.embedding_norm) normalise(a.residual, weights_.embedding_norm, rows, config_.width, a.residual);
+}
+
+// residual += W_o attention(rope(q), rope(k), v), where q, k and v are projections of norm(residual); then the
+// feed-forward part.
 void Decoder::attention_block(int index, const Batch& batch, const KvCache& cache) {
   const LayerWeights& layer = weights_.layers[size_t(index)];
-  const bool local = config_.local[size_t(index)];
+  Activations& a = activations_;
   const int rows = batch.rows();
-  const TensorView residual = heads(residual_, rows, 1, config_.width);
-  backend_.norm({NormKind::kRms, config_.norm_epsilon, residual, layer.attention_norm.data(), nullptr,
-                 heads(normed_, rows, 1, config_.width)});
+  const bool local = config_.local[size_t(index)];
 
+  normalise(a.residual, layer.attention_norm, rows, config_.width, a.normed);
+  // In parallel, both parts read the residual of before, through one norm or through two.
+  if (config_.parallel_residual)
+    normalise(layer.ffn_norm ? a.residual : a.normed, layer.ffn_norm, rows, config_.width, a.ffn_input);
+
+  if (layer.latent) {
+    latent_query_key_value(layer.latent, index, batch);
+  } else {
+    project_query_key_value(layer, index, batch);
+  }
+  const TensorView query = head_view(a.query, rows, config_.heads, config_.head_dim);
+  backend_.store_kv({head_view(a.key, rows, config_.kv_heads, config_.head_dim),
+                     head_view(a.value, rows, config_.kv_heads, config_.value_dim), cache.keys(index),
+                     cache.values(index), batch.sequences});
+  AttentionOp attention{query,
+                        cache.keys(index),
+                        cache.values(index),
+                        head_view(a.attended, rows, config_.heads, config_.value_dim),
+                        batch.sequences,
+                        config_.attention_scale,
+                        local ? config_.window : 0,
+                        config_.causal};
+  attention.softcap = config_.attention_softcap;
+  attention.sinks = layer.sinks.data();
+  backend_.attention(attention);
+  int64_t attended_width = int64_t(config_.heads) * config_.value_dim;
+  float* attended = a.attended;
+  if (!layer.latent.value_up.empty()) {
+    latent_values(layer.latent, rows);
+    attended = a.whole_values;
+    attended_width = int64_t(config_.heads) * config_.latent.value_dim;
+  }
+  linear(row_view(attended, rows, attended_width), layer.attention_output.weight, layer.attention_output.bias.data(),
+         row_view(a.added, rows, config_.width));
+  add_to_residual(a.added, layer.attention_post_norm, layer.attention_residual_norm, rows);
+
+  if (!config_.parallel_residual) normalise(a.residual, layer.ffn_norm, rows, config_.width, a.ffn_input);
+  ffn_block(layer, rows);
+}
+
+void Decoder::project_query_key_value(const LayerWeights& layer, int index, const Batch& batch) {
+  Activations& a = activations_;
+  const int rows = batch.rows();
   const LinearTarget projections[] = {
-      {&layer.query, layer.query_bias.data(), matrix(query_, rows, config_.query_width()), false},
-      {&layer.key, layer.key_bias.data(), matrix(key_, rows, config_.key_width()), false},
-      {&layer.value, layer.value_bias.data(), matrix(value_, rows, config_.value_width()), false},
+      {&layer.query.weight, layer.query.bias.data(), row_view(a.query, rows, config_.query_width()), false},
+      {&layer.key.weight, layer.key.bias.data(), row_view(a.key, rows, config_.key_width()), false},
+      {&layer.value.weight, layer.value.bias.data(), row_view(a.value, rows, config_.value_width()), false},
   };
-  backend_.linear({matrix(normed_, rows, config_.width), projections});
-
-  const TensorView query = heads(query_, rows, config_.heads, config_.head_dim);
-  const TensorView key = heads(key_, rows, config_.kv_heads, config_.head_dim);
-  if (layer.query_norm.data())
-    backend_.norm({NormKind::kRms, config_.norm_epsilon, query, layer.query_norm.data(), nullptr, query});
-  if (layer.key_norm.data())
-    backend_.norm({NormKind::kRms, config_.norm_epsilon, key, layer.key_norm.data(), nullptr, key});
-  const std::vector<float>& rope_frequencies = local ? local_rope_frequencies_ : rope_frequencies_;
-  for (const TensorView& x : {query, key})
-    backend_.rope({x, batch.positions.data(), rope_frequencies, 1.0f, config_.spec->rope_style});
-
-  const TensorView value = heads(value_, rows, config_.kv_heads, config_.value_dim);
-  backend_.store_kv({key, value, cache.keys(index), cache.values(index), batch.sequences});
-  backend_.attention({query, cache.keys(index), cache.values(index),
-                      heads(attended_, rows, config_.heads, config_.value_dim), batch.sequences,
-                      config_.attention_scale, local ? config_.window : 0, true});
-  add_projection(matrix(attended_, rows, int64_t(config_.heads) * config_.value_dim), layer.attention_output,
-                 layer.attention_output_bias, layer.attention_post_norm, rows);
+  backend_.linear({row_view(a.normed, rows, config_.width), projections});
+  if (layer.query_norm) normalise_heads(a.query, layer.query_norm, rows);
+  if (layer.key_norm) normalise_heads(a.key, layer.key_norm, rows);
+  rotate(head_view(a.query, rows, config_.heads, config_.head_dim), index, batch);
+  rotate(head_view(a.key, rows, config_.kv_heads, config_.head_dim), index, batch);
 }
 
-// residual += W_down (activation(W_gate x) * (W_up x)), x = norm(residual).
-void Decoder::ffn_block(int index, int rows) {
-  const LayerWeights& layer = weights_.layers[size_t(index)];
-  backend_.norm({NormKind::kRms, config_.norm_epsilon, heads(residual_, rows, 1, config_.width), layer.ffn_norm.data(),
-                 nullptr, heads(normed_, rows, 1, config_.width)});
-  const TensorView gate = matrix(gate_, rows, config_.ff_width);
-  const TensorView up = matrix(up_, rows, config_.ff_width);
-  const LinearTarget projections[] = {
-      {&layer.gate, layer.gate_bias.data(), gate, false},
-      {&layer.up, layer.up_bias.data(), up, false},
-  };
-  backend_.linear({matrix(normed_, rows, config_.width), projections});
-  backend_.activate({config_.spec->activation, gate, up, gate});
-  add_projection(gate, layer.down, layer.down_bias, layer.ffn_post_norm, rows);
+void Decoder::rotate(const TensorView& x, int index, const Batch& batch) {
+  if (!config_.has_rope(index)) return;
+  const RopeAngles& angles = config_.local[size_t(index)] ? local_rope_ : rope_;
+  backend_.rope({x, batch.positions.data(), angles.frequencies, angles.magnitude, config_.spec->rope_style});
 }
 
-// residual += post_norm(weight * input + bias); without a post norm the product is added in place.
-void Decoder::add_projection(const TensorView& input, const Weight& weight, const DeviceVector& bias,
-                             const DeviceVector& post_norm, int rows) {
-  const TensorView residual = matrix(residual_, rows, config_.width);
-  const bool in_place = post_norm.data() == nullptr;
-  const TensorView out = in_place ? residual : matrix(normed_, rows, config_.width);
-  const LinearTarget target{&weight, bias.data(), out, in_place};
-  backend_.linear({input, {&target, 1}});
-  if (in_place) return;
-  const TensorView view = heads(normed_, rows, 1, config_.width);
-  backend_.norm({NormKind::kRms, config_.norm_epsilon, view, post_norm.data(), nullptr, view});
-  backend_.binary({BinaryKind::kAdd, residual, out, residual});
+void Decoder::ffn_block(const LayerWeights& layer, int rows) {
+  Activations& a = activations_;
+  if (layer.experts) {
+    mixture(layer.experts, rows, a.added);
+  } else {
+    feed_forward(layer.ffn, config_.ff_width, rows, a.added);
+  }
+  add_to_residual(a.added, layer.ffn_post_norm, layer.ffn_residual_norm, rows);
 }
 
-// logits = W_head norm(residual), for the rows that are wanted only.
-Status Decoder::head(const Batch& batch, std::vector<float>& logits) {
-  const size_t vocab = size_t(config_.vocab);
-  logits.resize(batch.logit_rows.size() * vocab);
-  for (size_t first = 0; first < batch.logit_rows.size(); first += size_t(kLogitRows)) {
-    const int count = int(std::min<size_t>(size_t(kLogitRows), batch.logit_rows.size() - first));
+// residual = residual_norm(residual + scale * post_norm(x)); either norm may be none.
+void Decoder::add_to_residual(float* x, const Norm& post_norm, const Norm& residual_norm, int rows) {
+  const TensorView added = row_view(x, rows, config_.width);
+  if (post_norm) normalise(x, post_norm, rows, config_.width, x);
+  if (config_.residual_scale != 1.0f) backend_.scale(added, config_.residual_scale, 0.0f);
+  const TensorView residual = row_view(activations_.residual, rows, config_.width);
+  backend_.binary({BinaryKind::kAdd, residual, added, residual});
+  if (residual_norm) normalise(activations_.residual, residual_norm, rows, config_.width, activations_.residual);
+}
+
+// The head for the rows that are wanted only; an encoder's output is the hidden state itself.
+Status Decoder::output(const Batch& batch, std::vector<float>& result) {
+  Activations& a = activations_;
+  const size_t width = size_t(output_width());
+  result.resize(batch.logit_rows.size() * width);
+  for (size_t first = 0; first < batch.logit_rows.size(); first += size_t(Activations::kOutputRows)) {
+    const int count = int(std::min<size_t>(size_t(Activations::kOutputRows), batch.logit_rows.size() - first));
     for (int i = 0; i < count; ++i) {
       const int64_t row = batch.logit_rows[first + size_t(i)];
-      backend_.norm({NormKind::kRms, config_.norm_epsilon, heads(residual_ + row * config_.width, 1, 1, config_.width),
-                     weights_.output_norm.data(), nullptr,
-                     heads(normed_ + int64_t(i) * config_.width, 1, 1, config_.width)});
+      normalise(a.residual + row * config_.width, weights_.output_norm, 1, config_.width,
+                a.normed + int64_t(i) * config_.width);
     }
-    const LinearTarget target{&weights_.head, weights_.head_bias.data(), matrix(logits_, count, config_.vocab), false};
-    backend_.linear({matrix(normed_, count, config_.width), {&target, 1}});
-    backend_.copy_to_host(logits.data() + first * vocab, logits_, size_t(count) * vocab * sizeof(float));
+    float* rows = a.normed;
+    if (!config_.spec->encoder) {
+      const TensorView logits = row_view(a.logits, count, config_.vocab);
+      linear(row_view(a.normed, count, config_.width), weights_.head.weight, weights_.head.bias.data(), logits);
+      if (config_.logit_scale != 1.0f || config_.final_softcap > 0)
+        backend_.scale(logits, config_.logit_scale, config_.final_softcap);
+      rows = a.logits;
+    }
+    backend_.copy_to_host(result.data() + first * width, rows, size_t(count) * width * sizeof(float));
   }
   return backend_.synchronize();
+}
+
+void Decoder::linear(const TensorView& x, const Weight& weight, const float* bias, const TensorView& out) {
+  const LinearTarget target{&weight, bias, out, false};
+  backend_.linear({x, {&target, 1}});
+}
+
+// Where there is no norm, `out` is a copy of x.
+void Decoder::normalise(const float* x, const Norm& norm, int64_t rows, int64_t width, float* out) {
+  const TensorView from = head_view(const_cast<float*>(x), rows, 1, width);
+  const TensorView to = head_view(out, rows, 1, width);
+  if (norm) {
+    backend_.norm({config_.spec->norm, config_.norm_epsilon, from, norm.weight.data(), norm.bias.data(), to});
+  } else if (out != x) {
+    backend_.copy(from, to);
+  }
+}
+
+void Decoder::normalise_heads(float* x, const HeadNorm& norm, int64_t rows) {
+  const TensorView view = head_view(x, rows, norm.heads, norm.width);
+  backend_.norm({config_.spec->norm, config_.norm_epsilon, view, norm.weight.data(), nullptr, view, norm.stride});
 }
 
 }  // namespace metallic

@@ -1,4 +1,4 @@
-// The decoder: one step of it, for a batch of tokens of any number of sequences.
+// The model: one step of it, for a batch of tokens of any number of sequences.
 #pragma once
 
 #include <memory>
@@ -6,53 +6,59 @@
 
 #include "backend/backend.h"
 #include "backend/batch.h"
+#include "model/activations.h"
 #include "model/config.h"
 #include "model/kv_cache.h"
+#include "model/rope.h"
 #include "model/weights.h"
 
 namespace metallic {
 
-// Owns the activations of one step; borrows weights and backend, which must outlive it.
+// Owns the activations of one step; borrows config, weights and backend, which must outlive it.
 class Decoder {
  public:
-  // `max_rows`: the most tokens of one batch.
-  static Result<Decoder> create(const Config& config, const Weights& weights, Backend& backend, int max_rows);
+  // `max_rows`: the most tokens of one batch. `context`: the most positions of a sequence.
+  static Result<Decoder> create(const Config& config, const Weights& weights, Backend& backend, int max_rows,
+                                int context);
 
-  int max_rows() const { return max_rows_; }
-  uint64_t activation_bytes() const { return bytes_; }
+  int max_rows() const { return activations_.max_rows(); }
+  uint64_t activation_bytes() const { return activations_.bytes(); }
+  // Floats of one row of output: the vocabulary, or the width of an encoder's hidden state.
+  int output_width() const { return config_.spec->encoder ? config_.width : config_.vocab; }
 
-  // Evaluates the batch, adds its keys and values to `cache`, and puts the logits of batch.logit_rows, in order, into
-  // `logits` (logit_rows, vocab). Token ids below the vocabulary size, and page tables that cover each sequence, are
-  // the caller's duty.
-  Status run(const Batch& batch, const KvCache& cache, std::vector<float>& logits);
+  // Evaluates the batch, adds its keys and values to `cache`, and puts the outputs of batch.logit_rows, in order, into
+  // `output` (logit_rows, output_width()). Token ids below the vocabulary size, page tables that cover each sequence,
+  // and whole sequences for a model that is not causal, are the caller's duty.
+  Status run(const Batch& batch, const KvCache& cache, std::vector<float>& output);
 
  private:
   Decoder(const Config& config, const Weights& weights, Backend& backend)
       : config_(config), weights_(weights), backend_(backend) {}
+
+  void embed(const Batch& batch);
   void attention_block(int index, const Batch& batch, const KvCache& cache);
-  void ffn_block(int index, int rows);
-  void add_projection(const TensorView& input, const Weight& weight, const DeviceVector& bias,
-                      const DeviceVector& post_norm, int rows);
-  Status head(const Batch& batch, std::vector<float>& logits);
+  void project_query_key_value(const LayerWeights& layer, int index, const Batch& batch);
+  void rotate(const TensorView& x, int index, const Batch& batch);
+  void ffn_block(const LayerWeights& layer, int rows);
+  Status output(const Batch& batch, std::vector<float>& output);
+
+  // latent_attention.cc
+  void latent_query_key_value(const LatentAttention& latent, int index, const Batch& batch);
+  void latent_values(const LatentAttention& latent, int rows);
+  // mixture.cc
+  void feed_forward(const FeedForward& ffn, int64_t inner, int rows, float* out);
+  void mixture(const Experts& experts, int rows, float* out);
+
+  void normalise(const float* x, const Norm& norm, int64_t rows, int64_t width, float* out);
+  void normalise_heads(float* x, const HeadNorm& norm, int64_t rows);
+  void linear(const TensorView& x, const Weight& weight, const float* bias, const TensorView& out);
+  void add_to_residual(float* x, const Norm& post_norm, const Norm& residual_norm, int rows);
 
   const Config& config_;
   const Weights& weights_;
   Backend& backend_;
-  int max_rows_ = 0;
-  uint64_t bytes_ = 0;
-  std::shared_ptr<void> memory_;
-  // Activations, all float32 with max_rows rows. `normed`, `query` ... are dead once the next stage has read them.
-  float* residual_ = nullptr;                  // (rows, width)
-  float* normed_ = nullptr;                    // (rows, width)
-  float* query_ = nullptr;                     // (rows, heads * head_dim)
-  float* key_ = nullptr;                       // (rows, kv_heads * head_dim)
-  float* value_ = nullptr;                     // (rows, kv_heads * value_dim)
-  float* attended_ = nullptr;                  // (rows, heads * value_dim)
-  float* gate_ = nullptr;                      // (rows, ff_width)
-  float* up_ = nullptr;                        // (rows, ff_width)
-  float* logits_ = nullptr;                    // (kLogitRows, vocab)
-  std::vector<float> rope_frequencies_;        // (rope_dims / 2) of global layers
-  std::vector<float> local_rope_frequencies_;  // the same for layers with a window
+  Activations activations_;
+  RopeAngles rope_, local_rope_;
 };
 
 }  // namespace metallic

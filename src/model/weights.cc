@@ -10,11 +10,13 @@ namespace {
 // Loads the tensors of one block, "blk.7.".
 class LayerLoader {
  public:
-  LayerLoader(TensorLoader& loader, const Config& config, int index)
-      : loader_(loader), config_(config), prefix_(fmt::format("blk.{}.", index)) {}
+  LayerLoader(TensorLoader& loader, Config& config, int index)
+      : loader_(loader), config_(config), index_(index), prefix_(fmt::format("blk.{}.", index)) {}
 
   Status load(LayerWeights& layer) {
-    METALLIC_TRY(optional_norm("attn_norm", layer.attention_norm));
+    const ArchSpec& spec = *config_.spec;
+    // The first block of some encoders reads what the norm of the embeddings gave.
+    METALLIC_TRY(block_norm("attn_norm", spec.norms_before && !(spec.encoder && index_ == 0), layer.attention_norm));
     if (config_.latent.rank > 0) {
       METALLIC_TRY(load_latent(layer.latent));
     } else {
@@ -24,18 +26,17 @@ class LayerLoader {
     const int value_dim = config_.latent.rank > 0 ? config_.latent.value_dim : config_.value_dim;
     METALLIC_TRY(
         projection("attn_output", whole(config_.width), int64_t(config_.heads) * value_dim, layer.attention_output));
-    METALLIC_TRY(optional_norm("attn_output_norm", layer.attention_residual_norm));
-    const std::string ffn_norm(config_.spec->ffn_norm);
-    if (ffn_norm != "post_attention_norm")
-      METALLIC_TRY(optional_norm("post_attention_norm", layer.attention_post_norm));
-    METALLIC_TRY(optional_norm(ffn_norm, layer.ffn_norm));
+    METALLIC_TRY(block_norm("attn_output_norm", spec.norms_residual, layer.attention_residual_norm));
+    if (spec.ffn_norm != "post_attention_norm")
+      METALLIC_TRY(block_norm("post_attention_norm", spec.norms_after, layer.attention_post_norm));
+    METALLIC_TRY(block_norm(spec.ffn_norm, spec.norms_before && !config_.parallel_residual, layer.ffn_norm));
     if (loader_.has(prefix_ + "ffn_gate_inp.weight")) {
       METALLIC_TRY(load_experts(layer.experts));
     } else {
       METALLIC_TRY(load_ffn(layer.ffn));
     }
-    METALLIC_TRY(optional_norm("post_ffw_norm", layer.ffn_post_norm));
-    return optional_norm("layer_output_norm", layer.ffn_residual_norm);
+    METALLIC_TRY(block_norm("post_ffw_norm", spec.norms_after, layer.ffn_post_norm));
+    return block_norm("layer_output_norm", spec.norms_residual, layer.ffn_residual_norm);
   }
 
  private:
@@ -52,8 +53,8 @@ class LayerLoader {
     METALLIC_ASSIGN(result.bias, loader_.optional_vector(fmt::format("{}{}.bias", prefix_, name), size));
     return {};
   }
-  Status optional_norm(std::string_view name, Norm& result) {
-    return loader_.has(weight(name)) ? norm(name, config_.width, result) : Status();
+  Status block_norm(std::string_view name, bool required, Norm& result) {
+    return required || loader_.has(weight(name)) ? norm(name, config_.width, result) : Status();
   }
 
   Status load_attention(LayerWeights& layer) {
@@ -74,8 +75,9 @@ class LayerLoader {
   // One norm for all heads (head_dim), one for each (heads, head_dim), or one over the whole row (heads * head_dim).
   Status head_norm(std::string_view name, int64_t heads, HeadNorm& result) {
     const TensorInfo* info = loader_.file().find_tensor(weight(name));
-    if (info == nullptr) return {};
     const int64_t dim = config_.head_dim;
+    if (info == nullptr && !config_.spec->head_norms) return {};
+    if (info == nullptr) return tl::unexpected<Error>(loader_.vector(weight(name), dim).error());
     if (info->rank == 2) {
       METALLIC_ASSIGN(result.weight, loader_.table(weight(name), heads, dim));
       result.heads = heads, result.width = dim, result.stride = dim;
@@ -141,7 +143,8 @@ class LayerLoader {
     METALLIC_TRY(expert_bias("ffn_down_exps", config_.width, experts.down_bias));
     const TensorInfo* shared = loader_.file().find_tensor(weight("ffn_up_shexp"));
     if (shared == nullptr) return {};
-    const int64_t inner = int64_t(shared->size[1]);
+    const int64_t inner = int64_t(std::min<uint64_t>(shared->size[1], INT32_MAX));
+    config_.experts.shared_width = std::max(config_.experts.shared_width, int(inner));
     METALLIC_TRY(projection("ffn_gate_shexp", whole(inner), config_.width, experts.shared.gate));
     METALLIC_TRY(projection("ffn_up_shexp", whole(inner), config_.width, experts.shared.up));
     METALLIC_TRY(projection("ffn_down_shexp", whole(config_.width), inner, experts.shared.down));
@@ -162,7 +165,8 @@ class LayerLoader {
   }
 
   TensorLoader& loader_;
-  const Config& config_;
+  Config& config_;
+  int index_;
   std::string prefix_;
 };
 
@@ -176,7 +180,10 @@ Status load_embedding(TensorLoader& loader, Config& config, Weights& weights) {
   const TensorInfo* embedding = loader.file().find_tensor("token_embd.weight");
   if (embedding != nullptr) config.vocab = int(std::min<uint64_t>(embedding->size[1], INT32_MAX));
   METALLIC_ASSIGN(weights.embedding, loader.matrix("token_embd.weight", config.vocab, config.width));
-  if (const TensorInfo* positions = loader.file().find_tensor("position_embd.weight")) {
+  const TensorInfo* positions = loader.file().find_tensor("position_embd.weight");
+  if (positions == nullptr && !config.spec->rope)
+    return tl::unexpected<Error>(loader.matrix("position_embd.weight", config.context_length, config.width).error());
+  if (positions != nullptr) {
     config.context_length = int(std::min<uint64_t>(positions->size[1], uint64_t(config.context_length)));
     METALLIC_ASSIGN(weights.positions,
                     loader.matrix("position_embd.weight", int64_t(positions->size[1]), config.width));

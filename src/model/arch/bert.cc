@@ -4,8 +4,13 @@
 namespace metallic {
 
 const ArchSpec& bert_spec() {
-  static constexpr ArchSpec kSpec{
-      .name = "bert", .norm = NormKind::kLayer, .rope = false, .activation = Activation::kGelu, .encoder = true};
+  static constexpr ArchSpec kSpec{.name = "bert",
+                                  .norm = NormKind::kLayer,
+                                  .norms_before = false,
+                                  .norms_residual = true,
+                                  .rope = false,
+                                  .activation = Activation::kGelu,
+                                  .encoder = true};
   return kSpec;
 }
 

@@ -18,6 +18,7 @@ void set_attention_scale(Config& config) {
 
 const ArchSpec& gemma2_spec() {
   static constexpr ArchSpec kSpec{.name = "gemma2",
+                                  .norms_after = true,
                                   .activation = Activation::kGeluTanh,
                                   .scale_embedding = true,
                                   .global_every = 2,

@@ -19,6 +19,8 @@ void set_attention_scale(Config& config) {
 
 const ArchSpec& gemma3_spec() {
   static constexpr ArchSpec kSpec{.name = "gemma3",
+                                  .norms_after = true,
+                                  .head_norms = true,
                                   .activation = Activation::kGeluTanh,
                                   .scale_embedding = true,
                                   .global_every = 6,

@@ -4,7 +4,7 @@
 namespace metallic {
 
 const ArchSpec& glm4_spec() {
-  static constexpr ArchSpec kSpec{.name = "glm4", .rope_style = RopeStyle::kInterleaved};
+  static constexpr ArchSpec kSpec{.name = "glm4", .norms_after = true, .rope_style = RopeStyle::kInterleaved};
   return kSpec;
 }
 

@@ -4,7 +4,8 @@
 namespace metallic {
 
 const ArchSpec& nomic_bert_spec() {
-  static constexpr ArchSpec kSpec{.name = "nomic-bert", .norm = NormKind::kLayer, .encoder = true};
+  static constexpr ArchSpec kSpec{
+      .name = "nomic-bert", .norm = NormKind::kLayer, .norms_before = false, .norms_residual = true, .encoder = true};
   return kSpec;
 }
 

@@ -4,7 +4,7 @@
 namespace metallic {
 
 const ArchSpec& olmo2_spec() {
-  static constexpr ArchSpec kSpec{.name = "olmo2"};
+  static constexpr ArchSpec kSpec{.name = "olmo2", .norms_before = false, .norms_after = true, .head_norms = true};
   return kSpec;
 }
 

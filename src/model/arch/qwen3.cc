@@ -4,7 +4,7 @@
 namespace metallic {
 
 const ArchSpec& qwen3_spec() {
-  static constexpr ArchSpec kSpec{.name = "qwen3"};
+  static constexpr ArchSpec kSpec{.name = "qwen3", .head_norms = true};
   return kSpec;
 }
 

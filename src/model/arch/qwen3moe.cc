@@ -4,7 +4,7 @@
 namespace metallic {
 
 const ArchSpec& qwen3moe_spec() {
-  static constexpr ArchSpec kSpec{.name = "qwen3moe"};
+  static constexpr ArchSpec kSpec{.name = "qwen3moe", .head_norms = true};
   return kSpec;
 }
 
