@@ -63,8 +63,8 @@ Status BytePairMerger::build(const Vocab& vocab, const TokenTable& table) {
       const TokenId result = table.find(text.bytes, hashes[i][2]);
       if (left == kNoToken || right == kNoToken || result == kNoToken) {
         const char* which = left == kNoToken ? "its left half" : right == kNoToken ? "its right half" : "what it makes";
-        return fail(ErrorCode::kCorrupt, "merge {}, \"{}\": {} is not in the vocabulary", begin + i, vocab.merges[begin + i],
-                    which);
+        return fail(ErrorCode::kCorrupt, "merge {}, \"{}\": {} is not in the vocabulary", begin + i,
+                    vocab.merges[begin + i], which);
       }
       add(uint32_t(left), uint32_t(right), uint32_t(begin + i), result);
     }
@@ -117,7 +117,7 @@ void BytePairMerger::encode_long(std::string_view word, std::vector<TokenId>& ou
     uint32_t previous, next;
   };
   struct Entry {
-    uint32_t rank, left, right;  // left and right are symbols
+    uint32_t rank, left, right;         // left and right are symbols
     TokenId left_id, right_id, result;  // as they were when the pair was queued
     bool operator<(const Entry& other) const { return rank != other.rank ? rank > other.rank : left > other.left; }
   };
@@ -133,7 +133,8 @@ void BytePairMerger::encode_long(std::string_view word, std::vector<TokenId>& ou
   std::vector<Entry> entries;
   const auto candidate = [&](uint32_t left, uint32_t right, auto&& add_entry) {
     const Candidate found = find(symbols[left].id, symbols[right].id);
-    if (found.rank != kNoMerge) add_entry(Entry{found.rank, left, right, symbols[left].id, symbols[right].id, found.result});
+    if (found.rank != kNoMerge)
+      add_entry(Entry{found.rank, left, right, symbols[left].id, symbols[right].id, found.result});
   };
   for (uint32_t i = 0; i + 1 < symbols.size(); ++i) candidate(i, i + 1, [&](Entry entry) { entries.push_back(entry); });
   std::priority_queue<Entry> queue(std::less<Entry>{}, std::move(entries));

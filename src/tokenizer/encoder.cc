@@ -33,7 +33,8 @@ Status Encoder::build(const Vocab& vocab, const BytePool& pool, const TokenTable
   if (vocab.kind == TokenizerKind::kSentencePiece) return spm_.build(vocab, pool, table);
   split_ = find_pre_tokenizer(vocab.pre_tokenizer);
   if (split_ == nullptr) {
-    return fail(ErrorCode::kUnsupported, "unknown pre-tokeniser \"{}\"; known are {}", vocab.pre_tokenizer, pre_tokenizer_names());
+    return fail(ErrorCode::kUnsupported, "unknown pre-tokeniser \"{}\"; known are {}", vocab.pre_tokenizer,
+                pre_tokenizer_names());
   }
   return bpe_.build(vocab, table);
 }

@@ -36,7 +36,8 @@ class Scanner {
     return p;
   }
 
-  // 's|'t|'re|'ve|'m|'ll|'d at an apostrophe: the end of the match, or p. Upper case too if `any_case`; U+017F is then an s.
+  // 's|'t|'re|'ve|'m|'ll|'d at an apostrophe: the end of the match, or p. Upper case too if `any_case`; U+017F is then
+  // an s.
   const char* contraction(const char* p, bool any_case) const {
     if (end_ - p < 2) return p;
     const int fold = any_case ? 0x20 : 0;
@@ -51,7 +52,7 @@ class Scanner {
 
   // \s*[\r\n]+|\s+(?!\S)|\s+ at a white space. Without `newlines` the first alternative is left out.
   const char* white_space(const char* p, bool newlines) const {
-    const char* last = p;         // start of the last character of the run
+    const char* last = p;           // start of the last character of the run
     const char* newline = nullptr;  // behind the last newline of the run
     const char* q = p;
     for (Char c = peek(q); c.is(kSpace); c = peek(q)) {

@@ -21,7 +21,8 @@ void TextMatcher::build(std::vector<Entry> entries) {
 
 size_t TextMatcher::next_candidate(std::string_view text, size_t from) const {
   if (only_first_byte_ >= 0) {
-    const void* found = from < text.size() ? std::memchr(text.data() + from, only_first_byte_, text.size() - from) : nullptr;
+    const void* found =
+        from < text.size() ? std::memchr(text.data() + from, only_first_byte_, text.size() - from) : nullptr;
     return found == nullptr ? text.size() : size_t(static_cast<const char*>(found) - text.data());
   }
   while (from < text.size() && first_of_[uint8_t(text[from])] == first_of_[uint8_t(text[from]) + size_t{1}]) ++from;
@@ -34,7 +35,8 @@ TextMatcher::Match TextMatcher::longest_at(std::string_view text, size_t at, siz
   auto high = entries_.begin() + first_of_[size_t{first} + 1];
   const size_t limit = std::min(longest, text.size() - at);
   Match match{at, 0, kNoToken};
-  for (size_t size = 1; low != high && size <= limit; ++size) {  // all of [low, high) agree with the text in `size` bytes
+  for (size_t size = 1; low != high && size <= limit;
+       ++size) {  // all of [low, high) agree with the text in `size` bytes
     if (low->text.size() == size) {
       match.size = size;
       match.id = low->id;
@@ -50,7 +52,8 @@ TextMatcher::Match TextMatcher::longest_at(std::string_view text, size_t at, siz
   return match;
 }
 
-void TextMatcher::resolve(std::string_view text, size_t begin, size_t end, size_t longest, std::vector<Match>& out) const {
+void TextMatcher::resolve(std::string_view text, size_t begin, size_t end, size_t longest,
+                          std::vector<Match>& out) const {
   const std::string_view visible = text.substr(0, end);
   size_t best = 0;
   for (size_t at = next_candidate(visible, begin); at < end; at = next_candidate(visible, at + 1)) {

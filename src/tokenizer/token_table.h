@@ -31,8 +31,8 @@ class BytePool {
   std::vector<uint32_t> ends_;
 };
 
-// Bytes to id: open addressing, linear probing. The first id added under some bytes stays. Keeps no bytes of its own: the strings
-// are those of `pool`, which must outlive it.
+// Bytes to id: open addressing, linear probing. The first id added under some bytes stays. Keeps no bytes of its own:
+// the strings are those of `pool`, which must outlive it.
 class TokenTable {
  public:
   void reset(const BytePool* pool, size_t capacity) {

@@ -19,8 +19,8 @@
 
 namespace metallic {
 
-// Two-way associative; a new word pushes out the older of its two neighbours. For one thread at a time. Whole words are compared,
-// so no text can be made to give another's ids.
+// Two-way associative; a new word pushes out the older of its two neighbours. For one thread at a time. Whole words are
+// compared, so no text can be made to give another's ids.
 class WordCache {
  public:
   static constexpr size_t kLongestWord = 64;  // bytes; longer words are rare and not worth the room
@@ -93,7 +93,7 @@ class WordCache {
 
   struct Entry {
     Key key{};
-    uint32_t word = 0;   // where a long word's bytes are in words_
+    uint32_t word = 0;  // where a long word's bytes are in words_
     uint16_t count = 0;
     std::array<TokenId, 2> ids{};  // or, if there are more, ids[0] is where they are in ids_
   };
