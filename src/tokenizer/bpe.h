@@ -36,7 +36,7 @@ class BytePairMerger {
     TokenId result;
   };
 
-  void add(uint32_t left, uint32_t right, uint32_t rank, TokenId result);
+  void add(const Merge& merge);
   Candidate find(TokenId left, TokenId right) const {
     const uint64_t hash = hash_pair(uint32_t(left), uint32_t(right));
     for (size_t at = hash & mask_;; at = (at + 1) & mask_) {

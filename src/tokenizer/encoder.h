@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -52,7 +53,8 @@ class Encoder {
  private:
   void encode_bpe(std::string_view text, EncodeState& state) const;
   void encode_spm(std::string_view text, EncodeState& state) const;
-  void encode_word(std::string_view word, size_t readable, EncodeState& state) const;
+  // The words of `text` end at `ends`.
+  void encode_words(std::string_view text, std::span<const uint32_t> ends, EncodeState& state) const;
   void merge(std::string_view word,
              EncodeState& state) const;  // without the cache; leaves the ids in state.word_ids, too
 

@@ -98,26 +98,26 @@ void Tokenizer::Impl::fill_pool() {
   size_t bytes = 0;
   for (const std::string& token : vocab.tokens) bytes += token.size();
   pool.reserve(count, bytes);
-  std::vector<bool> is_text(count);
+  const bool spm = vocab.kind == TokenizerKind::kSentencePiece;
+  std::vector<TokenId> plain, special_text;  // tokens that text can become
+  plain.reserve(count);
   for (size_t id = 0; id < count; ++id) {
     const std::string& token = vocab.tokens[id];
     const int byte = type(id) == TokenType::kByte || vocab.types.empty() ? parse_byte_token(token) : -1;
+    bool is_text = false;
     if (byte >= 0)
       pool.open() += char(byte);
     else
-      is_text[id] = append_raw_bytes(vocab.kind, token, pool.open()) && !token.empty();
+      is_text = append_raw_bytes(vocab.kind, token, pool.open()) && !token.empty();
     pool.close();
+    if (is_text && !is_literal(id)) plain.push_back(TokenId(id));
+    if (is_text && is_literal(id) && (!spm || type(id) == TokenType::kUserDefined)) special_text.push_back(TokenId(id));
   }
   // Of equal texts the first wins, but a token made for text wins over a special one. A control token never comes from
   // text in SPM; in BPE it can, if there are merges that lead to it.
   table.reset(&pool, count);
-  const bool spm = vocab.kind == TokenizerKind::kSentencePiece;
-  for (size_t id = 0; id < count; ++id) {
-    if (is_text[id] && !is_literal(id)) table.add(TokenId(id));
-  }
-  for (size_t id = 0; id < count; ++id) {
-    if (is_text[id] && is_literal(id) && (!spm || type(id) == TokenType::kUserDefined)) table.add(TokenId(id));
-  }
+  table.add(plain);
+  table.add(special_text);
 }
 
 void Tokenizer::Impl::note_special_tokens() {
