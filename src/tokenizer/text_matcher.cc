@@ -8,8 +8,8 @@ namespace metallic {
 void TextMatcher::build(std::vector<Entry> entries) {
   entries_ = std::move(entries);
   std::ranges::stable_sort(entries_, {}, &Entry::text);
-  const auto repeated = std::ranges::unique(entries_, {}, &Entry::text);
-  entries_.erase(repeated.begin(), repeated.end());
+  const auto same_text = [](const Entry& a, const Entry& b) { return a.text == b.text; };
+  entries_.erase(std::unique(entries_.begin(), entries_.end(), same_text), entries_.end());
   first_of_.fill(0);
   for (const Entry& entry : entries_) ++first_of_[uint8_t(entry.text[0]) + size_t{1}];
   for (size_t byte = 0; byte < 256; ++byte) first_of_[byte + 1] += first_of_[byte];
@@ -45,9 +45,8 @@ TextMatcher::Match TextMatcher::longest_at(std::string_view text, size_t at, siz
     if (size == limit) break;
     const uint8_t next = uint8_t(text[at + size]);
     const auto byte_at = [size](const Entry& entry) { return uint8_t(entry.text[size]); };
-    const auto range = std::ranges::equal_range(low, high, next, {}, byte_at);
-    low = range.begin();
-    high = range.end();
+    low = std::ranges::lower_bound(low, high, next, {}, byte_at);
+    high = std::ranges::upper_bound(low, high, next, {}, byte_at);
   }
   return match;
 }

@@ -26,7 +26,7 @@ Found find(const std::vector<std::string>& texts, std::string_view in) {
 // What the comment of TextMatcher::find says, word for word.
 Found find_slowly(std::vector<std::string> texts, const std::string& in) {
   std::ranges::sort(texts);
-  texts.erase(std::ranges::unique(texts).begin(), texts.end());
+  texts.erase(std::unique(texts.begin(), texts.end()), texts.end());
   std::map<size_t, std::string> found;
   std::string left = in;  // what has been cut out is overwritten
   for (size_t size = in.size(); size > 0; --size) {
