@@ -31,7 +31,8 @@ class ChatTemplate {
   ChatTemplate& operator=(ChatTemplate&&) noexcept;
   ~ChatTemplate();
 
-  // The prompt. A template's own raise_exception(...) comes back as kInvalidArgument; output, steps and depth are limited.
+  // The prompt. A template's own raise_exception(...) comes back as kInvalidArgument; output, steps and depth are
+  // limited.
   Result<std::string> render(std::span<const ChatMessage> messages, const ChatOptions& options) const;
   // The same for messages given as a JSON array (tool calls, content parts, ...).
   Result<std::string> render_json(std::string_view messages_json, const ChatOptions& options) const;

@@ -38,7 +38,8 @@ const char* metadata_type_name(MetadataType type);
 
 class MetadataArray;
 
-// One metadata value. Strings of a value that came from a file point into the file's mapping and live as long as its GgufFile.
+// One metadata value. Strings of a value that came from a file point into the file's mapping and live as long as its
+// GgufFile.
 class MetadataValue {
  public:
   using Storage = std::variant<uint64_t, int64_t, double, bool, std::string_view, std::shared_ptr<const MetadataArray>>;
@@ -93,22 +94,23 @@ struct MetadataEntry {
 struct TensorInfo {
   std::string_view name;
   Format format = Format::kF32;
-  int rank = 0;                                // 1 to 4 (0 for a scalar is read as rank 1, size 1)
+  int rank = 0;                                 // 1 to 4 (0 for a scalar is read as rank 1, size 1)
   std::array<uint64_t, 4> size = {1, 1, 1, 1};  // as in the file: size[0] varies fastest; 1 beyond the rank
-  uint64_t offset = 0;                         // of the first byte, from the start of its file
+  uint64_t offset = 0;                          // of the first byte, from the start of its file
   uint64_t bytes = 0;
-  int file = 0;                                // index of the split file that holds it; 0 where there is one file
+  int file = 0;  // index of the split file that holds it; 0 where there is one file
 
   uint64_t elements() const { return size[0] * size[1] * size[2] * size[3]; }  // checked at open: does not overflow
 };
 
-// An opened model file: one .gguf, or all parts of a split one. Everything that the header says has been checked against the
-// real sizes of the files, so that no accessor can read outside a mapping. Immutable; safe to use from any thread. Movable;
-// views stay valid when it moves.
+// An opened model file: one .gguf, or all parts of a split one. Everything that the header says has been checked
+// against the real sizes of the files, so that no accessor can read outside a mapping. Immutable; safe to use from any
+// thread. Movable; views stay valid when it moves.
 class GgufFile {
  public:
   // Opens `path`. For a split model any part may be given (name-00001-of-00005.gguf); the others must lie beside it.
-  // Errors: kNotFound, kIo, kCorrupt (says byte offset, key or tensor), kUnsupported (version, byte order, unknown format).
+  // Errors: kNotFound, kIo, kCorrupt (says byte offset, key or tensor), kUnsupported (version, byte order, unknown
+  // format).
   static Result<GgufFile> open(const std::string& path);
 
   GgufFile(GgufFile&&) noexcept;
@@ -117,7 +119,7 @@ class GgufFile {
 
   const std::string& path() const;
   uint32_t version() const;
-  uint64_t alignment() const;  // of tensor data, in bytes
+  uint64_t alignment() const;   // of tensor data, in bytes
   uint64_t file_bytes() const;  // of all parts
   int file_count() const;
 
@@ -141,17 +143,22 @@ class GgufFile {
   const TensorInfo* find_tensor(std::string_view name) const;
   std::span<const std::byte> tensor_data(const TensorInfo& info) const;  // `info` is one of tensors()
 
+  // kIo if a file has been cut short since it was opened: what is gone reads as zero, in tensors and metadata alike. Worth
+  // asking after weights have been read, and before an answer made from the mapping is handed out.
+  Status check_intact() const;
+
  private:
   struct Impl;
   explicit GgufFile(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 
-// Writes a GGUF v3 file. Metadata and tensors appear in the order they were added. Data is given when the file is written, so
-// that tensors of any size can be streamed.
+// Writes a GGUF v3 file. Metadata and tensors appear in the order they were added. Data is given when the file is
+// written, so that tensors of any size can be streamed.
 class GgufWriter {
  public:
-  // `alignment`: a power of two, at least 8. Any but 32 adds the key general.alignment; setting that key changes the alignment.
+  // `alignment`: a power of two, at least 8. Any but 32 adds the key general.alignment; setting that key changes the
+  // alignment.
   explicit GgufWriter(uint64_t alignment = 32);
   ~GgufWriter();
   GgufWriter(GgufWriter&&) noexcept;
@@ -167,13 +174,13 @@ class GgufWriter {
   void set_floats(std::string_view key, std::span<const float> values);
   void copy(std::string_view key, const MetadataValue& value);  // deep: `value` may die afterwards
 
-  // Declares a tensor; size[0] varies fastest. kInvalidArgument for a duplicate name, a rank above 4, or a first dimension that is
-  // no multiple of the format's block.
+  // Declares a tensor; size[0] varies fastest. kInvalidArgument for a duplicate name, a rank above 4, or a first
+  // dimension that is no multiple of the format's block.
   Status add_tensor(std::string_view name, Format format, std::span<const uint64_t> size);
 
-  // Writes `path` through a temporary file beside it and an atomic rename. `data` is asked for the bytes of each tensor in order
-  // (index, exact size wanted); the span must stay valid until the next call. On failure nothing is left behind and a file
-  // that had the name before is untouched. It may be one that is open as a GgufFile.
+  // Writes `path` through a temporary file beside it and an atomic rename. `data` is asked for the bytes of each tensor
+  // in order (index, exact size wanted); the span must stay valid until the next call. On failure nothing is left
+  // behind and a file that had the name before is untouched. It may be one that is open as a GgufFile.
   using DataSource = std::function<Result<std::span<const std::byte>>(size_t index, uint64_t bytes)>;
   Status write(const std::string& path, const DataSource& data) const;
 

@@ -21,7 +21,15 @@ enum class TokenizerKind {
 };
 
 // The values are those of tokenizer.ggml.token_type.
-enum class TokenType : uint8_t { kUndefined = 0, kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
+enum class TokenType : uint8_t {
+  kUndefined = 0,
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6
+};
 
 // Everything a tokenizer needs to know.
 struct Vocab {
@@ -38,14 +46,15 @@ struct Vocab {
 };
 
 struct EncodeOptions {
-  bool add_special = true;     // BOS and EOS, as the vocabulary wants them
-  bool parse_special = true;   // "<|im_end|>" in the text becomes that token
+  bool add_special = true;    // BOS and EOS, as the vocabulary wants them
+  bool parse_special = true;  // "<|im_end|>" in the text becomes that token
 };
 
 // Immutable; safe to use from any thread.
 class Tokenizer {
  public:
-  // kCorrupt or kUnsupported with what is wrong: unknown pre-tokeniser, a merge that names no token, ids out of range, ...
+  // kCorrupt or kUnsupported with what is wrong: unknown pre-tokeniser, a merge that names no token, ids out of range,
+  // ...
   static Result<Tokenizer> create(Vocab vocab);
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
@@ -54,17 +63,18 @@ class Tokenizer {
   // kInvalidArgument if `text` is not UTF-8 (says the byte offset).
   Result<std::vector<TokenId>> encode(std::string_view text, const EncodeOptions& options = {}) const;
 
-  // The bytes of `ids`, one after the other. Control tokens give nothing unless `show_special`. Ids outside the vocabulary are
-  // kOutOfRange. Bytes may end inside a UTF-8 character: StreamDecoder is for output as it comes.
+  // The bytes of `ids`, one after the other. Control tokens give nothing unless `show_special`. Ids outside the
+  // vocabulary are kOutOfRange. Bytes may end inside a UTF-8 character: StreamDecoder is for output as it comes.
   Result<std::string> decode(std::span<const TokenId> ids, bool show_special = false) const;
   // The bytes of one token, by the same rule; empty for an id outside the vocabulary.
   std::string piece(TokenId id, bool show_special = false) const;
 
   const Vocab& vocab() const;
-  int size() const;                             // number of ids
-  TokenId find(std::string_view token) const;   // the id whose vocabulary text is exactly this; kNoToken if none
+  int size() const;                            // number of ids
+  TokenId find(std::string_view token) const;  // the id whose vocabulary text is exactly this; kNoToken if none
   bool is_control(TokenId id) const;
-  bool is_end_of_generation(TokenId id) const;  // EOS, end of turn, and tokens known under such names (<|im_end|>, <|eot_id|>, ...)
+  bool is_end_of_generation(
+      TokenId id) const;  // EOS, end of turn, and tokens known under such names (<|im_end|>, <|eot_id|>, ...)
 
  private:
   struct Impl;
@@ -72,7 +82,8 @@ class Tokenizer {
   std::unique_ptr<Impl> impl_;
 };
 
-// Decodes token by token and never hands out part of a UTF-8 character: bytes that a further token may complete are kept back.
+// Decodes token by token and never hands out part of a UTF-8 character: bytes that a further token may complete are
+// kept back.
 class StreamDecoder {
  public:
   explicit StreamDecoder(const Tokenizer& tokenizer, bool show_special = false)

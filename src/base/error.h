@@ -33,16 +33,16 @@ const ErrorCodeInfo& error_code_info(ErrorCode code);
 #define METALLIC_CONCAT(a, b) METALLIC_CONCAT_INNER(a, b)
 
 // METALLIC_TRY(status_expression): returns the error to the caller, if there is one.
-#define METALLIC_TRY(expression)                                              \
-  do {                                                                        \
-    if (auto metallic_try = (expression); !metallic_try)                      \
+#define METALLIC_TRY(expression)                                                   \
+  do {                                                                             \
+    if (auto metallic_try = (expression); !metallic_try)                           \
       return ::tl::unexpected<::metallic::Error>(std::move(metallic_try.error())); \
   } while (false)
 
 // METALLIC_ASSIGN(auto value, result_expression): declares value, or returns the error to the caller.
 #define METALLIC_ASSIGN(declaration, expression) \
   METALLIC_ASSIGN_INNER(METALLIC_CONCAT(metallic_result_, __LINE__), declaration, expression)
-#define METALLIC_ASSIGN_INNER(result, declaration, expression)                         \
-  auto result = (expression);                                                          \
+#define METALLIC_ASSIGN_INNER(result, declaration, expression)                        \
+  auto result = (expression);                                                         \
   if (!result) return ::tl::unexpected<::metallic::Error>(std::move(result.error())); \
   declaration = std::move(*result)

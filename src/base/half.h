@@ -40,7 +40,9 @@ METALLIC_HOST_DEVICE constexpr uint16_t float_to_half(float value) {
   return uint16_t(sign | ((magnitude - 0x38000000u + 0xfffu + odd) >> 13));
 }
 
-METALLIC_HOST_DEVICE constexpr float bfloat16_to_float(uint16_t value) { return std::bit_cast<float>(uint32_t(value) << 16); }
+METALLIC_HOST_DEVICE constexpr float bfloat16_to_float(uint16_t value) {
+  return std::bit_cast<float>(uint32_t(value) << 16);
+}
 
 // Rounds to nearest, ties to even; a NaN stays a (quiet) NaN.
 METALLIC_HOST_DEVICE constexpr uint16_t float_to_bfloat16(float value) {

@@ -9,8 +9,8 @@
 
 namespace metallic {
 
-// The caller is thread 0; size() - 1 workers wait, spinning briefly and then asleep. One job at a time: run() must not be
-// called from two threads at once, nor from inside a job.
+// The caller is thread 0; size() - 1 workers wait, spinning briefly and then asleep. One job at a time: run() must not
+// be called from two threads at once, nor from inside a job.
 class ThreadPool {
  public:
   // `threads` is at least 1; 0 means one for each processor that this process may use.

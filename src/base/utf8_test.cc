@@ -22,7 +22,8 @@ TEST(Utf8, RoundTripsEveryScalarValue) {
 }
 
 TEST(Utf8, RefusesOverlongFormsSurrogatesAndValuesAboveTheLast) {
-  for (const char* bad : {"\xc0\x80", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80", "\xf4\x90\x80\x80", "\xff", "\x80"}) {
+  for (const char* bad : {"\xc0\x80", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80",
+                          "\xf4\x90\x80\x80", "\xff", "\x80"}) {
     EXPECT_EQ(decode_utf8(bad).code_point, kInvalidCodePoint);
     EXPECT_EQ(find_invalid_utf8(std::string("x") + bad), 1u);
   }

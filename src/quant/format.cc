@@ -4,29 +4,29 @@
 
 #include "base/check.h"
 #include "base/checked_math.h"
+#include "quant/formats.h"
 
 namespace metallic {
 namespace {
 
+template <class F>
+constexpr FormatInfo describe(const char* name) {
+  static_assert(alignof(typename F::Block) == 1);
+  return {F::kFormat, name, F::kBlock, int(sizeof(typename F::Block))};
+}
+
 constexpr std::array kFormats = {
-    FormatInfo{Format::kF32, "F32", 1, 4},           FormatInfo{Format::kF16, "F16", 1, 2},
-    FormatInfo{Format::kQ4_0, "Q4_0", 32, 18},       FormatInfo{Format::kQ4_1, "Q4_1", 32, 20},
-    FormatInfo{Format::kQ5_0, "Q5_0", 32, 22},       FormatInfo{Format::kQ5_1, "Q5_1", 32, 24},
-    FormatInfo{Format::kQ8_0, "Q8_0", 32, 34},       FormatInfo{Format::kQ8_1, "Q8_1", 32, 36},
-    FormatInfo{Format::kQ2_K, "Q2_K", 256, 84},      FormatInfo{Format::kQ3_K, "Q3_K", 256, 110},
-    FormatInfo{Format::kQ4_K, "Q4_K", 256, 144},     FormatInfo{Format::kQ5_K, "Q5_K", 256, 176},
-    FormatInfo{Format::kQ6_K, "Q6_K", 256, 210},     FormatInfo{Format::kQ8_K, "Q8_K", 256, 292},
-    FormatInfo{Format::kIQ2_XXS, "IQ2_XXS", 256, 66}, FormatInfo{Format::kIQ2_XS, "IQ2_XS", 256, 74},
-    FormatInfo{Format::kIQ3_XXS, "IQ3_XXS", 256, 98}, FormatInfo{Format::kIQ1_S, "IQ1_S", 256, 50},
-    FormatInfo{Format::kIQ4_NL, "IQ4_NL", 32, 18},   FormatInfo{Format::kIQ3_S, "IQ3_S", 256, 110},
-    FormatInfo{Format::kIQ2_S, "IQ2_S", 256, 82},    FormatInfo{Format::kIQ4_XS, "IQ4_XS", 256, 136},
-    FormatInfo{Format::kI8, "I8", 1, 1},             FormatInfo{Format::kI16, "I16", 1, 2},
-    FormatInfo{Format::kI32, "I32", 1, 4},           FormatInfo{Format::kI64, "I64", 1, 8},
-    FormatInfo{Format::kF64, "F64", 1, 8},           FormatInfo{Format::kIQ1_M, "IQ1_M", 256, 56},
-    FormatInfo{Format::kBF16, "BF16", 1, 2},         FormatInfo{Format::kTQ1_0, "TQ1_0", 256, 54},
-    FormatInfo{Format::kTQ2_0, "TQ2_0", 256, 66},    FormatInfo{Format::kMXFP4, "MXFP4", 32, 17},
-    FormatInfo{Format::kNVFP4, "NVFP4", 64, 36},     FormatInfo{Format::kQ1_0, "Q1_0", 128, 18},
+#define METALLIC_FORMAT(name) describe<quant::name>(#name),
+#include "quant/formats.def"
+#undef METALLIC_FORMAT
 };
+
+constexpr bool ids_ascend() {
+  for (size_t i = 1; i < kFormats.size(); ++i)
+    if (kFormats[i - 1].format >= kFormats[i].format) return false;
+  return true;
+}
+static_assert(ids_ascend());
 
 char upper(char c) { return c >= 'a' && c <= 'z' ? char(c - 'a' + 'A') : c; }
 

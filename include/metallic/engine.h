@@ -1,0 +1,119 @@
+// Running a language model: load it, give it prompts, get text.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "metallic/chat.h"
+#include "metallic/format.h"
+#include "metallic/result.h"
+#include "metallic/tokenizer.h"
+
+namespace metallic {
+
+// How the next token is chosen from the logits. Steps are applied in the order of the fields.
+struct SamplingOptions {
+  std::vector<std::pair<TokenId, float>> logit_bias;  // added to the logit; -infinity bans a token
+  float repeat_penalty = 1.0f;     // divides positive and multiplies negative logits of recent tokens; 1: off
+  float presence_penalty = 0.0f;   // subtracted once from the logit of each recent token
+  float frequency_penalty = 0.0f;  // subtracted for each time a recent token occurred
+  int penalty_window = 64;         // how many tokens are recent; -1: all
+  int top_k = 40;                  // only the k best; 0: off
+  float top_p = 0.95f;             // the smallest set of best tokens with this probability in sum; 1: off
+  float min_p = 0.05f;             // only tokens with at least this share of the best one's probability; 0: off
+  float temperature = 0.8f;        // 0: always the best token
+  uint64_t seed = 0;               // same seed, prompt and options: same tokens
+};
+
+enum class FinishReason {
+  kEndOfGeneration,  // the model ended its answer
+  kStopString,
+  kLength,     // max_tokens
+  kContext,    // the context is full
+  kCancelled,  // should_stop or on_text asked for it
+};
+const char* finish_reason_name(FinishReason reason);
+
+struct Request {
+  std::vector<TokenId> prompt;
+  int max_tokens = -1;  // of the answer; -1: until the context is full
+  SamplingOptions sampling;
+  std::vector<std::string> stop;  // the answer ends before the first of these
+  bool ignore_end = false;        // goes on past end-of-generation tokens
+  bool show_special = false;      // control tokens appear in the text
+  // Called with each piece of text as soon as it is certain (whole UTF-8 characters, no part of a stop string); false
+  // cancels.
+  std::function<bool(std::string_view text)> on_text;
+  std::function<bool()> should_stop;  // asked once for each step; true cancels
+};
+
+struct Completion {
+  std::string text;
+  std::vector<TokenId> tokens;  // without the token that ended the generation
+  FinishReason reason = FinishReason::kLength;
+  int prompt_tokens = 0;
+  int cached_tokens = 0;      // of the prompt, taken from the KV cache
+  double prompt_seconds = 0;  // from the first step to the first token
+  double answer_seconds = 0;  // from the first token to the last
+};
+
+struct EngineOptions {
+  std::string backend = "cpu";
+  int threads = 0;                  // 0: one for each processor
+  int context = 0;                  // positions of one sequence; 0: what the model was trained on, at most 4096
+  int batch_rows = 512;             // the most tokens evaluated in one step
+  int max_sequences = 1;            // sequences that run at the same time
+  Format kv_format = Format::kF16;  // of the KV cache: kF16 or kF32
+};
+
+struct EngineInfo {
+  std::string backend;
+  int threads = 0;
+  int context = 0;
+  int vocab = 0;
+  uint64_t weight_bytes = 0;
+  uint64_t kv_bytes = 0;
+  uint64_t activation_bytes = 0;
+  double load_seconds = 0;
+};
+
+using RequestId = uint64_t;
+
+// One loaded model with its KV cache. Requests run together, batched; a prefix that was computed before and is still in
+// the cache is not computed again. All calls must come from one thread at a time.
+class Engine {
+ public:
+  static Result<std::unique_ptr<Engine>> load(const std::string& path, const EngineOptions& options = {});
+  virtual ~Engine() = default;
+
+  virtual const EngineInfo& info() const = 0;
+  virtual Result<const Tokenizer*> tokenizer() const = 0;
+  // kNotFound if the file has no chat template.
+  virtual Result<const ChatTemplate*> chat_template() const = 0;
+  // The file's chat template applied and encoded.
+  virtual Result<std::vector<TokenId>> chat_prompt(std::span<const ChatMessage> messages) const = 0;
+
+  // Queues a request. kInvalidArgument for an empty prompt or options out of range, kOutOfRange for an id outside the
+  // vocabulary or a prompt that leaves no room in the context.
+  virtual Result<RequestId> submit(Request request) = 0;
+  // Advances all requests by one batch. An error here ends all of them.
+  virtual Status step() = 0;
+  virtual bool idle() const = 0;
+  // The result of a finished request, once; kNotFound if it is unknown or still runs.
+  virtual Result<Completion> take(RequestId id) = 0;
+  // submit, step until it is finished, take.
+  virtual Result<Completion> generate(Request request) = 0;
+
+  // Logits of tokens[first..] in chunks as they are computed: sink(position, logits (vocab)); false stops. Uses no
+  // cached prefix.
+  virtual Status evaluate(std::span<const TokenId> tokens, int first,
+                          const std::function<bool(int position, std::span<const float> logits)>& sink) = 0;
+};
+
+}  // namespace metallic

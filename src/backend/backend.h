@@ -1,0 +1,139 @@
+// The one interface between models and hardware: memory, and about fifteen coarse operations. `reference` implements
+// them obviously, the others fast; a table test holds each to the reference.
+//
+// Operations run in the order of the calls. Arguments are checked by whoever builds them; a wrong shape here is a
+// defect. A failure of the device while it works is latched and returned by synchronize().
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "backend/batch.h"
+#include "metallic/tensor.h"
+
+namespace metallic {
+
+// A matrix that stays the same: (rows, columns), each row `columns` weights of one format. Made by
+// Backend::load_weight.
+struct Weight {
+  TensorView view;                     // as the file has it; data may be null if the backend keeps only its own layout
+  std::shared_ptr<const void> owner;   // keeps view.data alive
+  std::shared_ptr<const void> packed;  // the backend's own layout, if it has one
+
+  int64_t rows() const { return view.shape[0]; }
+  int64_t columns() const { return view.shape[1]; }
+};
+
+// Rows `ids` of the weight, times `scale`, to out (ids, columns).
+struct EmbedOp {
+  const Weight* weight;
+  std::span<const int32_t> ids;
+  float scale;
+  TensorView out;
+};
+
+// Over the last dimension of x (rows, width). RMS: x / sqrt(mean(x^2) + epsilon) * weight (arXiv:1910.07467). Layer: (x
+// - mean) / sqrt(variance + epsilon) * weight + bias (arXiv:1607.06450). Out may be x.
+struct NormOp {
+  NormKind kind;
+  float epsilon;
+  TensorView x;         // (rows, heads, width), f32, any strides with a contiguous last dimension
+  const float* weight;  // (width), or null for ones
+  const float* bias;    // (width), or null
+  TensorView out;       // like x
+};
+
+// out = x * weight^T + bias, or out += that. Several targets share x, so that a backend prepares it once.
+struct LinearTarget {
+  const Weight* weight;  // (m, k)
+  const float* bias;     // (m), or null
+  TensorView out;        // (rows, m), f32, contiguous last dimension
+  bool accumulate;       // add to out (the residual) instead of replacing it
+};
+struct LinearOp {
+  TensorView x;  // (rows, k), f32, contiguous last dimension
+  std::span<const LinearTarget> targets;
+};
+
+// Rotates the first 2 * frequencies.size() elements of each head in place: pair i of the row at position p by p *
+// frequencies[i] radians; the result is multiplied by `magnitude`.
+struct RopeOp {
+  TensorView x;                        // (rows, heads, d), f32
+  const int32_t* positions;            // (rows)
+  std::span<const float> frequencies;  // (rotary dimensions / 2)
+  float magnitude;
+  RopeStyle style;
+};
+
+// Copies the rows of each sequence of the batch to their places in the KV pages, converting to the pages' format.
+struct StoreKvOp {
+  TensorView key, value;    // (rows, kv_heads, d), f32
+  TensorView keys, values;  // (pages, kv_heads, page_tokens, d), f32 or f16
+  std::span<const BatchSequence> sequences;
+};
+
+// Grouped-query attention over KV pages: softmax(scale * q.k) v, where the query at position p sees keys at positions
+// <= p (causal) that are fewer than `window` back (window > 0). A position q of a sequence is at page pages[q /
+// page_tokens].
+struct AttentionOp {
+  TensorView query;         // (rows, heads, d), f32
+  TensorView keys, values;  // (pages, kv_heads, page_tokens, d), f32, f16; contiguous last dimension
+  TensorView out;           // (rows, heads, dv), f32
+  std::span<const BatchSequence> sequences;
+  float scale;
+  int32_t window;
+  bool causal;  // if not, every query sees all position + rows keys of its sequence
+};
+
+// out = activation(x), times `factor` if it has data (the gated feed-forward network). All (rows, width), f32.
+struct ActivateOp {
+  Activation activation;
+  TensorView x;
+  TensorView factor;
+  TensorView out;
+};
+
+enum class BinaryKind { kAdd, kMultiply };
+// out = a op b, element by element; the views have one shape, broadcasting is a stride of 0. Out may be a or b.
+struct BinaryOp {
+  BinaryKind kind;
+  TensorView a, b, out;
+};
+
+// A device that can be told what to do. One thread at a time.
+class Backend : public Device {
+ public:
+  // Memory of the device, zeroed; freed with the last reference. kOutOfMemory says how much was wanted.
+  virtual Result<std::shared_ptr<void>> allocate(uint64_t bytes) = 0;
+  virtual int threads() const = 0;  // host threads that work for it
+  virtual void copy_from_host(void* to, const void* from, uint64_t bytes) = 0;
+  virtual void copy_to_host(void* to, const void* from, uint64_t bytes) = 0;
+  // Waits for all work; returns the first failure since the last call.
+  virtual Status synchronize() = 0;
+
+  // Brings a matrix to the device. `host` is dense and lives as long as `owner`; any format that has a dequantiser.
+  virtual Result<Weight> load_weight(const TensorView& host, std::shared_ptr<const void> owner) = 0;
+
+  virtual void embed(const EmbedOp& op) = 0;
+  virtual void norm(const NormOp& op) = 0;
+  virtual void linear(const LinearOp& op) = 0;
+  virtual void rope(const RopeOp& op) = 0;
+  virtual void store_kv(const StoreKvOp& op) = 0;
+  virtual void attention(const AttentionOp& op) = 0;
+  virtual void activate(const ActivateOp& op) = 0;
+  virtual void binary(const BinaryOp& op) = 0;
+  virtual void softmax(const TensorView& x, const TensorView& out) = 0;  // over the last dimension; f32
+  // Batched product of float tensors of any strides: (b, c, n, k) x (b, c, k, m) -> (b, c, n, m), f32 out.
+  virtual void matmul(const TensorView& a, const TensorView& b, const TensorView& out) = 0;
+  // Element by element between views of one shape: f32, f16, bf16 either way, and from quantised formats to f32.
+  virtual void copy(const TensorView& from, const TensorView& to) = 0;
+  virtual void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) = 0;  // dense f32
+};
+
+// Backends by name, in order of preference. kNotFound lists the known ones.
+Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threads);
+std::span<const char* const> backend_names();
+
+}  // namespace metallic

@@ -1,0 +1,29 @@
+// What every backend on the host shares: its memory is ordinary memory, and it never works asynchronously.
+#pragma once
+
+#include <string>
+
+#include "backend/backend.h"
+#include "base/thread_pool.h"
+
+namespace metallic {
+
+class HostBackend : public Backend {
+ public:
+  HostBackend(std::string name, int threads) : pool_(threads), name_(std::move(name)) {}
+
+  const std::string& name() const override { return name_; }
+  int threads() const override { return pool_.size(); }
+  Result<std::shared_ptr<void>> allocate(uint64_t bytes) override;  // aligned to 64 bytes
+  void copy_from_host(void* to, const void* from, uint64_t bytes) override;
+  void copy_to_host(void* to, const void* from, uint64_t bytes) override;
+  Status synchronize() override { return {}; }
+
+ protected:
+  ThreadPool pool_;
+
+ private:
+  std::string name_;
+};
+
+}  // namespace metallic

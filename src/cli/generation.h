@@ -1,0 +1,26 @@
+// Answering one prompt on the command line: the text on standard output as it comes, figures on standard error.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "metallic/engine.h"
+
+namespace metallic::cli {
+
+struct GenerationOptions {
+  SamplingOptions sampling;
+  int max_tokens = -1;
+  std::vector<std::string> stop;
+  bool ignore_end = false;
+  bool show_special = false;
+  bool show_statistics = true;
+};
+
+// Streams the answer to `prompt`. Ctrl-C (under an InterruptGuard) ends it early, which is no error.
+Result<Completion> stream_answer(Engine& engine, std::vector<TokenId> prompt, const GenerationOptions& options);
+
+// "prompt 12 tokens, 310 tokens/s; answer ...", and the most memory the process had, to standard error.
+void print_statistics(const Completion& completion);
+
+}  // namespace metallic::cli

@@ -1,0 +1,72 @@
+#include "cli/model_options.h"
+
+#include <charconv>
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+
+#include "backend/backend.h"
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "base/utf8.h"
+
+namespace metallic::cli {
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  command.add_option("-m,--model", options.path, "the GGUF file; of a split model, any part")->required();
+  command.add_option("-t,--threads", options.engine.threads, "threads to compute with (0: one per processor)")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1024));
+  std::string names;
+  for (const char* name : backend_names()) names += (names.empty() ? "" : ", ") + std::string(name);
+  options.engine.backend = backend_names().front();
+  command.add_option("--backend,--device", options.engine.backend, "where to compute: " + names)->capture_default_str();
+}
+
+void add_context_options(CLI::App& command, ModelOptions& options) {
+  command
+      .add_option("-c,--ctx-size", options.engine.context,
+                  "context length in tokens (0: the model's own, at most 4096)")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command.add_option("-b,--batch-size", options.engine.batch_rows, "the most tokens evaluated in one step")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+}
+
+Result<std::string> read_text_file(const std::string& path) {
+  std::string text;
+  if (path == "-") {
+    text.assign(std::istreambuf_iterator<char>(std::cin), {});
+  } else {
+    METALLIC_ASSIGN(const MappedFile file, MappedFile::open(path));
+    text.assign(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  }
+  const size_t bad = find_invalid_utf8(text);
+  if (bad != std::string::npos)
+    return fail(ErrorCode::kInvalidArgument, "{}: byte {} is not UTF-8; convert the text to UTF-8 first",
+                path == "-" ? "standard input" : path, bad);
+  return text;
+}
+
+Result<std::vector<TokenId>> parse_token_ids(const std::string& text) {
+  std::vector<TokenId> ids;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (true) {
+    while (at != end && (*at == ',' || *at == ' ' || *at == '\n' || *at == '\t' || *at == '\r')) ++at;
+    if (at == end) break;
+    TokenId id = 0;
+    const auto [next, error] = std::from_chars(at, end, id);
+    if (error != std::errc() ||
+        (next != end && *next != ',' && *next != ' ' && *next != '\n' && *next != '\t' && *next != '\r'))
+      return fail(ErrorCode::kInvalidArgument, "'{}' is no token id; ids are whole numbers separated by commas",
+                  std::string(at, std::min(end, at + 20)));
+    ids.push_back(id);
+    at = next;
+  }
+  if (ids.empty()) return fail(ErrorCode::kInvalidArgument, "no token ids were given; write them like 1,2,3");
+  return ids;
+}
+
+}  // namespace metallic::cli

@@ -1,0 +1,266 @@
+// The engine: requests become sequences, sequences become batches, logits become tokens and text.
+#include "metallic/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <optional>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "engine/evaluator.h"
+#include "engine/kv_pages.h"
+#include "engine/scheduler.h"
+#include "engine/sequence.h"
+#include "model/model.h"
+
+namespace metallic {
+namespace {
+
+constexpr int kDefaultContext = 4096;
+
+Status check_engine_options(const EngineOptions& options) {
+  if (options.context < 0 || options.batch_rows < 1 || options.max_sequences < 1)
+    return fail(ErrorCode::kInvalidArgument, "a context of {}, a batch of {} and {} sequences: all must be positive",
+                options.context, options.batch_rows, options.max_sequences);
+  if (options.kv_format != Format::kF16 && options.kv_format != Format::kF32)
+    return fail(ErrorCode::kUnsupported, "a KV cache of type {}; there are: F16, F32",
+                format_info(options.kv_format).name);
+  return {};
+}
+
+class EngineImpl final : public Engine {
+ public:
+  EngineImpl(std::shared_ptr<const Model> model, Decoder decoder, KvCache cache, EngineInfo info,
+             const EngineOptions& options)
+      : model_(std::move(model)),
+        decoder_(std::move(decoder)),
+        cache_(std::move(cache)),
+        pages_(cache_.pages(), cache_.page_tokens()),
+        info_(std::move(info)),
+        options_(options) {}
+
+  const EngineInfo& info() const override { return info_; }
+  Result<const Tokenizer*> tokenizer() const override { return model_->tokenizer(); }
+  Result<const ChatTemplate*> chat_template() const override { return model_->chat_template(); }
+  Result<std::vector<TokenId>> chat_prompt(std::span<const ChatMessage> messages) const override;
+  Result<RequestId> submit(Request request) override;
+  Status step() override;
+  bool idle() const override { return waiting_.empty() && running_.empty(); }
+  Result<Completion> take(RequestId id) override;
+  Result<Completion> generate(Request request) override;
+  Status evaluate(std::span<const TokenId> tokens, int first,
+                  const std::function<bool(int, std::span<const float>)>& sink) override;
+
+ private:
+  void admit();
+  void finish_stopped();
+  Status advance(const Step& step, std::vector<std::unique_ptr<Sequence>*>& sequences);
+  void finish(std::unique_ptr<Sequence>& sequence);
+  void abandon_all();
+
+  std::shared_ptr<const Model> model_;
+  Decoder decoder_;
+  KvCache cache_;
+  KvPages pages_;
+  EngineInfo info_;
+  EngineOptions options_;
+  RequestId next_id_ = 1;
+  std::vector<std::unique_ptr<Sequence>> waiting_, running_;
+  std::map<RequestId, Completion> finished_;
+  std::vector<float> logits_;
+};
+
+Result<std::vector<TokenId>> EngineImpl::chat_prompt(std::span<const ChatMessage> messages) const {
+  METALLIC_ASSIGN(const Tokenizer* tokenizer, model_->tokenizer());
+  METALLIC_ASSIGN(const ChatTemplate* chat, model_->chat_template());
+  const auto text_of = [&](TokenId id) { return id == kNoToken ? std::string() : tokenizer->piece(id, true); };
+  ChatOptions options;
+  options.bos_token = text_of(tokenizer->vocab().bos);
+  options.eos_token = text_of(tokenizer->vocab().eos);
+  METALLIC_ASSIGN(const std::string text, chat->render(messages, options));
+  // A template that writes BOS itself must not get a second one.
+  const bool has_bos = !options.bos_token.empty() && text.starts_with(options.bos_token);
+  EncodeOptions encode;
+  encode.add_special = !has_bos;
+  METALLIC_ASSIGN(std::vector<TokenId> ids, tokenizer->encode(text, encode));
+  // An end-of-sequence token that the vocabulary appends would end the conversation before the answer.
+  if (encode.add_special && tokenizer->vocab().add_eos && !ids.empty() && ids.back() == tokenizer->vocab().eos)
+    ids.pop_back();
+  return ids;
+}
+
+Result<RequestId> EngineImpl::submit(Request request) {
+  if (request.prompt.empty())
+    return fail(ErrorCode::kInvalidArgument, "the prompt is empty: at least one token is needed");
+  METALLIC_TRY(check_token_ids(request.prompt, info_.vocab));
+  if (request.max_tokens < -1)
+    return fail(ErrorCode::kInvalidArgument, "max_tokens is {}; it must be at least 0, or -1 for no limit",
+                request.max_tokens);
+  if (request.prompt.size() >= size_t(info_.context))
+    return fail(ErrorCode::kOutOfRange,
+                "the prompt has {} tokens, which leaves no room for an answer in a context of {}; shorten it or ask "
+                "for a larger context (-c)",
+                request.prompt.size(), info_.context);
+  const auto tokenizer = model_->tokenizer();
+  METALLIC_ASSIGN(
+      std::unique_ptr<Sequence> sequence,
+      Sequence::create(next_id_, std::move(request), tokenizer ? *tokenizer : nullptr, info_.context, info_.vocab));
+  waiting_.push_back(std::move(sequence));
+  return next_id_++;
+}
+
+// Starts waiting requests, in their order, as long as there are pages for all they may need.
+void EngineImpl::admit() {
+  while (!waiting_.empty() && int(running_.size()) < options_.max_sequences) {
+    Sequence& next = *waiting_.front();
+    auto lease = pages_.take(next.tokens(), next.capacity());
+    if (!lease) return;
+    next.start(std::move(*lease));
+    running_.push_back(std::move(waiting_.front()));
+    waiting_.erase(waiting_.begin());
+  }
+}
+
+void EngineImpl::finish_stopped() {
+  for (auto* list : {&waiting_, &running_})
+    for (std::unique_ptr<Sequence>& sequence : *list)
+      if (sequence->wants_to_stop()) finish(sequence);
+  for (auto* list : {&waiting_, &running_}) std::erase(*list, nullptr);
+}
+
+Status EngineImpl::step() {
+  finish_stopped();
+  admit();
+  if (running_.empty()) return {};
+  std::vector<Progress> progress;
+  std::vector<std::unique_ptr<Sequence>*> sequences;
+  for (std::unique_ptr<Sequence>& sequence : running_) {
+    progress.push_back({sequence->tokens(), sequence->computed(), sequence->lease().pages.data()});
+    sequences.push_back(&sequence);
+  }
+  const Step step = next_step(progress, decoder_.max_rows());
+  Status status = decoder_.run(step.batch, cache_, logits_);
+  if (status) status = advance(step, sequences);
+  if (!status) abandon_all();
+  std::erase(running_, nullptr);
+  return status;
+}
+
+Status EngineImpl::advance(const Step& step, std::vector<std::unique_ptr<Sequence>*>& sequences) {
+  for (size_t i = 0; i < step.sequences.size(); ++i) {
+    Sequence& sequence = **sequences[size_t(step.sequences[i])];
+    sequence.add_computed(step.batch.sequences[i].rows);
+    pages_.mark_computed(sequence.lease(), sequence.tokens(), sequence.computed());
+  }
+  for (size_t i = 0; i < step.finished.size(); ++i) {
+    std::unique_ptr<Sequence>& sequence = *sequences[size_t(step.finished[i])];
+    METALLIC_TRY(sequence->append_from(std::span(logits_).subspan(i * size_t(info_.vocab), size_t(info_.vocab))));
+    if (sequence->finished()) finish(sequence);
+  }
+  return {};
+}
+
+// Hands the pages back, keeps the result, and leaves null behind.
+void EngineImpl::finish(std::unique_ptr<Sequence>& sequence) {
+  pages_.give_back(sequence->lease());
+  const RequestId id = sequence->id();
+  finished_.emplace(id, sequence->complete());
+  sequence.reset();
+}
+
+void EngineImpl::abandon_all() {
+  for (auto* list : {&waiting_, &running_})
+    for (std::unique_ptr<Sequence>& sequence : *list) {
+      if (sequence) pages_.give_back(sequence->lease());
+      sequence.reset();
+    }
+  waiting_.clear();
+}
+
+Result<Completion> EngineImpl::take(RequestId id) {
+  const auto found = finished_.find(id);
+  if (found == finished_.end())
+    return fail(ErrorCode::kNotFound, "request {} is unknown, not finished, or was taken already", id);
+  Completion completion = std::move(found->second);
+  finished_.erase(found);
+  return completion;
+}
+
+Result<Completion> EngineImpl::generate(Request request) {
+  METALLIC_ASSIGN(const RequestId id, submit(std::move(request)));
+  while (!finished_.contains(id)) METALLIC_TRY(step());
+  return take(id);
+}
+
+Status EngineImpl::evaluate(std::span<const TokenId> tokens, int first,
+                            const std::function<bool(int, std::span<const float>)>& sink) {
+  if (tokens.empty()) return fail(ErrorCode::kInvalidArgument, "there are no tokens to evaluate");
+  METALLIC_ASSIGN(const auto evaluator,
+                  Evaluator::create(model_, int(tokens.size()), decoder_.max_rows(), options_.kv_format));
+  constexpr int kChunk = 64;  // logits of a whole vocabulary are large
+  std::vector<float> logits;
+  for (int at = 0; at < int(tokens.size());) {
+    const int left = int(tokens.size()) - at;
+    int rows = std::min(left, evaluator->batch_rows());
+    if (at + rows > first) rows = std::min(rows, at < first ? first - at : kChunk);
+    std::vector<int32_t> wanted;
+    for (int i = std::max(0, first - at); i < rows; ++i) wanted.push_back(i);
+    METALLIC_TRY(evaluator->feed(tokens.subspan(size_t(at), size_t(rows)), wanted, logits));
+    for (size_t i = 0; i < wanted.size(); ++i)
+      if (!sink(at + wanted[i], std::span(logits).subspan(i * size_t(info_.vocab), size_t(info_.vocab)))) return {};
+    at += rows;
+  }
+  return {};
+}
+
+}  // namespace
+
+const char* finish_reason_name(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kEndOfGeneration:
+      return "end of generation";
+    case FinishReason::kStopString:
+      return "stop string";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kContext:
+      return "context full";
+    case FinishReason::kCancelled:
+      return "cancelled";
+  }
+  return "unknown";
+}
+
+Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const EngineOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  METALLIC_TRY(check_engine_options(options));
+  METALLIC_ASSIGN(const std::shared_ptr<Backend> backend, open_backend(options.backend, options.threads));
+  METALLIC_ASSIGN(const std::shared_ptr<const Model> model, Model::load(path, backend));
+  const Config& config = model->config();
+
+  EngineInfo info;
+  info.backend = backend->name();
+  info.threads = backend->threads();
+  info.vocab = config.vocab;
+  info.context = options.context == 0 ? std::min(config.context_length, kDefaultContext) : options.context;
+  if (info.context > config.context_length)
+    log(LogLevel::kWarning,
+        "a context of {} is more than the {} positions this model was trained on: answers may degrade", info.context,
+        config.context_length);
+  for (const TensorInfo& tensor : model->file().tensors()) info.weight_bytes += tensor.bytes;
+
+  const int rows = std::max(options.max_sequences, std::min(options.batch_rows, info.context));
+  METALLIC_ASSIGN(Decoder decoder, Decoder::create(config, model->weights(), *backend, rows));
+  const int64_t pages = int64_t(pages_for(info.context)) * options.max_sequences;
+  if (pages > INT32_MAX / kPageTokens)
+    return fail(ErrorCode::kOutOfMemory, "{} sequences with a context of {} need too many KV pages; ask for less",
+                options.max_sequences, info.context);
+  METALLIC_ASSIGN(KvCache cache, KvCache::create(config, *backend, int(pages), kPageTokens, options.kv_format));
+  info.kv_bytes = cache.bytes();
+  info.activation_bytes = decoder.activation_bytes();
+  info.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return std::unique_ptr<Engine>(new EngineImpl(model, std::move(decoder), std::move(cache), std::move(info), options));
+}
+
+}  // namespace metallic

@@ -1,0 +1,34 @@
+// The memory of the KV cache: for each layer, pages of keys and values of a fixed number of positions.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "backend/backend.h"
+#include "model/config.h"
+
+namespace metallic {
+
+// Which page belongs to whom is not known here: that is KvPages' business (engine).
+class KvCache {
+ public:
+  // `format` is kF32 or kF16. kOutOfMemory says how much was wanted.
+  static Result<KvCache> create(const Config& config, Backend& backend, int pages, int page_tokens, Format format);
+
+  int pages() const { return pages_; }
+  int page_tokens() const { return page_tokens_; }
+  uint64_t bytes() const { return bytes_; }
+  const TensorView& keys(int layer) const { return keys_[size_t(layer)]; }  // (pages, kv_heads, page_tokens, head_dim)
+  const TensorView& values(int layer) const {
+    return values_[size_t(layer)];
+  }  // (pages, kv_heads, page_tokens, value_dim)
+
+ private:
+  int pages_ = 0;
+  int page_tokens_ = 0;
+  uint64_t bytes_ = 0;
+  std::vector<TensorView> keys_, values_;
+  std::shared_ptr<void> memory_;
+};
+
+}  // namespace metallic

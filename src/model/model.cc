@@ -1,0 +1,45 @@
+#include "model/model.h"
+
+#include "base/error.h"
+#include "model/vocab_from_gguf.h"
+
+namespace metallic {
+
+Result<std::shared_ptr<const Model>> Model::load(const std::string& path, std::shared_ptr<Backend> backend) {
+  METALLIC_ASSIGN(GgufFile file, GgufFile::open(path));
+  std::shared_ptr<Model> model(new Model);
+  model->file_ = std::make_shared<const GgufFile>(std::move(file));
+  model->backend_ = std::move(backend);
+  METALLIC_ASSIGN(model->config_, read_config(*model->file_));
+  METALLIC_ASSIGN(model->weights_, load_weights(model->file_, model->config_, *model->backend_));
+  METALLIC_TRY(model->load_tokenizer());
+  return std::shared_ptr<const Model>(std::move(model));
+}
+
+Status Model::load_tokenizer() {
+  auto vocab = vocab_from_gguf(*file_);
+  if (!vocab) {
+    tokenizer_ = tl::unexpected<Error>(vocab.error());
+  } else {
+    tokenizer_ = Tokenizer::create(std::move(*vocab));
+    if (*tokenizer_ && (*tokenizer_)->size() > config_.vocab)
+      return fail(ErrorCode::kCorrupt, "{}: the vocabulary has {} tokens, but token_embd.weight has only {} rows",
+                  file_->path(), (*tokenizer_)->size(), config_.vocab);
+  }
+  const MetadataValue* source = file_->find("tokenizer.chat_template");
+  if (source != nullptr && source->as_string()) chat_template_ = ChatTemplate::parse(*source->as_string());
+  return {};
+}
+
+Result<const Tokenizer*> Model::tokenizer() const {
+  if (!*tokenizer_) return fail_while("this model cannot read or write text", tokenizer_->error());
+  return &**tokenizer_;
+}
+
+Result<const ChatTemplate*> Model::chat_template() const {
+  if (!chat_template_) return fail(ErrorCode::kNotFound, "{}: the file has no chat template", file_->path());
+  if (!*chat_template_) return fail_while(file_->path() + ": the chat template", chat_template_->error());
+  return &**chat_template_;
+}
+
+}  // namespace metallic

@@ -1,0 +1,29 @@
+// From any format to float32, and from float32 to the few formats that are written while a model runs.
+#pragma once
+
+#include <cstdint>
+
+#include "metallic/format.h"
+
+namespace metallic {
+
+// Decodes `elements` weights, a whole number of blocks at any address, into `out`. Any bytes are valid blocks. The
+// result is, bit for bit, what the format defines (Python's gguf.quants.dequantize), on every processor.
+using DequantizeRow = void (*)(const void* blocks, int64_t elements, float* out);
+
+// The function for a known format and this processor: fetch it once, call it often. dequantize_row does both.
+DequantizeRow dequantize_function(Format format);
+void dequantize_row(Format format, const void* blocks, int64_t elements, float* out);
+
+// Encodes `elements` weights, a whole number of blocks. To nearest, ties to even (F16, BF16) or away from zero (Q8_0).
+using QuantizeRow = void (*)(const float* weights, int64_t elements, void* blocks);
+
+// Null unless `format` is F32, F16, BF16 or Q8_0.
+QuantizeRow quantize_function(Format format);
+void quantize_row(Format format, const float* weights, int64_t elements, void* blocks);
+
+// Converts `elements` weights, a whole number of blocks of both formats; `to` is `from` (a copy of the bytes) or has a
+// quantize_function. `source` and `target` do not overlap.
+void convert_row(Format from, const void* source, Format to, void* target, int64_t elements);
+
+}  // namespace metallic
