@@ -1,5 +1,4 @@
 # One test program for each folder of src/: all its *_test.cc. tests/ holds what spans folders.
-find_package(GTest REQUIRED)
 include(GoogleTest)
 file(GLOB_RECURSE METALLIC_TEST_SOURCES CONFIGURE_DEPENDS src/*_test.cc tests/*_test.cc)
 set(METALLIC_TEST_FOLDERS "")
