@@ -18,19 +18,16 @@ run: build  ## Build all that is needed and answer a prompt: make run PROMPT="â€
 build: install-deps  ## Build the command build/metallic
 	@tools/build release metallic_cli
 
-test:  ## Run every test; SUITES="unit python" runs some (tools/test --help)
-	@tools/install-deps test
+test: install-deps  ## Run every test; SUITES="unit python" runs some (tools/test --help)
 	@exec python3 tools/test $(SUITES)
 
-install-deps:  ## Install the packages that are missing to build and run
-	@tools/install-deps run
+install-deps:  ## Install the packages that are missing
+	@tools/install-deps
 
-debug asan ubsan tsan:  ## Build with assertions and symbols, or with a sanitizer, and run the unit tests
-	@tools/install-deps test
+debug asan ubsan tsan: install-deps  ## Build with assertions and symbols, or with a sanitizer, and run the unit tests
 	@exec python3 tools/test $@
 
-aarch64:  ## Cross-build for 64-bit ARM and run the unit tests under QEMU
-	@tools/install-deps test
+aarch64: install-deps  ## Cross-build for 64-bit ARM and run the unit tests under QEMU
 	@exec python3 tools/test aarch64
 
 format:  ## Format the C++ files

@@ -139,7 +139,7 @@ class InstallDeps(TemporaryFolder):
         return self.run_command(self.folder / "tools" / "install-deps", *arguments, PATH=str(self.bin), CXX="")
 
     def test_lists_what_is_missing(self):
-        result = self.install("run", "--list")
+        result = self.install("--list")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertLessEqual({"g++", "ninja-build", "cmake"}, set(result.stdout.split()))
         self.assertNotIn("python3", result.stdout.split())
