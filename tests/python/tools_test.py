@@ -55,19 +55,22 @@ class MakeRun(TemporaryFolder):
             "first line\nsecond line\n\n",
             "# no comment; and | no & pipe > file * ?",
             "née 東京 🙂",
-            "",
+            "--help",
         ):
             with self.subTest(prompt=prompt):
-                expected = ["run", "-m", "/cache/default model.gguf", "-p", prompt]
+                expected = ["run", "-m", "/cache/default model.gguf", f"--prompt={prompt}"]
                 self.assertEqual(self.arguments(f"PROMPT={prompt}"), expected)
                 self.assertEqual(self.arguments(PROMPT=prompt), expected)
 
     def test_takes_any_model_path(self):
         path = "/some where/it's $x.gguf"
-        self.assertEqual(self.arguments(f"MODEL={path}", "PROMPT=p"), ["run", "-m", path, "-p", "p"])
+        self.assertEqual(self.arguments(f"MODEL={path}", "PROMPT=p"), ["run", "-m", path, "--prompt=p"])
+
+    def test_chats_where_the_prompt_is_empty(self):
+        self.assertEqual(self.arguments("PROMPT="), ["run", "-m", "/cache/default model.gguf"])
 
     def test_asks_a_question_of_its_own_where_none_is_given(self):
-        self.assertRegex(self.arguments()[4], r"\w+ .*\?$")
+        self.assertRegex(self.arguments()[3], r"^--prompt=\w+ .*\?$")
 
     def test_stops_where_the_model_cannot_be_fetched(self):
         write_script(self.folder / "tools" / "fetch-model", "#!/bin/sh\necho no network >&2\nexit 1\n")
