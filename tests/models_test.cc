@@ -224,7 +224,7 @@ TEST(ModelErrors, MetadataThatMakeNoSenseAreNamed) {
       {"qwen2.embedding_length", 1, "qwen2"},
       {"qwen2.feed_forward_length", 0, "qwen2.feed_forward_length"},
       {"qwen2.rope.dimension_count", 7, "qwen2.rope.dimension_count"},
-      {"qwen2.expert_count", 4, "experts"},
+      {"qwen2.expert_count", 4, "qwen2.expert_used_count"},
   };
   for (const Case& c : cases) {
     const ChangedFile file(model_path("qwen2.gguf"),

@@ -55,7 +55,7 @@ class Device {
   virtual const std::string& name() const = 0;
 };
 
-enum class Activation { kIdentity, kRelu, kSilu, kGelu, kGeluTanh, kGeluQuick, kTanh, kSigmoid, kSwigluClamped };
+enum class Activation { kIdentity, kRelu, kSilu, kGelu, kGeluTanh, kGeluQuick, kTanh, kSigmoid };
 enum class NormKind { kRms, kLayer };
 // Which pairs of a head are rotated together: (0,1), (2,3), ... or (0, d/2), (1, d/2 + 1), ...
 enum class RopeStyle { kInterleaved, kHalves };

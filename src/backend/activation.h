@@ -31,4 +31,13 @@ METALLIC_HOST_DEVICE inline float activation_value(Activation activation, float 
   return x;
 }
 
+// The gated form: activation(gate) * factor. With a clamp (gpt-oss) the gate is at most that, the factor within +-
+// that, and one is added to it.
+METALLIC_HOST_DEVICE inline float gated_value(Activation activation, float gate, float factor, float clamp) {
+  if (clamp <= 0) return activation_value(activation, gate) * factor;
+  const float x = gate < clamp ? gate : clamp;
+  const float y = factor < -clamp ? -clamp : factor > clamp ? clamp : factor;
+  return activation_value(activation, x) * (y + 1.0f);
+}
+
 }  // namespace metallic

@@ -39,10 +39,10 @@ struct EmbedOp {
 struct NormOp {
   NormKind kind;
   float epsilon;
-  TensorView x;         // (rows, heads, width), f32, any strides with a contiguous last dimension
-  const float* weight;  // (width), or null for ones
-  const float* bias;    // (width), or null
-  TensorView out;       // like x
+  TensorView x;               // (rows, heads, width), f32, any strides with a contiguous last dimension
+  const float* weight;        // (width), or null for ones
+  const float* bias;          // (width), or null
+  TensorView out;             // like x
   int64_t weight_stride = 0;  // floats from one head's weight (and bias) to the next; 0: all heads share them
 };
 
@@ -84,11 +84,10 @@ struct AttentionOp {
   TensorView out;           // (rows, heads, dv), f32
   std::span<const BatchSequence> sequences;
   float scale;
-  int32_t window;  // not causal: window / 2 positions either side
-  bool causal;     // if not, every query sees all position + rows keys of its sequence
-  float softcap = 0;                // > 0: scores become softcap * tanh(score / softcap) (arXiv:2408.00118)
-  const float* sinks = nullptr;     // (heads): a score that takes part in the softmax and has no value; or null
-  const float* slopes = nullptr;    // (heads): -slope * distance is added to the score (ALiBi, arXiv:2108.12409); or null
+  int32_t window;                // not causal: window / 2 positions either side
+  bool causal;                   // if not, every query sees all position + rows keys of its sequence
+  float softcap = 0;             // > 0: scores become softcap * tanh(score / softcap) (arXiv:2408.00118)
+  const float* sinks = nullptr;  // (heads): a score that takes part in the softmax and has no value; or null
 };
 
 // out = activation(x), times `factor` if it has data (the gated feed-forward network). All (rows, width), f32.
@@ -97,6 +96,7 @@ struct ActivateOp {
   TensorView x;
   TensorView factor;
   TensorView out;
+  float clamp = 0;  // > 0: the clamped gate of gpt-oss (activation.h); needs a factor
 };
 
 // How the experts of a mixture are chosen for each row.
@@ -105,24 +105,25 @@ struct RouteOp {
   TensorView logits;            // (rows, experts), f32; used up: probabilities afterwards
   const float* selection_bias;  // (experts), added for choosing but not for weighting (arXiv:2408.15664); or null
   RouterKind kind;
-  int32_t used;          // experts for each row
-  int32_t groups;        // experts are in so many groups of which only the best are looked at (DeepSeek-V3); 1: no groups
-  int32_t groups_used;   // 1 to groups
-  int32_t group_top;     // a group is as good as the sum of its so many best experts
-  bool normalise;        // the weights are divided by their sum
-  float scale;           // of the weights, afterwards
-  int32_t* ids;          // out: (rows, used), best first
-  float* weights;        // out: (rows, used)
+  int32_t used;    // experts for each row
+  int32_t groups;  // experts are in so many groups of which only the best are looked at (DeepSeek-V3); 1: no groups
+  int32_t groups_used;  // 1 to groups
+  int32_t group_top;    // a group is as good as the sum of its so many best experts
+  bool normalise;       // the weights are divided by their sum
+  float scale;          // of the weights, afterwards
+  int32_t* ids;         // out: (rows, used), best first
+  float* weights;       // out: (rows, used)
 };
 
-// Row r * used + i of out is the expert ids[r, i] of row r: out = x * expert^T + bias. x has a row for each r or for each (r, i).
+// Row r * used + i of out is the expert ids[r, i] of row r: out = x * expert^T + bias. x has a row for each r or for
+// each (r, i).
 struct ExpertsOp {
-  TensorView x;                       // (rows, k) or (rows * used, k)
-  std::span<const Weight> experts;    // each (m, k)
-  const float* bias;                  // (experts, m), or null
-  const int32_t* ids;                 // (rows, used)
+  TensorView x;                     // (rows, k) or (rows * used, k)
+  std::span<const Weight> experts;  // each (m, k)
+  const float* bias;                // (experts, m), or null
+  const int32_t* ids;               // (rows, used)
   int32_t rows, used;
-  TensorView out;                     // (rows * used, m)
+  TensorView out;  // (rows * used, m)
 };
 
 // out (rows, width) += sum over i of weights[r, i] * x[r * used + i].
@@ -130,7 +131,7 @@ struct CombineOp {
   TensorView x;          // (rows * used, width)
   const float* weights;  // (rows, used)
   int32_t used;
-  TensorView out;        // (rows, width)
+  TensorView out;  // (rows, width)
 };
 
 enum class BinaryKind { kAdd, kMultiply };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "backend/backend.h"
 #include "base/thread_pool.h"
@@ -19,11 +20,18 @@ class HostBackend : public Backend {
   void copy_to_host(void* to, const void* from, uint64_t bytes) override;
   Status synchronize() override { return {}; }
 
+  // Written once for all backends on the host: little work, or made of their linear().
+  void scale(const TensorView& x, float factor, float softcap) override;
+  void route(const RouteOp& op) override;
+  void experts(const ExpertsOp& op) override;
+  void combine(const CombineOp& op) override;
+
  protected:
   ThreadPool pool_;
 
  private:
   std::string name_;
+  std::vector<float> expert_rows_, expert_results_;  // of experts(): the rows of one expert, side by side
 };
 
 }  // namespace metallic

@@ -238,6 +238,10 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const Engi
   METALLIC_ASSIGN(const std::shared_ptr<Backend> backend, open_backend(options.backend, options.threads));
   METALLIC_ASSIGN(const std::shared_ptr<const Model> model, Model::load(path, backend));
   const Config& config = model->config();
+  if (config.spec->encoder)
+    return fail(ErrorCode::kUnsupported,
+                "{}: '{}' is an encoder, which generates no text; metallic embed gives its embeddings", path,
+                config.spec->name);
 
   EngineInfo info;
   info.backend = backend->name();
@@ -251,7 +255,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const Engi
   for (const TensorInfo& tensor : model->file().tensors()) info.weight_bytes += tensor.bytes;
 
   const int rows = std::max(options.max_sequences, std::min(options.batch_rows, info.context));
-  METALLIC_ASSIGN(Decoder decoder, Decoder::create(config, model->weights(), *backend, rows));
+  METALLIC_ASSIGN(Decoder decoder, Decoder::create(config, model->weights(), *backend, rows, info.context));
   const int64_t pages = int64_t(pages_for(info.context)) * options.max_sequences;
   if (pages > INT32_MAX / kPageTokens)
     return fail(ErrorCode::kOutOfMemory, "{} sequences with a context of {} need too many KV pages; ask for less",

@@ -27,8 +27,8 @@ Result<std::unique_ptr<Evaluator>> Evaluator::create(std::shared_ptr<const Model
   if (context < 1 || batch_rows < 1)
     return fail(ErrorCode::kInvalidArgument, "a context of {} and a batch of {}: both must be at least 1", context,
                 batch_rows);
-  METALLIC_ASSIGN(Decoder decoder,
-                  Decoder::create(model->config(), model->weights(), model->backend(), std::min(batch_rows, context)));
+  METALLIC_ASSIGN(Decoder decoder, Decoder::create(model->config(), model->weights(), model->backend(),
+                                                   std::min(batch_rows, context), context));
   METALLIC_ASSIGN(KvCache cache,
                   KvCache::create(model->config(), model->backend(), pages_for(context), kPageTokens, kv_format));
   std::unique_ptr<Evaluator> evaluator(new Evaluator(std::move(model), std::move(decoder), std::move(cache)));
@@ -46,6 +46,7 @@ Status Evaluator::feed(std::span<const TokenId> tokens, std::span<const int32_t>
   METALLIC_CHECK(!tokens.empty() && int(tokens.size()) <= batch_rows());
   METALLIC_TRY(check_token_ids(tokens, model_->config().vocab));
   const int rows = int(tokens.size());
+  METALLIC_CHECK(model_->config().causal || position_ == 0);  // an encoder sees a sequence whole
   if (position_ + rows > context_)
     return fail(ErrorCode::kOutOfRange, "{} tokens do not fit into a context of {}; ask for a larger one (-c)",
                 position_ + rows, context_);

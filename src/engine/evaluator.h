@@ -19,6 +19,7 @@ class Evaluator {
 
   int position() const { return position_; }
   int batch_rows() const { return decoder_.max_rows(); }
+  int output_width() const { return decoder_.output_width(); }
   // Forgets the sequence from `position` on.
   void rewind(int position);
   // Evaluates at most batch_rows() tokens behind those before. `logit_rows` are indices into `tokens`. kOutOfRange if

@@ -24,6 +24,7 @@ struct ArchSpec {
   bool rope = true;             // false: positions are learned (position_embd.weight)
   RopeStyle rope_style = RopeStyle::kHalves;
   Activation activation = Activation::kSilu;
+  float gate_clamp = 0;              // the clamped gate of gpt-oss
   bool scale_embedding = false;      // the embedding is multiplied by sqrt(embedding length)
   bool parallel_residual = false;    // attention and feed-forward read the same residual (a key may say otherwise)
   bool logit_scale_divides = false;  // logit_scale is a divisor

@@ -14,7 +14,7 @@ void Decoder::feed_forward(const FeedForward& ffn, int64_t inner, int rows, floa
   };
   const bool gated = bool(ffn.gate);
   backend_.linear({row_view(a.ffn_input, rows, config_.width), std::span(projections).first(gated ? 2 : 1)});
-  backend_.activate(gated ? ActivateOp{config_.spec->activation, gate, up, gate}
+  backend_.activate(gated ? ActivateOp{config_.spec->activation, gate, up, gate, config_.spec->gate_clamp}
                           : ActivateOp{config_.spec->activation, up, {}, gate});
   linear(gate, ffn.down.weight, ffn.down.bias.data(), row_view(out, rows, config_.width));
 }
@@ -55,7 +55,7 @@ void Decoder::mixture(const Experts& experts, int rows, float* out) {
   const TensorView down = row_view(a.expert_output, pairs, config_.width);
   backend_.experts({x, experts.gate, experts.gate_bias.data(), a.expert_ids, rows, sizes.used, gate});
   backend_.experts({x, experts.up, experts.up_bias.data(), a.expert_ids, rows, sizes.used, up});
-  backend_.activate({config_.spec->activation, gate, up, gate});
+  backend_.activate({config_.spec->activation, gate, up, gate, config_.spec->gate_clamp});
   backend_.experts({gate, experts.down, experts.down_bias.data(), a.expert_ids, rows, sizes.used, down});
   backend_.combine({down, a.expert_weights, sizes.used, added});
 }

@@ -14,10 +14,10 @@
 namespace metallic::cpu {
 namespace {
 
-constexpr int64_t kChunk = 256;             // positions
+constexpr int64_t kChunk = 256;                // positions
 constexpr int64_t kScoreStride = kChunk + 16;  // floats; a last tile may write past the chunk
-constexpr int64_t kLoad = 64;               // positions converted at a time
-constexpr int64_t kQueries = 32;            // queries of an item, about
+constexpr int64_t kLoad = 64;                  // positions converted at a time
+constexpr int64_t kQueries = 32;               // queries of an item, about
 
 // The queries of the heads that share one KV head, for some rows of one sequence. Query number t is row first_row + t /
 // group, head kv_head * group + t % group.
@@ -52,8 +52,7 @@ class Attention {
 
   Item item(const BatchSequence& sequence, int64_t kv_head, int64_t first_row) const {
     const int64_t rows = std::min(item_rows(), sequence.rows - first_row);
-    return {&sequence,        kv_head, first_row, rows, begin_of(sequence, first_row),
-            end_of(sequence, first_row + rows - 1)};
+    return {&sequence, kv_head, first_row, rows, begin_of(sequence, first_row), end_of(sequence, first_row + rows - 1)};
   }
 
   // Memory of a thread: the queries, scores and loaded rows of a chunk, and two partial results.
@@ -79,21 +78,27 @@ class Attention {
   void join(const Item& item, float* parts, int64_t stride, float* total) const;
 
  private:
+  // The positions [begin, end) that a query sees; a window that is not causal looks both ways.
   int64_t begin_of(const BatchSequence& sequence, int64_t row) const {
-    return op_.window > 0 ? std::max<int64_t>(0, sequence.position + row - op_.window + 1) : 0;
+    if (op_.window == 0) return 0;
+    const int64_t position = sequence.position + row;
+    return std::max<int64_t>(0, op_.causal ? position - op_.window + 1 : position - op_.window / 2);
   }
   int64_t end_of(const BatchSequence& sequence, int64_t row) const {
-    return op_.causal ? sequence.position + row + 1 : int64_t(sequence.position) + sequence.rows;
+    const int64_t position = sequence.position + row, known = int64_t(sequence.position) + sequence.rows;
+    if (op_.causal) return position + 1;
+    return op_.window == 0 ? known : std::min(known, position + op_.window / 2 + 1);
   }
   void load_queries(const Item& item, float* out) const;
   void load_rows(const TensorView& pages, const Item& item, int64_t begin, int64_t count, int64_t width,
                  float* out) const;
   void softmax(const Item& item, int64_t begin, int64_t end, float* scores, const Partial& result) const;
+  void cap(float* x, int64_t count) const;
   void weighted_sum(const float* scores, const float* values, int64_t queries, int64_t count, float* out) const;
 
   const AttentionOp& op_;
   const Kernels& kernels_;
-  int64_t group_;        // query heads of one KV head
+  int64_t group_;  // query heads of one KV head
   int64_t page_tokens_;
   int64_t key_width_, value_width_;  // padded to whole vectors
 };
@@ -112,8 +117,8 @@ void Attention::load_queries(const Item& item, float* out) const {
   kernels_.scale(out, queries * key_width_, op_.scale, out);
 }
 
-// Positions begin, begin + 1, ... of the item's head as floats, `width` floats a row; zeros after the last column and in
-// the rows that fill the last tile.
+// Positions begin, begin + 1, ... of the item's head as floats, `width` floats a row; zeros after the last column and
+// in the rows that fill the last tile.
 void Attention::load_rows(const TensorView& pages, const Item& item, int64_t begin, int64_t count, int64_t width,
                           float* out) const {
   const DequantizeRow convert = dequantizer(kernels_, pages.format);
@@ -134,12 +139,19 @@ void Attention::softmax(const Item& item, int64_t begin, int64_t end, float* sco
     const int64_t from = std::clamp(begin_of(*item.sequence, row), begin, end);
     const int64_t to = std::clamp(end_of(*item.sequence, row), from, end);
     float* weights = scores + t * kScoreStride;
+    if (op_.softcap > 0) cap(weights + (from - begin), to - from);
     result.highest[t] = kernels_.maximum(weights + (from - begin), to - from);
-    result.sum[t] =
-        kernels_.exp_sum(weights + (from - begin), to - from, result.highest[t], weights + (from - begin));
+    result.sum[t] = kernels_.exp_sum(weights + (from - begin), to - from, result.highest[t], weights + (from - begin));
     std::fill(weights, weights + (from - begin), 0.0f);
     std::fill(weights + (to - begin), weights + (end - begin), 0.0f);
   }
+}
+
+// x = softcap * tanh(x / softcap)
+void Attention::cap(float* x, int64_t count) const {
+  kernels_.scale(x, count, 1.0f / op_.softcap, x);
+  kernels_.activate(Activation::kTanh, x, nullptr, count, x);
+  kernels_.scale(x, count, op_.softcap, x);
 }
 
 void Attention::weighted_sum(const float* scores, const float* values, int64_t queries, int64_t count,
@@ -204,10 +216,17 @@ void Attention::merge(const Partial& total, const Partial& part, int64_t queries
 }
 
 void Attention::store(const Item& item, const Partial& total) const {
-  for (int64_t t = 0; t < item.rows * group_; ++t)
-    kernels_.scale(total.out + t * value_width_, op_.values.shape[3], 1.0f / total.sum[t],
-                   float_at(op_.out, item.sequence->first_row + item.first_row + t / group_,
-                            item.kv_head * group_ + t % group_));
+  for (int64_t t = 0; t < item.rows * group_; ++t) {
+    const int64_t head = item.kv_head * group_ + t % group_;
+    float factor = 1.0f / total.sum[t];
+    if (op_.sinks != nullptr) {
+      const float highest = std::max(total.highest[t], op_.sinks[head]);
+      const float own = std::exp(total.highest[t] - highest);
+      factor = own / (total.sum[t] * own + std::exp(op_.sinks[head] - highest));
+    }
+    kernels_.scale(total.out + t * value_width_, op_.values.shape[3], factor,
+                   float_at(op_.out, item.sequence->first_row + item.first_row + t / group_, head));
+  }
 }
 
 void Attention::whole(const Item& item, float* scratch) const {

@@ -15,7 +15,7 @@
 namespace metallic::cpu {
 namespace {
 
-constexpr int64_t kChunk = 1024;  // columns; a multiple of every format's block
+constexpr int64_t kChunk = 1024;               // columns; a multiple of every format's block
 constexpr int64_t kChunkStride = kChunk + 16;  // floats between rows: not a power of two, whose lines would share a set
 constexpr int64_t kFewTokens = 16;             // below: limited by memory, so blocks of rows that fit the first cache
 constexpr int64_t kFewRows = 8;

@@ -3,9 +3,11 @@
 #include <cmath>
 #include <cstring>
 
+#include "backend/activation.h"
 #include "backend/copy.h"
 #include "backend/cpu/cpu.h"
 #include "backend/strided.h"
+#include "base/check.h"
 
 namespace metallic::cpu {
 namespace {
@@ -62,11 +64,14 @@ void CpuBackend::embed(const EmbedOp& op) {
 
 void CpuBackend::norm(const NormOp& op) {
   const int64_t heads = op.x.shape[1], width = op.x.shape[2];
-  const NormArguments arguments{op.weight, op.bias, op.epsilon, width};
   const auto norm_row = op.kind == NormKind::kRms ? kernels_.rms_norm : kernels_.layer_norm;
   for_rows(op.x.shape[0] * heads, width, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t own = i % heads * op.weight_stride;
+      const NormArguments arguments{op.weight ? op.weight + own : nullptr, op.bias ? op.bias + own : nullptr,
+                                    op.epsilon, width};
       norm_row(float_at(op.x, i / heads, i % heads), arguments, float_at(op.out, i / heads, i % heads));
+    }
   });
 }
 
@@ -105,6 +110,15 @@ void CpuBackend::store_kv(const StoreKvOp& op) {
 
 void CpuBackend::activate(const ActivateOp& op) {
   const int64_t width = op.x.shape[1];
+  if (op.clamp > 0) {  // one model's: not worth a kernel of its own
+    METALLIC_CHECK(op.factor.data != nullptr);
+    return for_rows(op.x.shape[0], width * 4, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row)
+        for (int64_t i = 0; i < width; ++i)
+          float_at(op.out, row)[i] =
+              gated_value(op.activation, float_at(op.x, row)[i], float_at(op.factor, row)[i], op.clamp);
+    });
+  }
   // Few long rows are cut too, at whole vectors.
   constexpr int64_t kPiece = 1 << 12;
   const int64_t pieces = tile_count(width, kPiece);

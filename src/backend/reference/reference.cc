@@ -62,8 +62,8 @@ class ReferenceBackend final : public HostBackend {
         for (int64_t i = 0; i < width; ++i) squares += (double(x[i]) - mean) * (double(x[i]) - mean);
         const double factor = 1.0 / std::sqrt(squares / double(width) + double(op.epsilon));
         for (int64_t i = 0; i < width; ++i) {
-          const double weight = op.weight ? double(op.weight[i]) : 1.0;
-          const double bias = op.bias ? double(op.bias[i]) : 0.0;
+          const double weight = op.weight ? double(op.weight[head * op.weight_stride + i]) : 1.0;
+          const double bias = op.bias ? double(op.bias[head * op.weight_stride + i]) : 0.0;
           out[i] = float((double(x[i]) - mean) * factor * weight + bias);
         }
       }
@@ -125,8 +125,7 @@ class ReferenceBackend final : public HostBackend {
       const float* factor = op.factor.data ? float_at(op.factor, row) : nullptr;
       float* out = float_at(op.out, row);
       for (int64_t i = 0; i < op.x.shape[1]; ++i) {
-        const float value = activation_value(op.activation, x[i]);
-        out[i] = factor ? value * factor[i] : value;
+        out[i] = factor ? gated_value(op.activation, x[i], factor[i], op.clamp) : activation_value(op.activation, x[i]);
       }
     }
   }
@@ -201,8 +200,11 @@ class ReferenceBackend final : public HostBackend {
   static void attend(const AttentionOp& op, const BatchSequence& sequence, int64_t i, int64_t head) {
     const int64_t kv_head = head / (op.query.shape[1] / op.keys.shape[1]);
     const int64_t position = sequence.position + i;
-    const int64_t end = op.causal ? position + 1 : int64_t(sequence.position) + sequence.rows;
-    const int64_t begin = op.window > 0 ? std::max<int64_t>(0, position - op.window + 1) : 0;
+    const int64_t known = int64_t(sequence.position) + sequence.rows;
+    const int64_t side = op.window / 2;  // of a window that looks both ways
+    const int64_t first = op.causal ? position - op.window + 1 : position - side;
+    const int64_t begin = op.window > 0 ? std::max<int64_t>(0, first) : 0;
+    const int64_t end = op.causal ? position + 1 : op.window > 0 ? std::min(known, position + side + 1) : known;
     const float* query = float_at(op.query, sequence.first_row + i, head);
 
     std::vector<float> row(size_t(std::max(op.keys.shape[3], op.values.shape[3])));
@@ -211,7 +213,13 @@ class ReferenceBackend final : public HostBackend {
     for (int64_t t = begin; t < end; ++t) {
       load_row(op.keys, sequence, kv_head, t, row.data());
       weights[size_t(t - begin)] = dot(query, row.data(), op.keys.shape[3]) * double(op.scale);
+      if (op.softcap > 0)
+        weights[size_t(t - begin)] = double(op.softcap) * std::tanh(weights[size_t(t - begin)] / double(op.softcap));
       highest = std::max(highest, weights[size_t(t - begin)]);
+    }
+    if (op.sinks != nullptr) {
+      highest = std::max(highest, double(op.sinks[head]));
+      sum = std::exp(double(op.sinks[head]) - highest);
     }
     std::vector<double> result(size_t(op.values.shape[3]), 0.0);
     for (int64_t t = begin; t < end; ++t) {

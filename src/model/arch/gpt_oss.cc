@@ -6,7 +6,8 @@ namespace metallic {
 const ArchSpec& gpt_oss_spec() {
   // ffn_norm: its name in the files; it stands before the experts.
   static constexpr ArchSpec kSpec{.name = "gpt-oss",
-                                  .activation = Activation::kSwigluClamped,
+                                  .activation = Activation::kGeluQuick,
+                                  .gate_clamp = 7.0f,
                                   .global_every = 2,
                                   .ffn_norm = "post_attention_norm"};
   return kSpec;
