@@ -17,3 +17,11 @@ foreach(folder ${METALLIC_TEST_FOLDERS})
   target_link_libraries(${folder}_test PRIVATE metallic metallic_flags fmt::fmt nlohmann_json::nlohmann_json GTest::gtest_main)
   gtest_discover_tests(${folder}_test DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 900)
 endforeach()
+
+# The tokenizer's oracles: PCRE2 for its hand-written expressions, utf8proc for its Unicode tables.
+find_path(PCRE2_INCLUDE_DIR pcre2.h REQUIRED)
+find_library(PCRE2_LIBRARY pcre2-8 REQUIRED)
+find_path(UTF8PROC_INCLUDE_DIR utf8proc.h REQUIRED)
+find_library(UTF8PROC_LIBRARY utf8proc REQUIRED)
+target_include_directories(tokenizer_test PRIVATE ${PCRE2_INCLUDE_DIR} ${UTF8PROC_INCLUDE_DIR})
+target_link_libraries(tokenizer_test PRIVATE ${PCRE2_LIBRARY} ${UTF8PROC_LIBRARY})

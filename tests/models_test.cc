@@ -138,8 +138,8 @@ INSTANTIATE_TEST_SUITE_P(Models, EveryDecoder,
                          ::testing::Combine(::testing::ValuesIn(std::vector<const char*>(backend_names().begin(),
                                                                                          backend_names().end())),
                                             ::testing::ValuesIn(kDecoders)),
-                         [](const auto& info) {
-                           std::string name = std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
+                         [](const auto& parameters) {
+                           std::string name = std::string(std::get<0>(parameters.param)) + "_" + std::get<1>(parameters.param);
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
@@ -219,7 +219,7 @@ TEST(ModelErrors, MetadataThatMakeNoSenseAreNamed) {
       {"qwen2.block_count", 1000, "qwen2.block_count"},
       {"qwen2.block_count", 0, "qwen2.block_count"},
       {"qwen2.attention.head_count", 0, "qwen2.attention.head_count"},
-      {"qwen2.attention.head_count_kv", 3, "KV heads"},
+      {"qwen2.attention.head_count_kv", 4, "KV heads"},
       {"qwen2.attention.head_count", 0x7fffffff, "heads"},
       {"qwen2.embedding_length", 1, "qwen2"},
       {"qwen2.feed_forward_length", 0, "qwen2.feed_forward_length"},

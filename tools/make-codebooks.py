@@ -29,7 +29,8 @@ HEAD = """\
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 // clang-format off
 """
@@ -37,7 +38,8 @@ namespace metallic::quant::inline METALLIC_ISA {
 TAIL = """\
 // clang-format on
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant
 """
 
 

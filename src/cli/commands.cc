@@ -2,9 +2,16 @@
 
 namespace metallic::cli {
 
+// In the order of --help.
 void add_commands(CLI::App& root, Action& action) {
-  add_dequantize(root, action);
+  add_run(root, action);
+  add_bench(root, action);
+  add_perplexity(root, action);
+  add_logits(root, action);
+  add_forward(root, action);
   add_inspect(root, action);
+  add_dequantize(root, action);
+  add_tokenize(root, action);
 }
 
 }  // namespace metallic::cli

@@ -2,7 +2,6 @@
 // 0, 1 for an error, 2 for a wrong command line.
 #include <fmt/core.h>
 
-#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <string>
@@ -53,11 +52,11 @@ int main(int argc, char** argv) {
   app.footer("metallic COMMAND --help explains a command and gives examples.");
   metallic::cli::Action action;
   metallic::cli::add_commands(app, action);
-  std::vector<std::string> arguments = normalised(argc, argv);
-  std::reverse(arguments.begin() + 1, arguments.end());  // as CLI11 wants them
-  arguments.erase(arguments.begin());
+  const std::vector<std::string> arguments = normalised(argc, argv);
+  std::vector<const char*> pointers;
+  for (const std::string& argument : arguments) pointers.push_back(argument.c_str());
   try {
-    app.parse(arguments);
+    app.parse(int(pointers.size()), pointers.data());
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/activation.h"
+#include "backend/copy.h"
 #include "backend/host_backend.h"
 #include "backend/random.h"
 #include "backend/strided.h"
