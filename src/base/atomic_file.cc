@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <utility>
 
 #include "base/error.h"
@@ -30,6 +31,15 @@ std::string resolve(const std::string& path) {
   if (!std::filesystem::is_symlink(path, error)) return path;
   const std::filesystem::path target = std::filesystem::canonical(path, error);
   return error ? path : target.string();
+}
+
+// Takes the space now. A file system that cannot will say later that it is full.
+Status reserve(const std::string& path, int fd, uint64_t bytes) {
+  if (bytes == 0) return {};
+  const off_t size = off_t(std::min<uint64_t>(bytes, std::numeric_limits<off_t>::max()));
+  if (::fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size) == 0 || (errno != ENOSPC && errno != EFBIG)) return {};
+  return fail(ErrorCode::kIo,
+              "{}: {} bytes are needed, more than the disk has left or a file may have; write elsewhere", path, bytes);
 }
 
 // Makes the rename itself durable. Not every file system can; the file is in place all the same.
@@ -53,11 +63,7 @@ Result<AtomicFile> AtomicFile::create(const std::string& path, uint64_t expected
   const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (fd < 0) return fail_with_errno(temporary, "create");
   AtomicFile file(target, std::move(temporary), fd);
-  const bool reserve = expected_bytes > 0 && expected_bytes <= uint64_t(INT64_MAX);
-  if (reserve && ::fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, off_t(expected_bytes)) != 0 && errno == ENOSPC)
-    return fail(ErrorCode::kIo,
-                "{}: {} bytes are needed, but the disk has less space left; free some or write elsewhere", path,
-                expected_bytes);
+  METALLIC_TRY(reserve(path, fd, expected_bytes));
   return file;
 }
 
