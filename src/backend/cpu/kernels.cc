@@ -38,8 +38,8 @@ Result<const Kernels*> find_kernels(std::string_view isa) {
     if (isa == kernels->name) return kernels;
     known += (known.empty() ? "" : ", ") + std::string(kernels->name);
   }
-  return fail(ErrorCode::kUnsupported, "this processor has no kernels for the instruction set '{}'; it can run: {}", isa,
-              known);
+  return fail(ErrorCode::kUnsupported, "this processor has no kernels for the instruction set '{}'; it can run: {}",
+              isa, known);
 }
 
 }  // namespace metallic::cpu

@@ -1,9 +1,19 @@
-// Puts the table of one instruction set together. The last include of each folder's kernels.cc.
+// All kernels over the primitives of one instruction set, put together in a table. Included in the unnamed namespace of
+// each folder's kernels.cc, after Simd and the functions of simd_nibbles.h.
+
+// clang-format off: each needs those before it
+#include "backend/cpu/simd_dequantize.h"
+#include "backend/cpu/simd_fused.h"
+#include "backend/cpu/simd_math.h"
+#include "backend/cpu/simd_rows.h"
+#include "backend/cpu/simd_tiles.h"
+// clang-format on
 
 Kernels make_kernels(const char* name) {
   Kernels kernels = {};
   kernels.name = name;
   kernels.dequantize = dequantize_kernel;
+  kernels.fused = fused_kernel;
   fill_tiles(kernels);
   fill_rows(kernels);
   return kernels;
