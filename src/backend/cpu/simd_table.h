@@ -1,13 +1,12 @@
 // All kernels over the primitives of one instruction set, put together in a table. Included in the unnamed namespace of
 // each folder's kernels.cc, after Simd and the functions of simd_nibbles.h.
 
-// clang-format off: each needs those before it
+// In the order of the alphabet each also finds what it needs.
 #include "backend/cpu/simd_dequantize.h"
 #include "backend/cpu/simd_fused.h"
 #include "backend/cpu/simd_math.h"
 #include "backend/cpu/simd_rows.h"
 #include "backend/cpu/simd_tiles.h"
-// clang-format on
 
 Kernels make_kernels(const char* name) {
   Kernels kernels = {};

@@ -99,10 +99,8 @@ struct Simd {
   }
 };
 
-// clang-format off: in this order
 #include "backend/cpu/avx512/nibbles.h"
 #include "backend/cpu/simd_table.h"
-// clang-format on
 
 }  // namespace
 

@@ -1,7 +1,7 @@
 // Codes of 4 bits, and of 4 bits and a fifth elsewhere, as floats: the 16 possible weights of a group are in a
 // register, and vpermps picks by the low four bits of each lane, so that low nibbles need not be masked. The same
 // functions as
-// ../simd_nibbles.h; included in the unnamed namespace of kernels.cc.
+// ../simd_nibbles.h. Included in the unnamed namespace of kernels.cc.
 
 using B = Simd::B;            // 16 bytes
 using FifthBits = __mmask16;  // those that have it

@@ -134,10 +134,8 @@ struct Simd {
   }
 };
 
-// clang-format off: in this order
 #include "backend/cpu/simd_nibbles.h"
 #include "backend/cpu/simd_table.h"
-// clang-format on
 
 }  // namespace
 
