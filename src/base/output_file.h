@@ -15,7 +15,9 @@ namespace metallic {
 // is written directly; a symbolic link stays and what it names is replaced. Movable; one thread at a time.
 class OutputFile {
  public:
-  static Result<OutputFile> create(const std::string& path);
+  // With `expected_bytes` given, a disk that is too small is noticed here and not after hours of work. Errors:
+  // kNotFound (no such folder), kInvalidArgument (a directory), kIo.
+  static Result<OutputFile> create(const std::string& path, uint64_t expected_bytes = 0);
 
   OutputFile(OutputFile&& other) noexcept;
   OutputFile& operator=(OutputFile&& other) noexcept;

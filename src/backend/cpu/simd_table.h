@@ -1,4 +1,4 @@
-// Puts the table of one instruction set together. The last include of each folder's kernels.cc.
+// Puts the table of one instruction set together. Included in each folder's kernels.cc, after all the others.
 
 Kernels make_kernels(const char* name) {
   Kernels kernels = {};

@@ -1,5 +1,5 @@
-// AtomicFile: whole or not at all.
-#include "base/atomic_file.h"
+// OutputFile: whole or not at all.
+#include "base/output_file.h"
 
 #include <gtest/gtest.h>
 
@@ -12,18 +12,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class AtomicFileTest : public testing::Test {
+class OutputFileTest : public testing::Test {
  protected:
-  AtomicFileTest() {
-    std::string pattern = (fs::temp_directory_path() / "metallic_atomic_XXXXXX").string();
+  OutputFileTest() {
+    std::string pattern = (fs::temp_directory_path() / "metallic_output_XXXXXX").string();
     folder_ = ::mkdtemp(pattern.data()) != nullptr ? pattern : std::string();
   }
-  ~AtomicFileTest() override {
+  ~OutputFileTest() override {
     std::error_code ignored;
     fs::remove_all(folder_, ignored);
   }
 
-  static Status write_text(AtomicFile& file, std::string_view text) {
+  static Status write_text(OutputFile& file, std::string_view text) {
     return file.write(std::as_bytes(std::span(text)));
   }
   static std::string read_text(const fs::path& path) {
@@ -35,10 +35,10 @@ class AtomicFileTest : public testing::Test {
   fs::path folder_;
 };
 
-TEST_F(AtomicFileTest, AppearsWholeAtCommitAndReplacesWhatWasThere) {
+TEST_F(OutputFileTest, AppearsWholeAtCommitAndReplacesWhatWasThere) {
   const fs::path path = folder_ / "f";
   std::ofstream(path) << "old";
-  auto file = AtomicFile::create(path, 100);
+  auto file = OutputFile::create(path, 100);
   ASSERT_TRUE(file) << file.error().message;
   ASSERT_TRUE(write_text(*file, "new "));
   ASSERT_TRUE(write_text(*file, "text"));
@@ -48,22 +48,22 @@ TEST_F(AtomicFileTest, AppearsWholeAtCommitAndReplacesWhatWasThere) {
   EXPECT_EQ(files(), 1u);
 }
 
-TEST_F(AtomicFileTest, WithoutCommitNothingRemains) {
+TEST_F(OutputFileTest, WithoutCommitNothingRemains) {
   {
-    auto file = AtomicFile::create(folder_ / "f");
+    auto file = OutputFile::create(folder_ / "f");
     ASSERT_TRUE(file);
     ASSERT_TRUE(write_text(*file, "text"));
     EXPECT_EQ(files(), 1u);
-    const AtomicFile moved = std::move(*file);
+    const OutputFile moved = std::move(*file);
   }
   EXPECT_EQ(files(), 0u);
 }
 
-TEST_F(AtomicFileTest, ALinkKeepsPointingWhereItDid) {
+TEST_F(OutputFileTest, ALinkKeepsPointingWhereItDid) {
   fs::create_directory(folder_ / "disk");
   std::ofstream(folder_ / "disk" / "target") << "old";
   fs::create_symlink(folder_ / "disk" / "target", folder_ / "link");
-  auto file = AtomicFile::create(folder_ / "link");
+  auto file = OutputFile::create(folder_ / "link");
   ASSERT_TRUE(file);
   ASSERT_TRUE(write_text(*file, "new"));
   ASSERT_TRUE(file->commit());
@@ -71,11 +71,19 @@ TEST_F(AtomicFileTest, ALinkKeepsPointingWhereItDid) {
   EXPECT_EQ(read_text(folder_ / "disk" / "target"), "new");
 }
 
-TEST_F(AtomicFileTest, DirectoriesDevicesAndMissingFoldersAreRefusedAtOnce) {
-  EXPECT_EQ(AtomicFile::create(folder_).error().code, ErrorCode::kInvalidArgument);
-  EXPECT_EQ(AtomicFile::create("/dev/null").error().message,
-            "/dev/null: exists and is no regular file; give the path of a file");
-  EXPECT_EQ(AtomicFile::create(folder_ / "absent" / "f").error().code, ErrorCode::kNotFound);
+TEST_F(OutputFileTest, DirectoriesAndMissingFoldersAreRefusedAtOnce) {
+  EXPECT_EQ(OutputFile::create(folder_).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(OutputFile::create(folder_ / "absent" / "f").error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(OutputFileTest, ADeviceIsWrittenDirectly) {
+  auto file = OutputFile::create("/dev/null", 100);
+  ASSERT_TRUE(file) << file.error().message;
+  ASSERT_TRUE(write_text(*file, "text"));
+  EXPECT_TRUE(file->commit());
+  auto full = OutputFile::create("/dev/full");
+  ASSERT_TRUE(full);
+  EXPECT_EQ(write_text(*full, "text").error().code, ErrorCode::kIo);
 }
 
 }  // namespace
