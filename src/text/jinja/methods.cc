@@ -27,7 +27,7 @@ constexpr std::string_view kMutatesDict[] = {"clear", "pop", "popitem", "setdefa
 constexpr std::string_view kUnsupportedOfString[] = {"encode", "maketrans", "translate"};
 constexpr std::string_view kUnsupportedOfDict[] = {"fromkeys"};
 constexpr std::string_view kUnsupportedOfNumber[] = {"as_integer_ratio", "conjugate", "from_bytes",
-                                                     "fromhex", "hex", "to_bytes"};
+                                                     "fromhex",          "hex",       "to_bytes"};
 constexpr std::string_view kUnsupportedOfView[] = {"isdisjoint", "mapping"};
 
 Names mutating_names(Kind kind) {

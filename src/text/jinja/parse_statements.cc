@@ -184,9 +184,7 @@ Result<Target> Parser::parse_target(bool allow_attribute) {
   Target tuple;
   tuple.kind = Target::Kind::kTuple;
   bool is_tuple = false;
-  const auto at_end = [&] {
-    return current().kind == TokenKind::kBlockEnd || current().is_operator(")");
-  };
+  const auto at_end = [&] { return current().kind == TokenKind::kBlockEnd || current().is_operator(")"); };
   while (!at_end()) {
     METALLIC_ASSIGN(Target part, parse_target_part(allow_attribute));
     tuple.parts.push_back(std::move(part));
