@@ -39,7 +39,7 @@ std::shared_ptr<void> random_blocks(uint64_t bytes) {
 }
 
 // Enough matrices that one token's work never finds its weight in a cache.
-constexpr uint64_t kWorkingSet = 512ull << 20;
+const uint64_t kWorkingSet = (std::getenv("WS") ? std::strtoull(std::getenv("WS"),nullptr,10) : 512ull) << 20;
 
 void linear(benchmark::State& state, Format format, int64_t rows, int64_t columns) {
   const int64_t tokens = state.range(0);
@@ -91,9 +91,9 @@ void attention(benchmark::State& state, Format format) {
 }
 
 void register_all() {
-  for (const Format format : {Format::kF32, Format::kF16, Format::kBF16, Format::kQ4_0, Format::kQ4_1, Format::kQ5_0,
-                              Format::kQ8_0, Format::kQ3_K, Format::kQ4_K, Format::kQ5_K, Format::kQ6_K,
-                              Format::kIQ4_XS, Format::kIQ2_S}) {
+  for (const Format format :
+       {Format::kF32, Format::kF16, Format::kBF16, Format::kQ4_0, Format::kQ4_1, Format::kQ5_0, Format::kQ8_0,
+        Format::kQ3_K, Format::kQ4_K, Format::kQ5_K, Format::kQ6_K, Format::kIQ4_XS, Format::kIQ2_S}) {
     const std::string name = std::string("linear/") + format_info(format).name + "/4096x2048";
     benchmark::RegisterBenchmark(name.c_str(), [format](benchmark::State& state) { linear(state, format, 4096, 2048); })
         ->ArgName("tokens")
