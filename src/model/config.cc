@@ -65,26 +65,28 @@ Status read_rope_scaling(const ConfigKeys& keys, Config& config) {
   METALLIC_ASSIGN(const std::string_view type, file.get_string_or(keys.name("rope.scaling.type"), "linear"));
   METALLIC_ASSIGN(rope.original_context, keys.size_or("rope.scaling.original_context_length", config.context_length));
   METALLIC_ASSIGN(const float attention_factor, keys.positive("rope.scaling.attn_factor", 1.0));
+  METALLIC_ASSIGN(rope.dynamic_factor, keys.positive("rope.scaling.dynamic_factor", 1.0));
   if (type == "none") {
     rope.factor = 1;
   } else if (type == "linear") {
     rope.scaling = RopeScaling::kLinear;
   } else if (type == "yarn") {
     rope.scaling = RopeScaling::kYarn;
-    METALLIC_ASSIGN(const float yarn_factor, keys.positive("rope.scaling.yarn_attn_factor", attention_factor));
+    const float usual = rope.factor > 1 ? 1.0f + 0.1f * std::log(rope.factor) : 1.0f;
+    rope.magnitude_given = keys.find("rope.scaling.yarn_attn_factor") != nullptr;
+    METALLIC_ASSIGN(rope.magnitude, keys.positive("rope.scaling.yarn_attn_factor", double(attention_factor * usual)));
     METALLIC_ASSIGN(rope.beta_fast, keys.positive("rope.scaling.yarn_beta_fast", 32.0));
     METALLIC_ASSIGN(rope.beta_slow, keys.positive("rope.scaling.yarn_beta_slow", 1.0));
     METALLIC_ASSIGN(rope.extrapolation, keys.number("rope.scaling.yarn_ext_factor", 1.0));
     METALLIC_ASSIGN(rope.truncate, keys.flag("rope.scaling.yarn_truncate", true));
     METALLIC_ASSIGN(rope.yarn_log_multiplier, keys.number("rope.scaling.yarn_log_multiplier", 0.0));
-    rope.attention_factor = yarn_factor;
   } else if (type == "longrope") {
     rope.scaling = RopeScaling::kLongRope;
   } else {
     return fail(ErrorCode::kUnsupported, "{}: {} is '{}'; the known ones are: none, linear, yarn, longrope",
                 file.path(), keys.name("rope.scaling.type"), type);
   }
-  if (rope.scaling != RopeScaling::kYarn) rope.attention_factor = attention_factor;
+  if (rope.scaling != RopeScaling::kYarn) rope.magnitude = attention_factor;
   return {};
 }
 

@@ -18,9 +18,11 @@ struct RopeConfig {
   float local_base = 0;         // of layers with a window
   bool local_is_plain = false;  // layers with a window have a base of their own, and no scaling
   RopeScaling scaling = RopeScaling::kNone;
-  float factor = 1;            // linear, yarn: how much longer the context became
-  int original_context = 0;    // yarn, longrope: positions before that
-  float attention_factor = 1;  // yarn, longrope: on the rotated elements
+  float factor = 1;              // linear, yarn: how much longer the context became
+  int original_context = 0;      // yarn, longrope: positions before that
+  float magnitude = 1;           // yarn, longrope: factor on the rotated elements
+  bool magnitude_given = false;  // by the file itself
+  float dynamic_factor = 1;      // > 1: the base grows with the context ("dynamic NTK")
   float beta_fast = 32,
         beta_slow = 1;            // yarn (arXiv:2309.00071): rotations between which it goes over from none to all
   float extrapolation = 1;        // yarn: how much of that is done

@@ -29,8 +29,8 @@ Result<Decoder> Decoder::create(const Config& config, const Weights& weights, Ba
   Decoder decoder(config, weights, backend);
   METALLIC_ASSIGN(decoder.activations_, Activations::create(config, backend, max_rows));
   const std::vector<float>& factors = rope_factors(config, weights, context);
-  decoder.rope_ = rope_angles(config.rope, factors, false);
-  decoder.local_rope_ = rope_angles(config.rope, factors, true);
+  decoder.rope_ = rope_angles(config.rope, factors, false, context);
+  decoder.local_rope_ = rope_angles(config.rope, factors, true, context);
   return decoder;
 }
 

@@ -32,21 +32,26 @@ void apply_yarn(const RopeConfig& rope, std::vector<double>& frequencies) {
   }
 }
 
+// "Dynamic NTK": the base that lets the slowest pair turn as far over `context` as it did over the original context.
+double dynamic_base(const RopeConfig& rope, int context) {
+  const double base = double(rope.base), factor = double(rope.dynamic_factor);
+  if (factor <= 1 || context <= rope.original_context || rope.dims <= 2) return base;
+  const double longer = factor * context / rope.original_context - (factor - 1);
+  return base * std::pow(longer, double(rope.dims) / (rope.dims - 2));
+}
+
 }  // namespace
 
-RopeAngles rope_angles(const RopeConfig& rope, const std::vector<float>& factors, bool local) {
-  const double base = double(local ? rope.local_base : rope.base);
+RopeAngles rope_angles(const RopeConfig& rope, const std::vector<float>& factors, bool local, int context) {
+  const double base = local && rope.local_is_plain ? double(rope.local_base) : dynamic_base(rope, context);
   std::vector<double> frequencies(size_t(rope.dims / 2));
   for (size_t i = 0; i < frequencies.size(); ++i) frequencies[i] = std::pow(base, -2.0 * double(i) / rope.dims);
   RopeAngles angles;
   if (!local || !rope.local_is_plain) {
     if (rope.scaling == RopeScaling::kLinear)
       for (double& frequency : frequencies) frequency /= double(rope.factor);
-    if (rope.scaling == RopeScaling::kYarn) {
-      apply_yarn(rope, frequencies);
-      angles.magnitude = rope.attention_factor * (rope.factor > 1 ? 1.0f + 0.1f * std::log(rope.factor) : 1.0f);
-    }
-    if (rope.scaling == RopeScaling::kLongRope) angles.magnitude = rope.attention_factor;
+    if (rope.scaling == RopeScaling::kYarn) apply_yarn(rope, frequencies);
+    angles.magnitude = rope.magnitude;
     for (size_t i = 0; i < factors.size(); ++i) frequencies[i] /= double(factors[i]);
   }
   angles.frequencies.assign(frequencies.begin(), frequencies.end());

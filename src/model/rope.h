@@ -12,7 +12,8 @@ struct RopeAngles {
   float magnitude = 1;             // factor on the rotated elements
 };
 
-// `factors` divide the frequencies (dims / 2 of them, or none). `local`: of a layer with a window.
-RopeAngles rope_angles(const RopeConfig& rope, const std::vector<float>& factors, bool local);
+// `factors` divide the frequencies (dims / 2 of them, or none). `local`: of a layer with a window. `context`: the most
+// positions of a sequence.
+RopeAngles rope_angles(const RopeConfig& rope, const std::vector<float>& factors, bool local, int context);
 
 }  // namespace metallic

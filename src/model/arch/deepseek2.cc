@@ -13,7 +13,7 @@ void set_attention_scale(Config& config) {
   if (config.rope.yarn_log_multiplier <= 0 || config.rope.factor <= 1) return;
   const float size = 1.0f + config.rope.yarn_log_multiplier * std::log(config.rope.factor);
   config.attention_scale *= size * size;
-  config.rope.attention_factor = 1.0f / (1.0f + 0.1f * std::log(config.rope.factor));
+  if (!config.rope.magnitude_given) config.rope.magnitude = 1.0f;
 }
 
 }  // namespace

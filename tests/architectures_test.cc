@@ -1,0 +1,88 @@
+// Every architecture against transformers: a tiny Hugging Face folder is converted and evaluated
+// (tests/data/architectures).
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "backend/backend.h"
+#include "convert/convert.h"
+#include "engine/evaluator.h"
+#include "support/golden.h"
+
+namespace metallic {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path data_folder() { return fs::path(METALLIC_SOURCE_DIR) / "tests" / "data" / "architectures"; }
+
+std::vector<std::string> folders() {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(data_folder()))
+    if (entry.is_directory()) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+class EveryArchitecture : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    output_ =
+        (fs::temp_directory_path() / ("metallic-" + std::to_string(::getpid()) + "-" + GetParam() + ".gguf")).string();
+    const auto summary = convert::convert_folder((data_folder() / GetParam()).string(), output_);
+    ASSERT_TRUE(summary) << summary.error().message;
+  }
+  void TearDown() override { fs::remove(output_); }
+
+  std::string data(const std::string& name) const { return (data_folder() / GetParam() / name).string(); }
+
+  // The outputs of every position, the whole sequence at once or cut into chunks.
+  std::vector<float> evaluate(const std::string& backend, std::span<const TokenId> tokens, size_t chunk) const {
+    auto model = Model::load(output_, *open_backend(backend, 2));
+    EXPECT_TRUE(model) << (model ? "" : model.error().message);
+    if (!model) return {};
+    auto evaluator = Evaluator::create(*model, int(tokens.size()), int(tokens.size()), Format::kF32);
+    EXPECT_TRUE(evaluator) << (evaluator ? "" : evaluator.error().message);
+    if (!evaluator) return {};
+    std::vector<float> all, part;
+    for (size_t at = 0; at < tokens.size(); at += chunk) {
+      const size_t rows = std::min(chunk, tokens.size() - at);
+      std::vector<int32_t> wanted(rows);
+      for (size_t i = 0; i < rows; ++i) wanted[i] = int32_t(i);
+      const Status status = (*evaluator)->feed(tokens.subspan(at, rows), wanted, part);
+      EXPECT_TRUE(status) << (status ? "" : status.error().message);
+      all.insert(all.end(), part.begin(), part.end());
+    }
+    return all;
+  }
+
+  std::string output_;
+};
+
+TEST_P(EveryArchitecture, GivesTheResultsOfTransformers) {
+  for (const std::string prompt : {"", "short."}) {
+    if (!fs::exists(data(prompt + "tokens.npy"))) continue;
+    const auto tokens = testing::read_array<int32_t>(data(prompt + "tokens.npy"));
+    const bool encoder = fs::exists(data("hidden.npy"));
+    const auto golden = testing::read_array<float>(data(prompt + (encoder ? "hidden.npy" : "logits.npy")));
+    for (const char* backend : backend_names()) {
+      const auto result = evaluate(backend, tokens, tokens.size());
+      ASSERT_EQ(result.size(), golden.size()) << backend;
+      EXPECT_LE(testing::relative_l2(result, golden), 1e-4) << backend << ' ' << prompt;
+    }
+    if (encoder) continue;
+    const auto whole = evaluate("cpu", tokens, tokens.size());
+    EXPECT_EQ(whole, evaluate("cpu", tokens, 1)) << "one token at a time";
+    EXPECT_EQ(whole, evaluate("cpu", tokens, 7)) << "in chunks";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Folders, EveryArchitecture, ::testing::ValuesIn(folders()), [](const auto& parameters) {
+  std::string name = parameters.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
+
+}  // namespace
+}  // namespace metallic
