@@ -8,6 +8,7 @@ void add_commands(CLI::App& root, Action& action) {
   add_bench(root, action);
   add_perplexity(root, action);
   add_logits(root, action);
+  add_embed(root, action);
   add_forward(root, action);
   add_inspect(root, action);
   add_dequantize(root, action);
