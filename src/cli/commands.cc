@@ -11,6 +11,7 @@ void add_commands(CLI::App& root, Action& action) {
   add_forward(root, action);
   add_inspect(root, action);
   add_tokenize(root, action);
+  add_convert(root, action);
 }
 
 }  // namespace metallic::cli
