@@ -1,6 +1,6 @@
 // Real vocabularies against what llama.cpp gives for them. They are too large to commit and lie, where they exist, in
-// ../shared/vocabs: X.gguf, X.gguf.inp (cases with a line of their own between) and X.gguf.out (a line of ids for each case).
-// src/tokenizer/golden_test.cc tests the same promises with small vocabularies that are committed.
+// ../shared/vocabs: X.gguf, X.gguf.inp (cases with a line of their own between) and X.gguf.out (a line of ids for each
+// case). src/tokenizer/golden_test.cc tests the same promises with small vocabularies that are committed.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -37,7 +37,8 @@ class Vocabularies : public testing::TestWithParam<const char*> {};
 TEST_P(Vocabularies, GiveTheIdsOfLlamaCpp) {
   const std::filesystem::path folder = std::filesystem::path(METALLIC_SOURCE_DIR) / "../shared/vocabs";
   const std::string path = folder / (std::string("ggml-vocab-") + GetParam() + ".gguf");
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << "NOT RUN: there is no " << path << "; it is not part of the repository";
+  if (!std::filesystem::exists(path))
+    GTEST_SKIP() << "NOT RUN: there is no " << path << "; it is not part of the repository";
 
   const auto file = GgufFile::open(path);
   ASSERT_TRUE(file) << file.error().message;
@@ -62,8 +63,8 @@ TEST_P(Vocabularies, GiveTheIdsOfLlamaCpp) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shared, Vocabularies,
-                         testing::Values("gpt-2", "llama-bpe", "qwen2", "starcoder", "deepseek-llm", "deepseek-coder", "mpt",
-                                         "llama-spm"),
+                         testing::Values("gpt-2", "llama-bpe", "qwen2", "starcoder", "deepseek-llm", "deepseek-coder",
+                                         "mpt", "llama-spm"),
                          [](const auto& instance) {
                            std::string name = instance.param;
                            std::ranges::replace(name, '-', '_');

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "backend/backend.h"
+#include "backend/cpu/cpu.h"
 #include "backend/reference/reference.h"
 #include "base/error.h"
 
@@ -10,11 +11,12 @@ namespace {
 
 struct Entry {
   const char* name;
-  std::shared_ptr<Backend> (*make)(int threads);
+  Result<std::shared_ptr<Backend>> (*make)(int threads);
 };
 
 constexpr std::array kBackends = {
-    Entry{"reference", make_reference_backend},
+    Entry{"cpu", [](int threads) { return make_cpu_backend(threads); }},
+    Entry{"reference", [](int threads) { return Result<std::shared_ptr<Backend>>(make_reference_backend(threads)); }},
 };
 
 constexpr auto kNames = [] {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -32,7 +33,7 @@ const char* kind_of(mode_t mode) {
 
 Result<MappedFile> MappedFile::open(const std::string& path) {
   // O_NONBLOCK: opening a FIFO without a writer must not hang.
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.fd < 0) {
     const ErrorCode code = errno == ENOENT || errno == ENOTDIR ? ErrorCode::kNotFound : ErrorCode::kIo;
     return fail(code, "{}: cannot open: {}", path, std::strerror(errno));
@@ -47,21 +48,39 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   const size_t size = size_t(status.st_size);
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (data == MAP_FAILED) return fail(ErrorCode::kIo, "{}: cannot map {} bytes: {}", path, size, std::strerror(errno));
-  return MappedFile(path, static_cast<const std::byte*>(data), size);
+  return MappedFile(path, std::exchange(file.fd, -1), static_cast<const std::byte*>(data), size);
+}
+
+Status MappedFile::check_intact() const {
+  struct stat status {};
+  if (::fstat(fd_, &status) != 0) return fail(ErrorCode::kIo, "{}: cannot stat: {}", path_, std::strerror(errno));
+  if (uint64_t(status.st_size) >= size_ && !guard_.damaged()) return {};
+  return fail(ErrorCode::kIo,
+              "{}: at byte {}: the file was cut short or could not be read while in use, it had {} bytes when opened; "
+              "start again with the whole file",
+              path_, status.st_size, size_);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : path_(std::move(other.path_)),
+      fd_(std::exchange(other.fd_, -1)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      guard_(std::move(other.guard_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(guard_, other.guard_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
+  guard_ = MappingGuard();
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (fd_ >= 0) ::close(fd_);
 }
 
 }  // namespace metallic

@@ -6,11 +6,13 @@
 #include <span>
 #include <string>
 
+#include "base/mapping_guard.h"
 #include "metallic/result.h"
 
 namespace metallic {
 
-// Owns one read-only private mapping of a whole regular file; movable, safe to read from any thread.
+// Owns one read-only private mapping of a whole regular file; movable, safe to read from any thread. Where someone cuts
+// the file short meanwhile, what is gone reads as zero instead of ending the process; check_intact() tells.
 class MappedFile {
  public:
   // Fails with kNotFound or kIo; a directory, a FIFO, a device or an empty file is refused by name.
@@ -25,12 +27,19 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
 
+  // kIo if the file has become shorter since it was opened. What was read before an intact answer was really in the
+  // file.
+  Status check_intact() const;
+
  private:
-  MappedFile(std::string path, const std::byte* data, size_t size) : path_(std::move(path)), data_(data), size_(size) {}
+  MappedFile(std::string path, int fd, const std::byte* data, size_t size)
+      : path_(std::move(path)), fd_(fd), data_(data), size_(size), guard_(data, size) {}
 
   std::string path_;
+  int fd_ = -1;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  MappingGuard guard_;
 };
 
 }  // namespace metallic

@@ -118,6 +118,14 @@ TEST_F(Npy, ADeviceIsWrittenToAndNotReplaced) {
   EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
 }
 
+TEST_F(Npy, ASymbolicLinkStaysAndItsTargetIsReplaced) {
+  std::ofstream(path("target.npy")) << "before";
+  std::filesystem::create_symlink("target.npy", path("link.npy"));
+  ASSERT_TRUE(write_npy<double>(path("link.npy"), {}, std::vector<double>{1.0}));
+  EXPECT_TRUE(std::filesystem::is_symlink(path("link.npy")));
+  EXPECT_TRUE(read_npy(path("target.npy")));
+}
+
 TEST_F(Npy, ReadsHeadersThatOthersWrite) {
   EXPECT_TRUE(read_npy(file_of("{\"shape\":(2,),\"descr\":\"|i1\",\"fortran_order\":True}", "ab")));
   EXPECT_TRUE(read_npy(file_of("{'descr': '<f4', 'fortran_order': False, 'shape': ()}\n", "abcd")));

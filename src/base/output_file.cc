@@ -4,9 +4,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <limits>
 #include <utility>
 
 #include "base/check.h"
@@ -15,10 +19,30 @@
 namespace metallic {
 namespace {
 
+constexpr size_t kMaxWrite = size_t(1) << 30;  // Linux writes no more than 2 GiB at once
+
 tl::unexpected<Error> failed(const std::string& path, const char* what) {
   const int error = errno;
   return fail(error == ENOENT || error == ENOTDIR ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: {}: {}", path, what,
               std::strerror(error));
+}
+
+// Takes the space now. A file system that cannot will say later that it is full.
+Status reserve(const std::string& path, int fd, uint64_t bytes) {
+  if (bytes == 0) return {};
+  const off_t size = off_t(std::min<uint64_t>(bytes, std::numeric_limits<off_t>::max()));
+  if (::fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size) == 0 || (errno != ENOSPC && errno != EFBIG)) return {};
+  return fail(ErrorCode::kIo,
+              "{}: {} bytes are needed, more than the disk has left or a file may have; write elsewhere", path, bytes);
+}
+
+// Makes the rename itself durable. Not every file system can; the file is in place all the same.
+void sync_folder(const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  ::fsync(fd);
+  ::close(fd);
 }
 
 }  // namespace
@@ -26,11 +50,15 @@ tl::unexpected<Error> failed(const std::string& path, const char* what) {
 OutputFile::OutputFile(std::string path, std::string temporary, int descriptor)
     : path_(std::move(path)), temporary_(std::move(temporary)), descriptor_(descriptor) {}
 
-Result<OutputFile> OutputFile::create(const std::string& path) {
+Result<OutputFile> OutputFile::create(const std::string& given_path, uint64_t expected_bytes) {
+  // Through symbolic links, so that the link stays and its target is replaced; /dev/stdout is one.
+  char* const resolved = ::realpath(given_path.c_str(), nullptr);
+  const std::string path = resolved != nullptr ? resolved : given_path;
+  std::free(resolved);
   struct stat status {};
   const bool exists = ::stat(path.c_str(), &status) == 0;
   if (exists && S_ISDIR(status.st_mode))
-    return fail(ErrorCode::kIo, "{}: is a directory; give the path of the file to write", path);
+    return fail(ErrorCode::kInvalidArgument, "{}: is a directory; give the path of the file to write", path);
   if (exists && !S_ISREG(status.st_mode)) {
     const int descriptor = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
     if (descriptor < 0) return failed(path, "cannot open for writing");
@@ -40,7 +68,11 @@ Result<OutputFile> OutputFile::create(const std::string& path) {
   for (int number = 0;; ++number) {
     std::string temporary = fmt::format("{}.{}.{}.tmp", path, ::getpid(), number);
     const int descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (descriptor >= 0) return OutputFile(path, std::move(temporary), descriptor);
+    if (descriptor >= 0) {
+      OutputFile file(path, std::move(temporary), descriptor);
+      METALLIC_TRY(reserve(path, descriptor, expected_bytes));
+      return file;
+    }
     if (errno != EEXIST) return failed(path, "cannot create");
   }
 }
@@ -68,7 +100,7 @@ OutputFile::~OutputFile() {
 Status OutputFile::write(std::span<const std::byte> bytes) {
   METALLIC_CHECK(descriptor_ >= 0);
   while (!bytes.empty()) {
-    const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
+    const ssize_t count = ::write(descriptor_, bytes.data(), std::min(bytes.size(), kMaxWrite));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return failed(path_, "cannot write");
     bytes = bytes.subspan(size_t(count));
@@ -79,11 +111,16 @@ Status OutputFile::write(std::span<const std::byte> bytes) {
 
 Status OutputFile::commit() {
   METALLIC_CHECK(descriptor_ >= 0);
-  const int closed = ::close(std::exchange(descriptor_, -1));
-  if (closed == 0 && (temporary_.empty() || std::rename(temporary_.c_str(), path_.c_str()) == 0)) return {};
-  auto failure = failed(path_, closed != 0 ? "cannot write" : "cannot put the finished file in place");
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
-  return failure;
+  if (temporary_.empty()) {
+    if (::close(std::exchange(descriptor_, -1)) != 0) return failed(path_, "cannot write");
+    return {};
+  }
+  if (::fsync(descriptor_) != 0) return failed(path_, "cannot write to disk");
+  if (std::rename(temporary_.c_str(), path_.c_str()) != 0)
+    return failed(path_, "cannot put the finished file in place");
+  ::close(std::exchange(descriptor_, -1));
+  sync_folder(path_);
+  return {};
 }
 
 }  // namespace metallic

@@ -12,10 +12,12 @@ namespace metallic {
 
 // Writes to a temporary file beside `path`; commit() renames it to `path`, over what was there. Destroyed without
 // commit() it removes the temporary file and leaves `path` as it was. A `path` that is a pipe or a device (/dev/stdout)
-// is written directly. Movable; one thread at a time.
+// is written directly; a symbolic link stays and what it names is replaced. Movable; one thread at a time.
 class OutputFile {
  public:
-  static Result<OutputFile> create(const std::string& path);
+  // With `expected_bytes` given, a disk that is too small is noticed here and not after hours of work. Errors:
+  // kNotFound (no such folder), kInvalidArgument (a directory), kIo.
+  static Result<OutputFile> create(const std::string& path, uint64_t expected_bytes = 0);
 
   OutputFile(OutputFile&& other) noexcept;
   OutputFile& operator=(OutputFile&& other) noexcept;

@@ -1,6 +1,7 @@
 #include "base/utf8.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace metallic {
 namespace {
@@ -70,7 +71,14 @@ void append_utf8(std::string& out, uint32_t code_point) {
 }
 
 size_t find_invalid_utf8(std::string_view text) {
+  constexpr uint64_t kHighBits = 0x8080808080808080;
   for (size_t at = 0; at < text.size();) {
+    uint64_t eight = kHighBits;  // ASCII, which most text is, eight bytes at a time
+    if (text.size() - at >= sizeof eight) std::memcpy(&eight, text.data() + at, sizeof eight);
+    if ((eight & kHighBits) == 0) {
+      at += sizeof eight;
+      continue;
+    }
     const DecodedCodePoint decoded = decode_utf8(text.substr(at));
     if (decoded.code_point == kInvalidCodePoint) return at;
     at += size_t(decoded.length);

@@ -54,8 +54,8 @@ Result<std::vector<TokenId>> parse_ids(std::string_view text) {
     TokenId id = 0;
     const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), id);
     if (error != std::errc() || end != word.data() + word.size()) {
-      return fail(ErrorCode::kInvalidArgument, "\"{}\" at byte {} of the input is no token id; give numbers with spaces between",
-                  word, at);
+      return fail(ErrorCode::kInvalidArgument,
+                  "\"{}\" at byte {} of the input is no token id; give numbers with spaces between", word, at);
     }
     ids.push_back(id);
     at += word.size();
@@ -68,7 +68,8 @@ std::string escape(std::string_view piece) {
   std::string line;
   for (size_t at = 0; at < piece.size();) {
     const DecodedCodePoint c = decode_utf8(piece.substr(at));
-    const bool plain = c.code_point != kInvalidCodePoint && c.code_point >= 0x20 && c.code_point != 0x7f && c.code_point != '\\';
+    const bool plain =
+        c.code_point != kInvalidCodePoint && c.code_point >= 0x20 && c.code_point != 0x7f && c.code_point != '\\';
     for (int i = 0; i < c.length; ++i) {
       const char byte = piece[at + size_t(i)];
       if (plain)
@@ -98,7 +99,6 @@ Status print_tokens(const Tokenizer& tokenizer, const std::vector<TokenId>& ids,
   if (options.ids) out += '\n';
   return print(out);
 }
-
 
 Status print_text(const Tokenizer& tokenizer, std::string_view input, const Options& options) {
   METALLIC_ASSIGN(const std::vector<TokenId> ids, parse_ids(input));
@@ -133,13 +133,16 @@ void add_tokenize(CLI::App& root, Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* command = root.add_subcommand("tokenize", "Turn text into token ids, or ids into text");
   command->add_option("-m,--model", options->model, "the GGUF file whose vocabulary to use")->required();
-  CLI::Option* text = command->add_option("TEXT", options->text, "the text; without it, or a file, standard input is read");
+  CLI::Option* text =
+      command->add_option("TEXT", options->text, "the text; without it, or a file, standard input is read");
   command->add_option("-f,--file", options->file, "read the text from this file")->excludes(text);
   command->add_flag("--no-bos", options->no_bos, "add no BOS or EOS token; with --decode, print no BOS in front");
-  command->add_flag("--no-special", options->no_special, "take \"<|im_end|>\" and the like in the text as plain text;\n"
+  command->add_flag("--no-special", options->no_special,
+                    "take \"<|im_end|>\" and the like in the text as plain text;\n"
                     "with --decode, print no special tokens");
   CLI::Option* ids = command->add_flag("--ids", options->ids, "print the ids alone, on one line");
-  CLI::Option* pieces = command->add_flag("--pieces", options->pieces, "print the pieces alone, one a line")->excludes(ids);
+  CLI::Option* pieces =
+      command->add_flag("--pieces", options->pieces, "print the pieces alone, one a line")->excludes(ids);
   command->add_flag("--decode", options->decode, "the input is ids; print their text")->excludes(ids)->excludes(pieces);
   command->footer(
       "Examples:\n"

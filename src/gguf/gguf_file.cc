@@ -154,4 +154,9 @@ std::span<const std::byte> GgufFile::tensor_data(const TensorInfo& info) const {
   return file.subspan(size_t(info.offset), size_t(info.bytes));
 }
 
+Status GgufFile::check_intact() const {
+  for (const GgufPart& part : impl_->parts) METALLIC_TRY(part.file.check_intact());
+  return {};
+}
+
 }  // namespace metallic

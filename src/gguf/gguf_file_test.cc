@@ -1,6 +1,7 @@
 // Opening well-formed files: every value type, versions, alignments, look-ups.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -165,6 +166,20 @@ TEST_F(GgufFileTest, ViewsStayValidWhenTheFileMoves) {
   EXPECT_EQ(name, "second");
   EXPECT_EQ(moved.find_tensor("second"), info);
   EXPECT_EQ(char(moved.tensor_data(*info)[0]), 'q');
+}
+
+TEST_F(GgufFileTest, AFileThatShrinksWhileOpenIsAnError) {
+  GgufBytes bytes;
+  bytes.header(1, 0).tensor("w", {1 << 16}, 24, 0).pad(32).raw(std::string(1 << 16, 'q'));
+  const GgufFile file = open(bytes);
+  EXPECT_TRUE(file.check_intact());
+  std::filesystem::resize_file(file.path(), 64);
+  const std::span<const std::byte> data = file.tensor_data(file.tensors()[0]);
+  EXPECT_EQ(std::count(data.begin(), data.end(), std::byte('q')), 0);
+  const Status status = file.check_intact();
+  ASSERT_FALSE(status);
+  EXPECT_TRUE(status.error().message.starts_with(file.path() + ": at byte 64: the file was cut short"))
+      << status.error().message;
 }
 
 TEST_F(GgufFileTest, GettersNameFileKeyAndWhatIsThereInstead) {

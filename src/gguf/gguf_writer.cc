@@ -6,7 +6,7 @@
 #include <limits>
 #include <unordered_map>
 
-#include "base/atomic_file.h"
+#include "base/output_file.h"
 #include "base/checked_math.h"
 #include "base/error.h"
 #include "base/printable.h"
@@ -64,7 +64,7 @@ Result<uint64_t> data_bytes(std::string_view name, Format format, std::span<cons
 }
 
 // Zeros up to the next multiple of `alignment` after `bytes` bytes.
-Status write_padding(AtomicFile& out, uint64_t bytes, uint64_t alignment) {
+Status write_padding(OutputFile& out, uint64_t bytes, uint64_t alignment) {
   static const std::array<std::byte, 4096> zeros{};
   uint64_t left = (alignment - bytes % alignment) % alignment;
   while (left > 0) {
@@ -95,7 +95,7 @@ struct GgufWriter::Impl {
   }
   void put(std::string_view key, const MetadataValue& value);
   Result<Layout> lay_out() const;
-  Status write_data(AtomicFile& out, const DataSource& data) const;
+  Status write_data(OutputFile& out, const DataSource& data) const;
 };
 
 void GgufWriter::Impl::put(std::string_view key, const MetadataValue& value) {
@@ -143,7 +143,7 @@ Result<GgufWriter::Impl::Layout> GgufWriter::Impl::lay_out() const {
   return layout;
 }
 
-Status GgufWriter::Impl::write_data(AtomicFile& out, const DataSource& data) const {
+Status GgufWriter::Impl::write_data(OutputFile& out, const DataSource& data) const {
   for (size_t i = 0; i < tensors.size(); ++i) {
     METALLIC_ASSIGN(const std::span<const std::byte> bytes, data(i, tensors[i].bytes));
     if (bytes.size() != tensors[i].bytes)
@@ -199,7 +199,7 @@ Status GgufWriter::write(const std::string& path, const DataSource& data) const 
   METALLIC_ASSIGN(const Impl::Layout layout, impl_->lay_out());
   const uint64_t header_bytes = layout.header.size();
   const uint64_t expected = *checked_align(header_bytes, impl_->alignment) + layout.data_bytes;
-  METALLIC_ASSIGN(AtomicFile out, AtomicFile::create(path, expected));
+  METALLIC_ASSIGN(OutputFile out, OutputFile::create(path, expected));
   METALLIC_TRY(out.write(std::as_bytes(std::span(layout.header))));
   METALLIC_TRY(write_padding(out, header_bytes, impl_->alignment));
   METALLIC_TRY(impl_->write_data(out, data));

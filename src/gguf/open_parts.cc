@@ -14,9 +14,11 @@ struct OpenedPart {
 
 Result<OpenedPart> open_part(const std::string& path) {
   METALLIC_ASSIGN(MappedFile file, MappedFile::open(path));
-  METALLIC_ASSIGN(GgufHeader header, parse_gguf_header(path, file.bytes(), 0));
-  METALLIC_ASSIGN(const SplitKeys keys, read_split_keys(path, header));
-  return OpenedPart{GgufPart{std::move(file), std::move(header)}, keys};
+  Result<GgufHeader> header = parse_gguf_header(path, file.bytes(), 0);
+  METALLIC_TRY(file.check_intact());  // what was parsed may have been zeros
+  if (!header) return tl::unexpected<Error>(std::move(header.error()));
+  METALLIC_ASSIGN(const SplitKeys keys, read_split_keys(path, *header));
+  return OpenedPart{GgufPart{std::move(file), std::move(*header)}, keys};
 }
 
 // `number` counts from 1.

@@ -9,7 +9,8 @@
 namespace metallic {
 namespace {
 
-// Pre-tokenisers whose models take a whole word that is a token as it is, and start every text with BOS, unless the file says otherwise.
+// Pre-tokenisers whose models take a whole word that is a token as it is, and start every text with BOS, unless the
+// file says otherwise.
 constexpr auto kLlama3Like = std::to_array<std::string_view>(
     {"falcon-h1", "falcon3", "jina-v5-nano", "lfm2", "llama-bpe", "llama-v3", "llama3", "midm-2.0", "pixtral"});
 
@@ -92,9 +93,10 @@ Result<Vocab> vocab_from_gguf(const GgufFile& file) {
   Vocab vocab;
   METALLIC_ASSIGN(const std::string_view model, file.get_string("tokenizer.ggml.model"));
   if (model != "gpt2" && model != "llama") {
-    return fail(ErrorCode::kUnsupported,
-                "{}: tokenizer.ggml.model is \"{}\"; known are \"gpt2\" (byte-level BPE) and \"llama\" (SentencePiece BPE)",
-                file.path(), model);
+    return fail(
+        ErrorCode::kUnsupported,
+        "{}: tokenizer.ggml.model is \"{}\"; known are \"gpt2\" (byte-level BPE) and \"llama\" (SentencePiece BPE)",
+        file.path(), model);
   }
   METALLIC_TRY(read_tokens(file, vocab));
   METALLIC_TRY(read_types(file, vocab));

@@ -1,4 +1,4 @@
-// The grids of the IQ formats: constants of these formats, packed by tools/make-codebooks. Do not edit.
+// The grids of the IQ formats: constants of these formats, packed by tools/make-codebooks.py. Do not edit.
 #pragma once
 
 #include "quant/block.h"

@@ -18,7 +18,7 @@ uint32_t grid_crc(std::span<const uint16_t> grid, Unpack unpack) {
   return crc32(values.data(), values.size());
 }
 
-// The numbers are what tools/make-codebooks prints.
+// The numbers are what tools/make-codebooks.py prints.
 TEST(Codebook, GridsAreThoseOfTheFormats) {
   const auto iq2 = [](uint16_t row, int8_t* codes) { iq2_row(row, 0, codes); };
   EXPECT_EQ(grid_crc<8>(kGridIQ2_XXS, iq2), 0x9924ff02u);

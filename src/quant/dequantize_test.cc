@@ -43,7 +43,7 @@ class EveryFormat : public testing::TestWithParam<FormatInfo> {
  protected:
   void SetUp() override {
     golden_ = read_golden(info_);
-    ASSERT_GE(golden_.block_count(), 40) << "tests/data/formats/" << info_.name << ".bin; tools/make-format-golden";
+    ASSERT_GE(golden_.block_count(), 40) << "tests/data/formats/" << info_.name << ".bin; tools/make-format-golden.py";
   }
 
   std::vector<float> dequantized(DequantizeRow function, const char* blocks) const {

@@ -1,4 +1,4 @@
-// The golden files of tools/make-format-golden, for tests.
+// The golden files of tools/make-format-golden.py, for tests.
 #pragma once
 
 #include <cstring>

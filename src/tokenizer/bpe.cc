@@ -41,10 +41,11 @@ Status BytePairMerger::build(const Vocab& vocab, const TokenTable& table) {
   merges_.assign(table_slots(vocab.merges.size()), Merge{});
   mask_ = merges_.size() - 1;
 
-  // In batches: all hashes first, so that the loads of the look-ups overlap.
+  // In batches: what a look-up needs is fetched while the others of its batch are at work.
   constexpr size_t kBatch = 16;
   std::array<MergeText, kBatch> texts;
   std::array<std::array<uint64_t, 3>, kBatch> hashes;
+  std::array<Merge, kBatch> found;
   for (size_t begin = 0; begin < vocab.merges.size(); begin += kBatch) {
     const size_t count = std::min(kBatch, vocab.merges.size() - begin);
     for (size_t i = 0; i < count; ++i) {
@@ -57,27 +58,29 @@ Status BytePairMerger::build(const Vocab& vocab, const TokenTable& table) {
       for (const uint64_t hash : hashes[i]) table.prefetch(hash);
     }
     for (size_t i = 0; i < count; ++i) {
-      const MergeText& text = texts[i];
-      const TokenId left = table.find(text.left(), hashes[i][0]);
-      const TokenId right = table.find(text.right(), hashes[i][1]);
-      const TokenId result = table.find(text.bytes, hashes[i][2]);
+      const TokenId left = table.find(texts[i].left(), hashes[i][0]);
+      const TokenId right = table.find(texts[i].right(), hashes[i][1]);
+      const TokenId result = table.find(texts[i].bytes, hashes[i][2]);
       if (left == kNoToken || right == kNoToken || result == kNoToken) {
         const char* which = left == kNoToken ? "its left half" : right == kNoToken ? "its right half" : "what it makes";
-        return fail(ErrorCode::kCorrupt, "merge {}, \"{}\": {} is not in the vocabulary", begin + i, vocab.merges[begin + i],
-                    which);
+        return fail(ErrorCode::kCorrupt, "merge {}, \"{}\": {} is not in the vocabulary", begin + i,
+                    vocab.merges[begin + i], which);
       }
-      add(uint32_t(left), uint32_t(right), uint32_t(begin + i), result);
+      found[i] = {uint32_t(left), uint32_t(right), uint32_t(begin + i), result};
+      __builtin_prefetch(&merges_[hash_pair(found[i].left, found[i].right) & mask_], 1);
     }
+    for (size_t i = 0; i < count; ++i) add(found[i]);
   }
   return {};
 }
 
-void BytePairMerger::add(uint32_t left, uint32_t right, uint32_t rank, TokenId result) {
-  size_t at = hash_pair(left, right) & mask_;
+void BytePairMerger::add(const Merge& merge) {
+  size_t at = hash_pair(merge.left, merge.right) & mask_;
   for (; merges_[at].result != kNoToken; at = (at + 1) & mask_) {
-    if (merges_[at].left == left && merges_[at].right == right) return;  // the better of two equal merges stays
+    if (merges_[at].left == merge.left && merges_[at].right == merge.right)
+      return;  // the better of two equal ones stays
   }
-  merges_[at] = {left, right, rank, result};
+  merges_[at] = merge;
 }
 
 void BytePairMerger::encode(std::string_view word, std::vector<TokenId>& out) const {
@@ -117,7 +120,7 @@ void BytePairMerger::encode_long(std::string_view word, std::vector<TokenId>& ou
     uint32_t previous, next;
   };
   struct Entry {
-    uint32_t rank, left, right;  // left and right are symbols
+    uint32_t rank, left, right;         // left and right are symbols
     TokenId left_id, right_id, result;  // as they were when the pair was queued
     bool operator<(const Entry& other) const { return rank != other.rank ? rank > other.rank : left > other.left; }
   };
@@ -133,7 +136,8 @@ void BytePairMerger::encode_long(std::string_view word, std::vector<TokenId>& ou
   std::vector<Entry> entries;
   const auto candidate = [&](uint32_t left, uint32_t right, auto&& add_entry) {
     const Candidate found = find(symbols[left].id, symbols[right].id);
-    if (found.rank != kNoMerge) add_entry(Entry{found.rank, left, right, symbols[left].id, symbols[right].id, found.result});
+    if (found.rank != kNoMerge)
+      add_entry(Entry{found.rank, left, right, symbols[left].id, symbols[right].id, found.result});
   };
   for (uint32_t i = 0; i + 1 < symbols.size(); ++i) candidate(i, i + 1, [&](Entry entry) { entries.push_back(entry); });
   std::priority_queue<Entry> queue(std::less<Entry>{}, std::move(entries));

@@ -1,4 +1,5 @@
-// Byte pair encoding of one piece of text: starts from bytes and applies the best merge, leftmost first, until none is left.
+// Byte pair encoding of one piece of text: starts from bytes and applies the best merge, leftmost first, until none is
+// left.
 #pragma once
 
 #include <array>
@@ -18,7 +19,8 @@ class BytePairMerger {
   // `table` knows the raw bytes of the vocabulary's tokens. kCorrupt for a merge of, or to, what is no token.
   Status build(const Vocab& vocab, const TokenTable& table);
 
-  // Appends the ids of `word`, which is not empty. A byte that has no token joins nothing and gives nothing. O(n log n).
+  // Appends the ids of `word`, which is not empty. A byte that has no token joins nothing and gives nothing. O(n log
+  // n).
   void encode(std::string_view word, std::vector<TokenId>& out) const;
 
  private:
@@ -34,7 +36,7 @@ class BytePairMerger {
     TokenId result;
   };
 
-  void add(uint32_t left, uint32_t right, uint32_t rank, TokenId result);
+  void add(const Merge& merge);
   Candidate find(TokenId left, TokenId right) const {
     const uint64_t hash = hash_pair(uint32_t(left), uint32_t(right));
     for (size_t at = hash & mask_;; at = (at + 1) & mask_) {
@@ -47,7 +49,7 @@ class BytePairMerger {
   void encode_long(std::string_view word, std::vector<TokenId>& out) const;
 
   std::array<TokenId, 256> token_of_byte_{};  // kNoToken where the vocabulary has none
-  std::vector<Merge> merges_;  // open addressing by (left, right)
+  std::vector<Merge> merges_;                 // open addressing by (left, right)
   size_t mask_ = 0;
 };
 

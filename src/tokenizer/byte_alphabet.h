@@ -1,5 +1,5 @@
-// GPT-2's alphabet: each of the 256 bytes as a printable character, which is how the vocabularies of byte-level BPE are written.
-// Bytes that are printable in Latin-1 stand for themselves, the others are U+0100 and up, in order.
+// GPT-2's alphabet: each of the 256 bytes as a printable character, which is how the vocabularies of byte-level BPE are
+// written. Bytes that are printable in Latin-1 stand for themselves, the others are U+0100 and up, in order.
 #pragma once
 
 #include <array>

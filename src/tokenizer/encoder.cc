@@ -1,6 +1,7 @@
 #include "tokenizer/encoder.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/error.h"
 
@@ -33,7 +34,8 @@ Status Encoder::build(const Vocab& vocab, const BytePool& pool, const TokenTable
   if (vocab.kind == TokenizerKind::kSentencePiece) return spm_.build(vocab, pool, table);
   split_ = find_pre_tokenizer(vocab.pre_tokenizer);
   if (split_ == nullptr) {
-    return fail(ErrorCode::kUnsupported, "unknown pre-tokeniser \"{}\"; known are {}", vocab.pre_tokenizer, pre_tokenizer_names());
+    return fail(ErrorCode::kUnsupported, "unknown pre-tokeniser \"{}\"; known are {}", vocab.pre_tokenizer,
+                pre_tokenizer_names());
   }
   return bpe_.build(vocab, table);
 }
@@ -55,17 +57,32 @@ void Encoder::encode(std::string_view text, EncodeState& state) const {
   encode_spm(state.spaced, state);
 }
 
-// `readable` bytes can be read at word.data().
-inline void Encoder::encode_word(std::string_view word, size_t readable, EncodeState& state) const {
-  if (word.size() > WordCache::kLongestWord) [[unlikely]] {
-    merge(word, state);
-    return;
+void Encoder::encode_words(std::string_view text, std::span<const uint32_t> ends, EncodeState& state) const {
+  struct Word {
+    std::string_view text;
+    WordCache::Key key;
+    size_t set;
+  };
+  constexpr size_t kBatch = 16;  // in flight at once, so that none waits for memory alone
+  std::array<Word, kBatch> words;
+  size_t begin = 0;
+  while (!ends.empty()) {
+    const size_t count = std::min(kBatch, ends.size());
+    for (size_t i = 0; i < count; ++i) {
+      Word& word = words[i];
+      word.text = {text.data() + begin, ends[i] - begin};
+      word.key = WordCache::key_of(word.text, text.size() - begin);
+      word.set = state.cache.prefetch(word.key);
+      begin = ends[i];
+    }
+    for (const Word& word : std::span(words).first(count)) {
+      if (state.cache.append(word.key, word.set, word.text, state.ids)) [[likely]]
+        continue;
+      merge(word.text, state);
+      if (word.text.size() <= WordCache::kLongestWord) state.cache.add(word.key, word.set, word.text, state.word_ids);
+    }
+    ends = ends.subspan(count);
   }
-  const WordCache::Key key = WordCache::key_of(word, readable);
-  if (state.cache.append(key, word, state.ids)) [[likely]]
-    return;
-  merge(word, state);
-  state.cache.add(key, word, state.word_ids);
 }
 
 void Encoder::merge(std::string_view word, EncodeState& state) const {
@@ -84,13 +101,8 @@ void Encoder::merge(std::string_view word, EncodeState& state) const {
 void Encoder::encode_bpe(std::string_view text, EncodeState& state) const {
   state.ends.clear();
   state.ends.reserve_more(text.size());
-  const uint32_t* ends = state.ends.data();
   const size_t count = split_(text, state.ends.data());
-  size_t begin = 0;
-  for (size_t i = 0; i < count; ++i) {
-    encode_word({text.data() + begin, ends[i] - begin}, text.size() - begin, state);
-    begin = ends[i];
-  }
+  encode_words(text, {state.ends.data(), count}, state);
 }
 
 void Encoder::encode_spm(std::string_view text, EncodeState& state) const {
@@ -98,12 +110,12 @@ void Encoder::encode_spm(std::string_view text, EncodeState& state) const {
     merge(text, state);
     return;
   }
+  state.ends.clear();
   for (size_t begin = 0; begin < text.size();) {  // words: spaces, then what is none
-    const size_t letters = text.find_first_not_of(' ', begin);
-    const size_t end = std::min(text.find(' ', letters), text.size());
-    encode_word(text.substr(begin, end - begin), text.size() - begin, state);
-    begin = end;
+    begin = std::min(text.find(' ', text.find_first_not_of(' ', begin)), text.size());
+    state.ends.push_back(uint32_t(begin));
   }
+  encode_words(text, {state.ends.data(), state.ends.size()}, state);
 }
 
 }  // namespace metallic

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,9 +23,9 @@ namespace metallic {
 struct EncodeState {
   WordCache cache;
   Scratch<uint32_t> ends;
-  Scratch<TokenId> ids;                    // the result
-  std::vector<TokenId> word_ids;           // of one word
-  std::string spaced;                      // SPM: the text with its space prefix
+  Scratch<TokenId> ids;           // the result
+  std::vector<TokenId> word_ids;  // of one word
+  std::string spaced;             // SPM: the text with its space prefix
   std::vector<TextMatcher::Match> matches;
 };
 
@@ -45,15 +46,17 @@ class Encoder {
   // `vocab`, `pool` and `table` must outlive the encoder.
   Status build(const Vocab& vocab, const BytePool& pool, const TokenTable& table);
 
-  // Appends the ids of `text`, well-formed UTF-8 of less than 4 GiB, to state.ids. `text` is the start of a prompt or follows a
-  // special token: SPM puts a space in front of it, if the vocabulary wants that.
+  // Appends the ids of `text`, well-formed UTF-8 of less than 4 GiB, to state.ids. `text` is the start of a prompt or
+  // follows a special token: SPM puts a space in front of it, if the vocabulary wants that.
   void encode(std::string_view text, EncodeState& state) const;
 
  private:
   void encode_bpe(std::string_view text, EncodeState& state) const;
   void encode_spm(std::string_view text, EncodeState& state) const;
-  void encode_word(std::string_view word, size_t readable, EncodeState& state) const;
-  void merge(std::string_view word, EncodeState& state) const;  // without the cache; leaves the ids in state.word_ids, too
+  // The words of `text` end at `ends`.
+  void encode_words(std::string_view text, std::span<const uint32_t> ends, EncodeState& state) const;
+  void merge(std::string_view word,
+             EncodeState& state) const;  // without the cache; leaves the ids in state.word_ids, too
 
   const Vocab* vocab_ = nullptr;
   const TokenTable* table_ = nullptr;

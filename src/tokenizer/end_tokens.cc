@@ -7,16 +7,16 @@ namespace metallic {
 namespace {
 
 constexpr auto kKnown = std::to_array<KnownToken>({
-    {"<|eot_id|>", true},          // Llama 3
-    {"<|eom_id|>", true},          // Llama 3.1, after a tool call
-    {"<|end_of_text|>", true},     // Llama 3, Granite
-    {"<|im_end|>", true},          // ChatML
-    {"<|endoftext|>", true},       // GPT-2, Qwen
-    {"<|end|>", true},             // Phi-3
-    {"<|return|>", true},          // harmony
-    {"<|call|>", true},            // harmony
-    {"<end_of_turn>", true},       // Gemma
-    {"<end_of_utterance>", true},  // SmolVLM
+    {"<|eot_id|>", true},             // Llama 3
+    {"<|eom_id|>", true},             // Llama 3.1, after a tool call
+    {"<|end_of_text|>", true},        // Llama 3, Granite
+    {"<|im_end|>", true},             // ChatML
+    {"<|endoftext|>", true},          // GPT-2, Qwen
+    {"<|end|>", true},                // Phi-3
+    {"<|return|>", true},             // harmony
+    {"<|call|>", true},               // harmony
+    {"<end_of_turn>", true},          // Gemma
+    {"<end_of_utterance>", true},     // SmolVLM
     {"<｜end▁of▁sentence｜>", true},  // DeepSeek
     {"<EOT>", true},
     {"_<EOT>", true},

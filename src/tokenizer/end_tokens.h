@@ -1,4 +1,5 @@
-// Tokens that are known by their text, whatever type a file gives them: they end a generation, or steer fill-in-the-middle.
+// Tokens that are known by their text, whatever type a file gives them: they end a generation, or steer
+// fill-in-the-middle.
 #pragma once
 
 #include <span>

@@ -39,9 +39,11 @@ inline uint64_t hash_bytes(std::string_view bytes) {
   return mix(tail ^ hash, kHashSeed2 ^ bytes.size());
 }
 
-inline uint64_t hash_pair(uint32_t left, uint32_t right) { return mix((uint64_t(left) << 32 | right) ^ kHashSeed, kHashSeed2); }
+inline uint64_t hash_pair(uint32_t left, uint32_t right) {
+  return mix((uint64_t(left) << 32 | right) ^ kHashSeed, kHashSeed2);
+}
 
-// The number of slots (a power of two) for `count` entries, at most about half of them full.
-inline size_t table_slots(size_t count) { return std::bit_ceil(count * 7 / 4 + 8); }
+// The number of slots (a power of two) for `count` entries, at most two thirds of them full.
+inline size_t table_slots(size_t count) { return std::bit_ceil(count * 3 / 2 + 8); }
 
 }  // namespace metallic

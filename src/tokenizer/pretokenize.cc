@@ -16,10 +16,15 @@ const char* next_gpt2(const Scanner& scan, const char* p) {
   }
   const char* q = *p == ' ' && p + 1 < scan.end() ? p + 1 : p;
   const Char c = scan.peek(q);
-  if (c.is(kLetter)) return scan.run_of(kLetter, q + c.length);
+  if (c.is(kLetter)) return scan.run_of_letters(q + c.length);
   if (c.is(kNumber)) return scan.run_of(kNumber, q + c.length);
   if (!c.is(kSpace)) return scan.run_without(kSpace | kLetter | kNumber, q + c.length);
   return scan.white_space(p, false);
+}
+
+template <int kWord>
+const char* word_run(const Scanner& scan, const char* p) {
+  return kWord == kLetter ? scan.run_of_letters(p) : scan.run_of(kWord, p);
 }
 
 // (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
@@ -31,7 +36,7 @@ const char* next_llama3(const Scanner& scan, const char* p) {
   }
   const Char c = scan.peek(p);
   const char* q = p + c.length;
-  if (c.is(kWord)) return scan.run_of(kWord, q);
+  if (c.is(kWord)) return word_run<kWord>(scan, q);
   if (c.is(kNumber)) {
     for (int digits = 1; digits < kDigits; ++digits) {
       const Char digit = scan.peek(q);
@@ -42,7 +47,7 @@ const char* next_llama3(const Scanner& scan, const char* p) {
   }
   if (c.code_point != '\n' && c.code_point != '\r') {
     const Char next = scan.peek(q);
-    if (next.is(kWord)) return scan.run_of(kWord, q + next.length);
+    if (next.is(kWord)) return word_run<kWord>(scan, q + next.length);
     const bool other_follows = next.length != 0 && !next.is(kSpace | kWord | kNumber);
     if (!c.is(kSpace) || (c.code_point == ' ' && other_follows)) {
       return scan.run_of_newlines(scan.run_without(kSpace | kWord | kNumber, q));

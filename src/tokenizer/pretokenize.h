@@ -1,5 +1,5 @@
-// Cutting text into the pieces that BPE then works on, each alone. Every family is a published regular expression (or a list of
-// them) written out by hand; pretokenize_test.cc holds each to the expression itself.
+// Cutting text into the pieces that BPE then works on, each alone. Every family is a published regular expression (or a
+// list of them) written out by hand; pretokenize_test.cc holds each to the expression itself.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// The pre-tokenisers that are a list of expressions: each cuts every piece of the one before into matches and what is between.
+// The pre-tokenisers that are a list of expressions: each cuts every piece of the one before into matches and what is
+// between.
 #pragma once
 
 #include <cstddef>

@@ -20,7 +20,8 @@ using Pieces = std::vector<std::string_view>;
 // An expression that cuts text into its matches and what is between them.
 class Expression {
  public:
-  explicit Expression(const std::string& pattern) : code_(nullptr, pcre2_code_free), match_(nullptr, pcre2_match_data_free) {
+  explicit Expression(const std::string& pattern)
+      : code_(nullptr, pcre2_code_free), match_(nullptr, pcre2_match_data_free) {
     int error = 0;
     size_t at = 0;
     code_.reset(pcre2_compile(PCRE2_SPTR(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP, &error, &at, nullptr));
@@ -115,19 +116,42 @@ class RandomText {
 
  private:
   size_t pick(size_t limit) { return std::uniform_int_distribution<size_t>(0, limit - 1)(random_); }
-  std::string_view one_of(std::initializer_list<std::string_view> strings) { return strings.begin()[pick(strings.size())]; }
+  std::string_view one_of(std::initializer_list<std::string_view> strings) {
+    return strings.begin()[pick(strings.size())];
+  }
 
   void add(std::string& text) {
     switch (pick(9)) {
-      case 0: text += one_of({" ", " ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", "\u00a0", "\u3000", "\u2028", "\u0085", "\v"}); return;
-      case 1: text += one_of({"'s", "'S", "'T", "'re", "'rE", "'VE", "'m", "'ll", "'lL", "'d", "'\u017f", "'", "'x", "'l", "''"}); return;
-      case 2: text += one_of({"1", "23", "4567", "\u00bd", "\u2167", "\u0663\u0664", "\u00b2", "\u4e09"}); return;
-      case 3: text += one_of({"a", "Hello", "foo_bar", "x", "DEF", "\u00e9", "e\u0301", "\u0431\u0443", "\u01c5"}); return;
-      case 4: text += one_of({"!", "(", "...", "->", "`", "$", "+=", "_", "\u201c", "\u3002", "\uff01", "\u00b1", "~"}); return;
-      case 5: text += one_of({"\u6211\u60f3", "\u3042\u3044", "\ud55c\uad6d", "\u0e01\u0e33", "\u0928\u092e\u0938\u094d", "\u05e9\u05c1"}); return;
-      case 6: text += one_of({"\U0001f600", "\U0001f468\u200d\U0001f469", "\u2705", "\ufe0f", "\u0301", "\u200b", "\x01", "\x7f"}); return;
-      case 7: text += char(pick(128)); return;
-      default: append_utf8(text, assigned());
+      case 0:
+        text +=
+            one_of({" ", " ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", "\u00a0", "\u3000", "\u2028", "\u0085", "\v"});
+        return;
+      case 1:
+        text +=
+            one_of({"'s", "'S", "'T", "'re", "'rE", "'VE", "'m", "'ll", "'lL", "'d", "'\u017f", "'", "'x", "'l", "''"});
+        return;
+      case 2:
+        text += one_of({"1", "23", "4567", "\u00bd", "\u2167", "\u0663\u0664", "\u00b2", "\u4e09"});
+        return;
+      case 3:
+        text += one_of({"a", "Hello", "foo_bar", "x", "DEF", "\u00e9", "e\u0301", "\u0431\u0443", "\u01c5"});
+        return;
+      case 4:
+        text += one_of({"!", "(", "...", "->", "`", "$", "+=", "_", "\u201c", "\u3002", "\uff01", "\u00b1", "~"});
+        return;
+      case 5:
+        text += one_of({"\u6211\u60f3", "\u3042\u3044", "\ud55c\uad6d", "\u0e01\u0e33", "\u0928\u092e\u0938\u094d",
+                        "\u05e9\u05c1"});
+        return;
+      case 6:
+        text += one_of(
+            {"\U0001f600", "\U0001f468\u200d\U0001f469", "\u2705", "\ufe0f", "\u0301", "\u200b", "\x01", "\x7f"});
+        return;
+      case 7:
+        text += char(pick(128));
+        return;
+      default:
+        append_utf8(text, assigned());
     }
   }
 
@@ -179,7 +203,8 @@ TEST(PreTokenizers, AreKnownUnderTheirAliases) {
 
 TEST(PreTokenizers, TakeLinearTimeOnLongRuns) {
   for (const Published& entry : published()) {
-    for (const std::string_view unit : {" ", "\n", "a", "1", "!", "\u0301", " \n", "'", "\u3000", "\n    ", " a", "_a"}) {
+    for (const std::string_view unit :
+         {" ", "\n", "a", "1", "!", "\u0301", " \n", "'", "\u3000", "\n    ", " a", "_a"}) {
       std::string text;
       while (text.size() < 300000) text += unit;
       EXPECT_FALSE(split(entry.name, text + "x").empty());

@@ -32,6 +32,7 @@ class Scratch {
       grow(count);
   }
   void append(std::span<const T> values) {
+    if (values.empty()) return;
     reserve_more(values.size());
     std::memcpy(data_ + size_, values.data(), values.size_bytes());
     size_ += values.size();

@@ -71,7 +71,8 @@ void ScoreMerger::encode(std::string_view text, std::vector<TokenId>& out) const
   symbols.reserve(text.size());
   for (size_t at = 0; at < text.size();) {
     const uint32_t size = uint32_t(decode_utf8(text.substr(at)).length), index = uint32_t(symbols.size());
-    symbols.push_back({uint32_t(at), size, index == 0 ? kNone : index - 1, index + 1, table_->find(text.substr(at, size))});
+    symbols.push_back(
+        {uint32_t(at), size, index == 0 ? kNone : index - 1, index + 1, table_->find(text.substr(at, size))});
     at += size;
   }
   symbols.back().next = kNone;

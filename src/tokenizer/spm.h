@@ -1,4 +1,5 @@
-// SentencePiece's BPE: starts from characters and joins the neighbours whose union has the highest score, leftmost first.
+// SentencePiece's BPE: starts from characters and joins the neighbours whose union has the highest score, leftmost
+// first.
 #pragma once
 
 #include <array>
@@ -23,8 +24,8 @@ class ScoreMerger {
   // Whether a piece of text can be cut before each space that follows a non-space, because no token spans such a place.
   bool words_are_independent() const { return words_are_independent_; }
 
-  // Appends the ids of `text`: well-formed UTF-8, not empty, with spaces where SentencePiece has U+2581. A character that has no
-  // token gives the tokens of its bytes, or `unknown`. O(n log n).
+  // Appends the ids of `text`: well-formed UTF-8, not empty, with spaces where SentencePiece has U+2581. A character
+  // that has no token gives the tokens of its bytes, or `unknown`. O(n log n).
   void encode(std::string_view text, std::vector<TokenId>& out) const;
 
  private:

@@ -8,8 +8,8 @@ namespace metallic {
 void TextMatcher::build(std::vector<Entry> entries) {
   entries_ = std::move(entries);
   std::ranges::stable_sort(entries_, {}, &Entry::text);
-  const auto repeated = std::ranges::unique(entries_, {}, &Entry::text);
-  entries_.erase(repeated.begin(), repeated.end());
+  const auto same_text = [](const Entry& a, const Entry& b) { return a.text == b.text; };
+  entries_.erase(std::unique(entries_.begin(), entries_.end(), same_text), entries_.end());
   first_of_.fill(0);
   for (const Entry& entry : entries_) ++first_of_[uint8_t(entry.text[0]) + size_t{1}];
   for (size_t byte = 0; byte < 256; ++byte) first_of_[byte + 1] += first_of_[byte];
@@ -21,7 +21,8 @@ void TextMatcher::build(std::vector<Entry> entries) {
 
 size_t TextMatcher::next_candidate(std::string_view text, size_t from) const {
   if (only_first_byte_ >= 0) {
-    const void* found = from < text.size() ? std::memchr(text.data() + from, only_first_byte_, text.size() - from) : nullptr;
+    const void* found =
+        from < text.size() ? std::memchr(text.data() + from, only_first_byte_, text.size() - from) : nullptr;
     return found == nullptr ? text.size() : size_t(static_cast<const char*>(found) - text.data());
   }
   while (from < text.size() && first_of_[uint8_t(text[from])] == first_of_[uint8_t(text[from]) + size_t{1}]) ++from;
@@ -34,7 +35,8 @@ TextMatcher::Match TextMatcher::longest_at(std::string_view text, size_t at, siz
   auto high = entries_.begin() + first_of_[size_t{first} + 1];
   const size_t limit = std::min(longest, text.size() - at);
   Match match{at, 0, kNoToken};
-  for (size_t size = 1; low != high && size <= limit; ++size) {  // all of [low, high) agree with the text in `size` bytes
+  for (size_t size = 1; low != high && size <= limit;
+       ++size) {  // all of [low, high) agree with the text in `size` bytes
     if (low->text.size() == size) {
       match.size = size;
       match.id = low->id;
@@ -43,14 +45,14 @@ TextMatcher::Match TextMatcher::longest_at(std::string_view text, size_t at, siz
     if (size == limit) break;
     const uint8_t next = uint8_t(text[at + size]);
     const auto byte_at = [size](const Entry& entry) { return uint8_t(entry.text[size]); };
-    const auto range = std::ranges::equal_range(low, high, next, {}, byte_at);
-    low = range.begin();
-    high = range.end();
+    low = std::ranges::lower_bound(low, high, next, {}, byte_at);
+    high = std::ranges::upper_bound(low, high, next, {}, byte_at);
   }
   return match;
 }
 
-void TextMatcher::resolve(std::string_view text, size_t begin, size_t end, size_t longest, std::vector<Match>& out) const {
+void TextMatcher::resolve(std::string_view text, size_t begin, size_t end, size_t longest,
+                          std::vector<Match>& out) const {
   const std::string_view visible = text.substr(0, end);
   size_t best = 0;
   for (size_t at = next_candidate(visible, begin); at < end; at = next_candidate(visible, at + 1)) {

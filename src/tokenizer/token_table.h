@@ -1,7 +1,10 @@
 // The bytes of every token in one block of memory, and the way from bytes to id.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,8 +34,8 @@ class BytePool {
   std::vector<uint32_t> ends_;
 };
 
-// Bytes to id: open addressing, linear probing. The first id added under some bytes stays. Keeps no bytes of its own: the strings
-// are those of `pool`, which must outlive it.
+// Bytes to id: open addressing, linear probing. The first id added under some bytes stays. Keeps no bytes of its own:
+// the strings are those of `pool`, which must outlive it.
 class TokenTable {
  public:
   void reset(const BytePool* pool, size_t capacity) {
@@ -41,17 +44,16 @@ class TokenTable {
     mask_ = slots_.size() - 1;
   }
 
-  static uint64_t hash(std::string_view bytes) { return hash_bytes(bytes); }
   void prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[hash & mask_]); }
 
-  void add(TokenId id) {
-    const std::string_view bytes = (*pool_)[size_t(id)];
-    const uint64_t hash = hash_bytes(bytes);
-    size_t at = hash & mask_;
-    for (; slots_[at].id != kNoToken; at = (at + 1) & mask_) {
-      if (matches(slots_[at], hash, bytes)) return;
+  void add(std::span<const TokenId> ids) {
+    constexpr size_t kBatch = 16;  // as for the look-ups: fetch all, then add all
+    std::array<uint64_t, kBatch> hashes;
+    for (; !ids.empty(); ids = ids.subspan(std::min(kBatch, ids.size()))) {
+      const auto batch = ids.first(std::min(kBatch, ids.size()));
+      for (size_t i = 0; i < batch.size(); ++i) prefetch(hashes[i] = hash_bytes((*pool_)[size_t(batch[i])]));
+      for (size_t i = 0; i < batch.size(); ++i) add(batch[i], hashes[i]);
     }
-    slots_[at] = {uint32_t(hash >> 32), id};
   }
 
   TokenId find(std::string_view bytes) const { return find(bytes, hash_bytes(bytes)); }
@@ -63,6 +65,15 @@ class TokenTable {
   }
 
  private:
+  void add(TokenId id, uint64_t hash) {
+    const std::string_view bytes = (*pool_)[size_t(id)];
+    size_t at = hash & mask_;
+    for (; slots_[at].id != kNoToken; at = (at + 1) & mask_) {
+      if (matches(slots_[at], hash, bytes)) return;
+    }
+    slots_[at] = {uint32_t(hash >> 32), id};
+  }
+
   struct Slot {
     uint32_t tag = 0;  // upper half of the hash
     TokenId id = kNoToken;

@@ -45,7 +45,8 @@ Status Tokenizer::Impl::check() const {
   size_t bytes = 0;
   for (const std::string& token : vocab.tokens) bytes += token.size();
   if (count > size_t{1} << 30 || bytes > size_t{1} << 31) {
-    return fail(ErrorCode::kCorrupt, "the vocabulary has {} tokens of {} bytes, which is more than any real one", count, bytes);
+    return fail(ErrorCode::kCorrupt, "the vocabulary has {} tokens of {} bytes, which is more than any real one", count,
+                bytes);
   }
   const bool need_scores = vocab.kind == TokenizerKind::kSentencePiece;
   if (vocab.scores.size() != count && (need_scores || !vocab.scores.empty())) {
@@ -57,20 +58,25 @@ Status Tokenizer::Impl::check() const {
   if (vocab.types.size() != count && !vocab.types.empty()) {
     return fail(ErrorCode::kCorrupt, "{} tokens but {} token types", count, vocab.types.size());
   }
-  const std::pair<const char*, TokenId> ids[] = {{"BOS", vocab.bos},         {"EOS", vocab.eos},
-                                                 {"unknown", vocab.unknown}, {"padding", vocab.padding},
+  const std::pair<const char*, TokenId> ids[] = {{"BOS", vocab.bos},
+                                                 {"EOS", vocab.eos},
+                                                 {"unknown", vocab.unknown},
+                                                 {"padding", vocab.padding},
                                                  {"end of turn", vocab.end_of_turn}};
   for (const auto& [name, id] : ids) {
     if (id != kNoToken && (id < 0 || size_t(id) >= count)) {
       return fail(ErrorCode::kCorrupt, "the {} token is {}, but the vocabulary's ids are 0 to {}", name, id, count - 1);
     }
   }
-  if (vocab.add_bos && vocab.bos == kNoToken) return fail(ErrorCode::kCorrupt, "BOS is to be added, but there is no BOS token");
-  if (vocab.add_eos && vocab.eos == kNoToken) return fail(ErrorCode::kCorrupt, "EOS is to be added, but there is no EOS token");
+  if (vocab.add_bos && vocab.bos == kNoToken)
+    return fail(ErrorCode::kCorrupt, "BOS is to be added, but there is no BOS token");
+  if (vocab.add_eos && vocab.eos == kNoToken)
+    return fail(ErrorCode::kCorrupt, "EOS is to be added, but there is no EOS token");
   return {};
 }
 
-// Appends what `token` stands for in running text. False if it cannot occur there: then it is the token itself that is appended.
+// Appends what `token` stands for in running text. False if it cannot occur there: then it is the token itself that is
+// appended.
 static bool append_raw_bytes(TokenizerKind kind, std::string_view token, std::string& out) {
   if (kind == TokenizerKind::kBytePairEncoding) {
     if (ByteAlphabet::get().decode(token, out)) return true;
@@ -92,26 +98,26 @@ void Tokenizer::Impl::fill_pool() {
   size_t bytes = 0;
   for (const std::string& token : vocab.tokens) bytes += token.size();
   pool.reserve(count, bytes);
-  std::vector<bool> is_text(count);
+  const bool spm = vocab.kind == TokenizerKind::kSentencePiece;
+  std::vector<TokenId> plain, special_text;  // tokens that text can become
+  plain.reserve(count);
   for (size_t id = 0; id < count; ++id) {
     const std::string& token = vocab.tokens[id];
     const int byte = type(id) == TokenType::kByte || vocab.types.empty() ? parse_byte_token(token) : -1;
+    bool is_text = false;
     if (byte >= 0)
       pool.open() += char(byte);
     else
-      is_text[id] = append_raw_bytes(vocab.kind, token, pool.open()) && !token.empty();
+      is_text = append_raw_bytes(vocab.kind, token, pool.open()) && !token.empty();
     pool.close();
+    if (is_text && !is_literal(id)) plain.push_back(TokenId(id));
+    if (is_text && is_literal(id) && (!spm || type(id) == TokenType::kUserDefined)) special_text.push_back(TokenId(id));
   }
-  // Of equal texts the first wins, but a token made for text wins over a special one. A control token never comes from text in
-  // SPM; in BPE it can, if there are merges that lead to it.
+  // Of equal texts the first wins, but a token made for text wins over a special one. A control token never comes from
+  // text in SPM; in BPE it can, if there are merges that lead to it.
   table.reset(&pool, count);
-  const bool spm = vocab.kind == TokenizerKind::kSentencePiece;
-  for (size_t id = 0; id < count; ++id) {
-    if (is_text[id] && !is_literal(id)) table.add(TokenId(id));
-  }
-  for (size_t id = 0; id < count; ++id) {
-    if (is_text[id] && is_literal(id) && (!spm || type(id) == TokenType::kUserDefined)) table.add(TokenId(id));
-  }
+  table.add(plain);
+  table.add(special_text);
 }
 
 void Tokenizer::Impl::note_special_tokens() {
@@ -186,7 +192,8 @@ Result<std::vector<TokenId>> Tokenizer::encode(std::string_view text, const Enco
                 uint8_t(text[invalid]), invalid);
   }
   if (text.size() >= size_t{1} << 32) {
-    return fail(ErrorCode::kInvalidArgument, "the text has {} bytes; the most for one call is 4 GiB, so cut it", text.size());
+    return fail(ErrorCode::kInvalidArgument, "the text has {} bytes; the most for one call is 4 GiB, so cut it",
+                text.size());
   }
   const Vocab& vocab = impl_->vocab;
   std::unique_ptr<EncodeState> state = impl_->states.take();
@@ -210,8 +217,8 @@ Result<std::string> Tokenizer::decode(std::span<const TokenId> ids, bool show_sp
   std::string text;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || ids[i] >= size()) {
-      return fail(ErrorCode::kOutOfRange, "token {} of the sequence is {}, but the vocabulary's ids are 0 to {}", i, ids[i],
-                  size() - 1);
+      return fail(ErrorCode::kOutOfRange, "token {} of the sequence is {}, but the vocabulary's ids are 0 to {}", i,
+                  ids[i], size() - 1);
     }
     text += impl_->shown(size_t(ids[i]), show_special);
   }

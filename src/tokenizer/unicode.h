@@ -7,7 +7,8 @@
 
 namespace metallic {
 
-// The bits of a class. A code point has at most one of the first five, its general category; kSpace is the property White_Space.
+// The bits of a class. A code point has at most one of the first five, its general category; kSpace is the property
+// White_Space.
 enum CharClass : uint8_t {
   kLetter = 1,       // \p{L}
   kNumber = 2,       // \p{N}
@@ -22,7 +23,7 @@ enum CharClass : uint8_t {
 // Two levels: the block of 128 code points, and within it.
 struct UnicodeTable {
   static constexpr int kBlock = 128;
-  std::array<uint16_t, 0x110000 / kBlock> block;            // index of the code point's block in `classes`
+  std::array<uint16_t, 0x110000 / kBlock> block;  // index of the code point's block in `classes`
   std::array<std::array<uint8_t, kBlock>, 320> classes;
 
   uint8_t at(uint32_t code_point) const { return classes[block[code_point / kBlock]][code_point % kBlock]; }

@@ -19,8 +19,8 @@
 
 namespace metallic {
 
-// Two-way associative; a new word pushes out the older of its two neighbours. For one thread at a time. Whole words are compared,
-// so no text can be made to give another's ids.
+// A word lies in one of the two places of its set, or of the set beside it. For one thread at a time. Whole words are
+// compared, so no text can be made to give another's ids.
 class WordCache {
  public:
   static constexpr size_t kLongestWord = 64;  // bytes; longer words are rare and not worth the room
@@ -31,15 +31,17 @@ class WordCache {
     uint64_t low, high;
   };
 
-  WordCache() : sets_(static_cast<Set*>(std::aligned_alloc(alignof(Set), kSets * sizeof(Set)))) {
-    if (sets_ == nullptr) throw std::bad_alloc();
-    clear();
+  // The memory comes zeroed, that is empty, and is only taken from the system where words fall.
+  WordCache() : memory_(std::calloc(kSets + 1, sizeof(Set))) {
+    if (memory_ == nullptr) throw std::bad_alloc();
+    const uintptr_t misaligned = reinterpret_cast<uintptr_t>(memory_) % alignof(Set);
+    sets_ = reinterpret_cast<Set*>(static_cast<char*>(memory_) + (misaligned == 0 ? 0 : alignof(Set) - misaligned));
   }
-  ~WordCache() { std::free(sets_); }
+  ~WordCache() { std::free(memory_); }
   WordCache(const WordCache&) = delete;
   WordCache& operator=(const WordCache&) = delete;
 
-  // `readable` is how many bytes can be read at word.data(), at least word.size(). word.size() is 1 to kLongestWord.
+  // `readable` is how many bytes can be read at word.data(), at least word.size(). word.size() is at least 1.
   static Key key_of(std::string_view word, size_t readable) {
     const size_t size = word.size();
     if (size > kInline) return {hash_bytes(word), kLongTag | size};
@@ -52,27 +54,33 @@ class WordCache {
     return {bytes[0] & kMasks[size][0], (bytes[1] & kMasks[size][1]) | uint64_t(size) << 56};
   }
 
-  // Appends the word's ids to `out` if it is known.
-  bool append(Key key, std::string_view word, Scratch<TokenId>& out) const {
-    const Set& set = sets_[mix(key.low ^ kHashSeed, key.high ^ kHashSeed2) % kSets];
-    for (const Entry& entry : set.ways) {
-      if (entry.key.low != key.low || entry.key.high != key.high) continue;
-      if (key.high >= kLongTag && std::string_view(words_).substr(entry.word, word.size()) != word) continue;
-      if (entry.count <= entry.ids.size()) [[likely]] {
-        out.append_few(entry.ids, entry.count);
-      } else {
-        out.append({ids_.data() + entry.ids[0], entry.count});
-      }
-      return true;
-    }
-    return false;
+  // Where the word would be; fetched while other work goes on.
+  size_t prefetch(Key key) const {
+    const size_t set = mix(key.low ^ kHashSeed, key.high ^ kHashSeed2) % kSets;
+    __builtin_prefetch(&sets_[set]);
+    return set;
   }
 
-  void add(Key key, std::string_view word, std::span<const TokenId> ids) {
+  // Appends the word's ids to `out` if it is known. `set` is what prefetch(key) gave.
+  bool append(Key key, size_t set, std::string_view word, Scratch<TokenId>& out) const {
+    const Entry* entry = find(key, set);
+    if (entry == nullptr) [[unlikely]]
+      entry = find(key, set ^ 1);
+    if (entry == nullptr) [[unlikely]]
+      return false;
+    if (key.high >= kLongTag && std::string_view(words_).substr(entry->word, word.size()) != word) [[unlikely]]
+      return false;
+    if (entry->count <= entry->ids.size()) [[likely]] {
+      out.append_few(entry->ids, entry->count);
+    } else {
+      out.append({ids_.data() + entry->ids[0], entry->count});
+    }
+    return true;
+  }
+
+  void add(Key key, size_t set, std::string_view word, std::span<const TokenId> ids) {
     if (words_.size() + word.size() > kPoolLimit || ids_.size() + ids.size() > kPoolLimit) clear();
-    Set& set = sets_[mix(key.low ^ kHashSeed, key.high ^ kHashSeed2) % kSets];
-    set.ways[1] = set.ways[0];
-    Entry& entry = set.ways[0];
+    Entry& entry = place(set);
     entry = {key, 0, uint16_t(ids.size()), {}};
     if (key.high >= kLongTag) {
       entry.word = uint32_t(words_.size());
@@ -93,7 +101,7 @@ class WordCache {
 
   struct Entry {
     Key key{};
-    uint32_t word = 0;   // where a long word's bytes are in words_
+    uint32_t word = 0;  // where a long word's bytes are in words_
     uint16_t count = 0;
     std::array<TokenId, 2> ids{};  // or, if there are more, ids[0] is where they are in ids_
   };
@@ -111,13 +119,33 @@ class WordCache {
     return masks;
   }();
 
+  // Without a branch between the two ways, which no predictor would guess.
+  const Entry* find(Key key, size_t set) const {
+    const std::array<Entry, 2>& ways = sets_[set].ways;
+    const auto differs = [&](const Entry& entry) { return (entry.key.low ^ key.low) | (entry.key.high ^ key.high); };
+    const Entry& entry = ways[differs(ways[0]) == 0 ? 0 : 1];
+    return differs(entry) == 0 ? &entry : nullptr;
+  }
+
+  // An empty entry of the set or of its neighbour; if there is none, the set's older one gives way.
+  Entry& place(size_t set) {
+    for (const size_t candidate : {set, set ^ 1}) {
+      for (Entry& entry : sets_[candidate].ways) {
+        if (entry.key.high == 0) return entry;
+      }
+    }
+    sets_[set].ways[1] = sets_[set].ways[0];
+    return sets_[set].ways[0];
+  }
+
   void clear() {
     std::memset(static_cast<void*>(sets_), 0, kSets * sizeof(Set));
     words_.clear();
     ids_.clear();
   }
 
-  Set* sets_;
+  void* memory_;
+  Set* sets_;  // in memory_, aligned
   std::string words_;
   std::vector<TokenId> ids_;
 };

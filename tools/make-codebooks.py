@@ -5,7 +5,7 @@ The grids are constants of the formats. An entry is stored as its index among th
 IQ2) or 3 bits (IQ3), entry 0 in the lowest bits, one 16-bit word a row. Prints the CRC-32 of each unpacked grid (int8,
 row by row), which src/quant/codebook_test.cc holds the table to.
 
-    tools/make-codebooks > src/quant/codebook_tables.h
+    tools/make-codebooks.py > src/quant/codebook_tables.h
 """
 
 import sys
@@ -24,7 +24,7 @@ GRIDS = [
 ]
 
 HEAD = """\
-// The grids of the IQ formats: constants of these formats, packed by tools/make-codebooks. Do not edit.
+// The grids of the IQ formats: constants of these formats, packed by tools/make-codebooks.py. Do not edit.
 #pragma once
 
 #include "quant/block.h"

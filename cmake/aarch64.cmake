@@ -1,0 +1,15 @@
+# Toolchain: build for 64-bit ARM on another machine with Debian's cross compiler (g++-aarch64-linux-gnu), run the tests under
+# QEMU's user mode (qemu-user). The libraries come as headers alone: see header_only.cmake.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
+set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
+set(CMAKE_FIND_ROOT_PATH /usr/aarch64-linux-gnu)
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+find_program(METALLIC_QEMU NAMES qemu-aarch64 qemu-aarch64-static)
+if(METALLIC_QEMU)
+  set(CMAKE_CROSSCOMPILING_EMULATOR ${METALLIC_QEMU} -L /usr/aarch64-linux-gnu)
+endif()

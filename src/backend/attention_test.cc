@@ -1,0 +1,70 @@
+// Attention and the KV pages of the cpu backend against the reference.
+#include "backend/paged_case.h"
+
+namespace metallic {
+namespace {
+
+using testing::PagedCase;
+using testing::PagedShape;
+
+class Attention : public testing::InstructionSetTest {};
+METALLIC_FOR_EACH_INSTRUCTION_SET(Attention);
+
+std::vector<PagedShape> shapes() {
+  std::vector<PagedShape> all;
+  const auto add = [&](std::vector<testing::SequenceShape> sequences, int64_t page_tokens, int64_t heads,
+                       int64_t kv_heads, int64_t d, int64_t dv) {
+    for (const Format format : {Format::kF32, Format::kF16})
+      for (const int32_t window : {0, 1, 7, 300})
+        for (const bool causal : {true, false})
+          all.push_back({sequences, page_tokens, heads, kv_heads, d, dv, window, causal, format});
+  };
+  add({{0, 1}}, 1, 1, 1, 1, 1);
+  add({{0, 5}}, 4, 3, 3, 7, 7);
+  add({{3, 2}, {0, 1}, {17, 9}}, 5, 6, 2, 19, 19);    // three query heads for each KV head
+  add({{255, 2}, {256, 1}, {511, 3}}, 16, 7, 1, 33, 20);  // around the ends of chunks; dv is not d
+  add({{0, 70}, {600, 1}}, 32, 8, 2, 64, 64);
+  add({{0, 40}}, 32, 40, 1, 16, 16);  // more query heads than an item takes
+  return all;
+}
+
+TEST_P(Attention, AgreesWithTheReferenceOnEveryPageTableRatioAndWindow) {
+  for (const PagedShape& shape : shapes()) {
+    const std::shared_ptr<Backend> backend = open(3), reference = make_reference_backend(2);
+    PagedCase actual(*backend, shape), expected(*reference, shape);
+    SCOPED_TRACE(::testing::Message() << shape.heads << "/" << shape.kv_heads << " heads of " << shape.d << ", window "
+                                      << shape.window << ", causal " << shape.causal << ", "
+                                      << format_info(shape.format).name);
+    testing::expect_near(actual.attend(actual.sequences), expected.attend(expected.sequences), 0, 2e-6);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_P(Attention, StoreKvWritesTheBytesOfTheReference) {
+  for (const Format format : {Format::kF32, Format::kF16, Format::kBF16}) {
+    const PagedShape shape{{{0, 9}, {3, 4}}, 4, 6, 3, 19, 5, 0, true, format};
+    const std::shared_ptr<Backend> backend = open(3), reference = make_reference_backend(1);
+    const PagedCase actual(*backend, shape), expected(*reference, shape);
+    for (const auto& pages : {&PagedCase::keys, &PagedCase::values}) {
+      const testing::Buffer &a = actual.*pages, &b = expected.*pages;
+      const size_t bytes = *format_bytes(format, uint64_t(a.view.shape.elements()));
+      EXPECT_EQ(std::memcmp(a.view.data, b.view.data, bytes), 0);
+    }
+  }
+}
+
+TEST_P(Attention, ScoresOfAnySizeGiveFiniteWeights) {
+  const PagedShape shape{{{300, 3}}, 32, 2, 1, 8, 8, 0, true, Format::kF32};
+  const std::shared_ptr<Backend> backend = open(1), reference = make_reference_backend(1);
+  PagedCase actual(*backend, shape), expected(*reference, shape);
+  const auto attend = [](Backend& on, PagedCase& paged) {
+    AttentionOp op = paged.op();
+    op.scale = 3000.0f;  // e^score is far out of range
+    on.attention(op);
+    return download(on, paged.out);
+  };
+  testing::expect_near(attend(*backend, actual), attend(*reference, expected), 0, 3e-3);
+}
+
+}  // namespace
+}  // namespace metallic

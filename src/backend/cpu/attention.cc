@@ -1,0 +1,275 @@
+// Grouped-query attention over KV pages. A thread takes the queries of one group of heads (and some rows) of a
+// sequence, so that each key and value is read and converted once for all of them, and goes through the context in
+// chunks: scores, softmax and weighted sum of one chunk, then the chunks one after the other (arXiv:1805.02867).
+//
+// The chunks begin at multiples of kChunk, whoever computes them: where there are few queries and a long context, the
+// chunks are shared out among the threads and put together in the same order.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "backend/cpu/cpu.h"
+#include "backend/strided.h"
+
+namespace metallic::cpu {
+namespace {
+
+constexpr int64_t kChunk = 256;             // positions
+constexpr int64_t kScoreStride = kChunk + 16;  // floats; a last tile may write past the chunk
+constexpr int64_t kLoad = 64;               // positions converted at a time
+constexpr int64_t kQueries = 32;            // queries of an item, about
+
+// The queries of the heads that share one KV head, for some rows of one sequence. Query number t is row first_row + t /
+// group, head kv_head * group + t % group.
+struct Item {
+  const BatchSequence* sequence;
+  int64_t kv_head, first_row, rows;
+  int64_t begin, end;  // positions that any of the queries sees
+
+  int64_t first_chunk() const { return begin / kChunk; }
+  int64_t chunks() const { return (end - 1) / kChunk + 1 - first_chunk(); }
+};
+
+// The softmax of some positions, not yet divided: out = sum of e^(score - highest) * value.
+struct Partial {
+  float* highest;  // (queries)
+  float* sum;      // (queries)
+  float* out;      // (queries, padded dv)
+};
+
+class Attention {
+ public:
+  Attention(const AttentionOp& op, const Kernels& kernels)
+      : op_(op),
+        kernels_(kernels),
+        group_(op.query.shape[1] / op.keys.shape[1]),
+        page_tokens_(op.keys.shape[2]),
+        key_width_(round_up(op.keys.shape[3], kernels.width)),
+        value_width_(round_up(op.values.shape[3], kernels.width)) {}
+
+  int64_t item_rows() const { return std::max<int64_t>(1, kQueries / group_); }
+  int64_t group() const { return group_; }
+
+  Item item(const BatchSequence& sequence, int64_t kv_head, int64_t first_row) const {
+    const int64_t rows = std::min(item_rows(), sequence.rows - first_row);
+    return {&sequence,        kv_head, first_row, rows, begin_of(sequence, first_row),
+            end_of(sequence, first_row + rows - 1)};
+  }
+
+  // Memory of a thread: the queries, scores and loaded rows of a chunk, and two partial results.
+  int64_t scratch_floats() const {
+    const int64_t queries = item_rows() * group_;
+    return queries * (key_width_ + kScoreStride) + kLoad * std::max(key_width_, value_width_) +
+           2 * partial_floats(queries);
+  }
+  int64_t partial_floats(int64_t queries) const { return queries * value_width_ + round_up(2 * queries, 16); }
+  Partial partial(float* memory, int64_t queries) const {
+    return {memory + queries * value_width_, memory + queries * value_width_ + queries, memory};
+  }
+
+  // One chunk of an item's positions.
+  void chunk(const Item& item, int64_t chunk, float* scratch, const Partial& result) const;
+  // Adds `part` to `total`, in the order of the calls; the first must find total.sum all 0.
+  void merge(const Partial& total, const Partial& part, int64_t queries) const;
+  void store(const Item& item, const Partial& total) const;
+  // All chunks of an item.
+  void whole(const Item& item, float* scratch) const;
+  // The same in two steps: one chunk into `memory`; and all of them, `stride` floats apart, put together in `total`.
+  void part(const Item& item, int64_t chunk, float* scratch, float* memory) const;
+  void join(const Item& item, float* parts, int64_t stride, float* total) const;
+
+ private:
+  int64_t begin_of(const BatchSequence& sequence, int64_t row) const {
+    return op_.window > 0 ? std::max<int64_t>(0, sequence.position + row - op_.window + 1) : 0;
+  }
+  int64_t end_of(const BatchSequence& sequence, int64_t row) const {
+    return op_.causal ? sequence.position + row + 1 : int64_t(sequence.position) + sequence.rows;
+  }
+  void load_queries(const Item& item, float* out) const;
+  void load_rows(const TensorView& pages, const Item& item, int64_t begin, int64_t count, int64_t width,
+                 float* out) const;
+  void softmax(const Item& item, int64_t begin, int64_t end, float* scores, const Partial& result) const;
+  void weighted_sum(const float* scores, const float* values, int64_t queries, int64_t count, float* out) const;
+
+  const AttentionOp& op_;
+  const Kernels& kernels_;
+  int64_t group_;        // query heads of one KV head
+  int64_t page_tokens_;
+  int64_t key_width_, value_width_;  // padded to whole vectors
+};
+
+// The scaled queries, interleaved for the dot tiles.
+void Attention::load_queries(const Item& item, float* out) const {
+  const int64_t queries = item.rows * group_, tiles = tile_count(queries, kernels_.dot_tokens);
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int64_t first = tile_begin(queries, tiles, tile), count = tile_begin(queries, tiles, tile + 1) - first;
+    const auto query = [&](int64_t t) {
+      const int64_t row = item.sequence->first_row + item.first_row + (first + t) / group_;
+      return float_at(op_.query, row, item.kv_head * group_ + (first + t) % group_);
+    };
+    interleave(query, count, op_.query.shape[2], kernels_.width, out + first * key_width_);
+  }
+  kernels_.scale(out, queries * key_width_, op_.scale, out);
+}
+
+// Positions begin, begin + 1, ... of the item's head as floats, `width` floats a row; zeros after the last column and in
+// the rows that fill the last tile.
+void Attention::load_rows(const TensorView& pages, const Item& item, int64_t begin, int64_t count, int64_t width,
+                          float* out) const {
+  const DequantizeRow convert = dequantizer(kernels_, pages.format);
+  const int64_t columns = pages.shape[3];
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t position = begin + i;
+    const int32_t page = item.sequence->pages[position / page_tokens_];
+    convert(float_at(pages, page, item.kv_head, position % page_tokens_), columns, out + i * width);
+    std::fill(out + i * width + columns, out + (i + 1) * width, 0.0f);
+  }
+  std::fill(out + count * width, out + round_up(count, kTileRows) * width, 0.0f);
+}
+
+// Turns the scores of positions [begin, end) into weights e^(score - highest), 0 where a query does not look.
+void Attention::softmax(const Item& item, int64_t begin, int64_t end, float* scores, const Partial& result) const {
+  for (int64_t t = 0; t < item.rows * group_; ++t) {
+    const int64_t row = item.first_row + t / group_;
+    const int64_t from = std::clamp(begin_of(*item.sequence, row), begin, end);
+    const int64_t to = std::clamp(end_of(*item.sequence, row), from, end);
+    float* weights = scores + t * kScoreStride;
+    result.highest[t] = kernels_.maximum(weights + (from - begin), to - from);
+    result.sum[t] =
+        kernels_.exp_sum(weights + (from - begin), to - from, result.highest[t], weights + (from - begin));
+    std::fill(weights, weights + (from - begin), 0.0f);
+    std::fill(weights + (to - begin), weights + (end - begin), 0.0f);
+  }
+}
+
+void Attention::weighted_sum(const float* scores, const float* values, int64_t queries, int64_t count,
+                             float* out) const {
+  const int64_t tiles = tile_count(queries, kOuterRows), vectors = value_width_ / kernels_.width;
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int64_t first = tile_begin(queries, tiles, tile), rows = tile_begin(queries, tiles, tile + 1) - first;
+    for (int64_t v = 0; v < vectors;) {
+      const int64_t wide = std::min<int64_t>(kernels_.outer_vectors, vectors - v);
+      kernels_.outer[rows][wide]({scores + first * kScoreStride, kScoreStride, 1, values + v * kernels_.width,
+                                  value_width_, count, out + first * value_width_ + v * kernels_.width, value_width_});
+      v += wide;
+    }
+  }
+}
+
+void Attention::chunk(const Item& item, int64_t chunk, float* scratch, const Partial& result) const {
+  const int64_t queries = item.rows * group_, tiles = tile_count(queries, kernels_.dot_tokens);
+  const int64_t begin = std::max(item.begin, chunk * kChunk), end = std::min(item.end, (chunk + 1) * kChunk);
+  const float* query = scratch;
+  float* scores = scratch + queries * key_width_;
+  float* loaded = scores + queries * kScoreStride;
+
+  std::fill_n(scores, queries * kScoreStride, 0.0f);
+  for (int64_t at = begin; at < end; at += kLoad) {
+    const int64_t count = std::min(kLoad, end - at);
+    load_rows(op_.keys, item, at, count, key_width_, loaded);
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      const int64_t first = tile_begin(queries, tiles, tile), tokens = tile_begin(queries, tiles, tile + 1) - first;
+      for (int64_t r = 0; r < count; r += kTileRows)
+        kernels_.dot[tokens](loaded + r * key_width_, key_width_, query + first * key_width_,
+                             key_width_ / kernels_.width, scores + first * kScoreStride + (at - begin) + r,
+                             kScoreStride);
+    }
+  }
+  softmax(item, begin, end, scores, result);
+  std::fill_n(result.out, queries * value_width_, 0.0f);
+  for (int64_t at = begin; at < end; at += kLoad) {
+    const int64_t count = std::min(kLoad, end - at);
+    load_rows(op_.values, item, at, count, value_width_, loaded);
+    weighted_sum(scores + (at - begin), loaded, queries, count, result.out);
+  }
+}
+
+void Attention::merge(const Partial& total, const Partial& part, int64_t queries) const {
+  for (int64_t t = 0; t < queries; ++t) {
+    float* out = total.out + t * value_width_;
+    const float* in = part.out + t * value_width_;
+    if (part.sum[t] == 0.0f) continue;  // sees nothing of this part; a NaN goes on
+    if (total.sum[t] == 0.0f) {
+      std::copy_n(in, value_width_, out);
+      total.highest[t] = part.highest[t];
+      total.sum[t] = part.sum[t];
+      continue;
+    }
+    const float highest = std::max(total.highest[t], part.highest[t]);
+    const float a = std::exp(total.highest[t] - highest), b = std::exp(part.highest[t] - highest);
+    kernels_.blend(out, a, in, b, value_width_);
+    total.sum[t] = total.sum[t] * a + part.sum[t] * b;
+    total.highest[t] = highest;
+  }
+}
+
+void Attention::store(const Item& item, const Partial& total) const {
+  for (int64_t t = 0; t < item.rows * group_; ++t)
+    kernels_.scale(total.out + t * value_width_, op_.values.shape[3], 1.0f / total.sum[t],
+                   float_at(op_.out, item.sequence->first_row + item.first_row + t / group_,
+                            item.kv_head * group_ + t % group_));
+}
+
+void Attention::whole(const Item& item, float* scratch) const {
+  const int64_t queries = item.rows * group_;
+  const Partial total = partial(scratch, queries);
+  const Partial part = partial(scratch + partial_floats(queries), queries);
+  float* rest = scratch + 2 * partial_floats(queries);
+  std::fill_n(total.sum, queries, 0.0f);
+  load_queries(item, rest);
+  for (int64_t i = 0; i < item.chunks(); ++i) {
+    chunk(item, item.first_chunk() + i, rest, part);
+    merge(total, part, queries);
+  }
+  store(item, total);
+}
+
+void Attention::part(const Item& item, int64_t i, float* scratch, float* memory) const {
+  load_queries(item, scratch);
+  chunk(item, item.first_chunk() + i, scratch, partial(memory, item.rows * group_));
+}
+
+void Attention::join(const Item& item, float* parts, int64_t stride, float* memory) const {
+  const int64_t queries = item.rows * group_;
+  const Partial total = partial(memory, queries);
+  std::fill_n(total.sum, queries, 0.0f);
+  for (int64_t i = 0; i < item.chunks(); ++i) merge(total, partial(parts + i * stride, queries), queries);
+  store(item, total);
+}
+
+}  // namespace
+
+void CpuBackend::attention(const AttentionOp& op) {
+  const Attention attention(op, kernels_);
+  std::vector<Item> items;
+  int64_t most_chunks = 0, units = 0;
+  for (const BatchSequence& sequence : op.sequences)
+    for (int64_t head = 0; head < op.keys.shape[1]; ++head)
+      for (int64_t row = 0; row < sequence.rows; row += attention.item_rows()) {
+        items.push_back(attention.item(sequence, head, row));
+        most_chunks = std::max(most_chunks, items.back().chunks());
+        units += items.back().chunks();
+      }
+  const int64_t count = int64_t(items.size());
+  const auto scratch = [&](int thread) { return scratch_[size_t(thread)].floats(attention.scratch_floats()); };
+  const bool enough_items = pool_.size() == 1 || most_chunks <= 1 || count >= 4 * pool_.size();
+  if (enough_items)
+    return for_each_item(count, [&](int64_t i, int thread) { attention.whole(items[size_t(i)], scratch(thread)); });
+
+  // Few items: a unit of work is one chunk of one; their partial results meet in shared memory.
+  const int64_t stride = attention.partial_floats(attention.item_rows() * attention.group());
+  float* shared = shared_scratch_.floats((units + count) * stride);
+  std::vector<int64_t> first_unit(1, 0);
+  for (const Item& item : items) first_unit.push_back(first_unit.back() + item.chunks());
+  for_each_item(units, [&](int64_t unit, int thread) {
+    const auto after = std::upper_bound(first_unit.begin(), first_unit.end(), unit);
+    const size_t i = size_t(after - first_unit.begin() - 1);
+    attention.part(items[i], unit - first_unit[i], scratch(thread), shared + unit * stride);
+  });
+  for_each_item(count, [&](int64_t i, int) {
+    const size_t at = size_t(i);
+    attention.join(items[at], shared + first_unit[at] * stride, stride, shared + (units + i) * stride);
+  });
+}
+
+}  // namespace metallic::cpu

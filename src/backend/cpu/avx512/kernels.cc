@@ -1,0 +1,114 @@
+// The primitives for AVX-512 (F, BW, DQ, VL) with F16C: 16 floats a vector, 32 registers.
+//
+// This file is compiled with these instruction sets on: nothing in it may be visible to the linker under a name that
+// other files share, or their code could be replaced by this one's. So all is in an unnamed namespace and no inline
+// function of a header is called; tools/check-isa looks.
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12's own _mm512_undefined_ps sets these off.
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+
+#include "backend/cpu/kernels.h"
+
+namespace metallic::cpu {
+namespace {
+
+struct Simd {
+  using V = __m512;
+  using B = __m128i;
+  static constexpr int kWidth = 16;
+  static constexpr int kDotTokens = 6;
+  static constexpr int kOuterVectors = 4;
+
+  static V zero() { return _mm512_setzero_ps(); }
+  static V set(float x) { return _mm512_set1_ps(x); }
+  static V load(const float* x) { return _mm512_loadu_ps(x); }
+  static void store(float* to, V x) { _mm512_storeu_ps(to, x); }
+  static V add(V a, V b) { return _mm512_add_ps(a, b); }
+  static V sub(V a, V b) { return _mm512_sub_ps(a, b); }
+  static V mul(V a, V b) { return _mm512_mul_ps(a, b); }
+  static V div(V a, V b) { return _mm512_div_ps(a, b); }
+  static V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+  static V min(V a, V b) { return _mm512_min_ps(a, b); }  // b if either is a NaN
+  static V max(V a, V b) { return _mm512_max_ps(a, b); }  // b if either is a NaN
+  static V round(V x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static V keep_bits(V x, uint32_t mask) {
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(int(mask))));
+  }
+  static V abs(V x) { return keep_bits(x, 0x7fffffffu); }
+  static V select_less(V a, V b, V yes, V no) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
+  }
+  // 2^n for whole n from -126 to 127
+  static V power_of_two(V n) {
+    return _mm512_castsi512_ps(
+        _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
+  }
+  static __m256 low_plus_high(V x) { return _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1)); }
+  static float reduce_add(V x) {
+    const __m256 half = low_plus_high(x);
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  }
+  static float reduce_max(V x) { return _mm512_reduce_max_ps(x); }
+  // to[i] += the sum of the lanes of the i-th vector
+  static void add_four_sums(float* to, V a, V b, V c, V d) {
+    const V ab = add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    const V cd = add(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    const __m256 half = low_plus_high(add(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee)));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), four));
+  }
+
+  static float half(const uint8_t* bytes) {
+    uint16_t word;
+    __builtin_memcpy(&word, bytes, sizeof(word));
+    return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(word)));
+  }
+  static V load_half(const uint16_t* x) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+  }
+  static void store_half(uint16_t* to, V x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+  }
+  static V load_bfloat16(const uint16_t* x) {
+    const __m512i words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
+  }
+
+  static B load_bytes(const uint8_t* x) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(x)); }
+  static B bits_and(B x, int mask) { return _mm_and_si128(x, _mm_set1_epi8(char(mask))); }
+  static B bits_or(B a, B b) { return _mm_or_si128(a, b); }
+  static B subtract(B x, int y) { return _mm_sub_epi8(x, _mm_set1_epi8(char(y))); }
+  // Each byte shifted right (left if negative); bits that come from a neighbour must be masked off.
+  template <int kBits>
+  static B shift(B x) {
+    return kBits < 0 ? _mm_slli_epi16(x, -kBits) : _mm_srli_epi16(x, kBits);
+  }
+  // Byte i is `value` where bit i is set, else 0.
+  static B expand(uint16_t bits, int value) { return _mm_maskz_set1_epi8(bits, char(value)); }
+  static V to_floats(B codes) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)); }
+  // 16 signed codes, times scale; and times scale plus offset
+  static void store_scaled(B codes, float scale, float* out) { store(out, mul(to_floats(codes), set(scale))); }
+  static void store_affine(B codes, float scale, float offset, float* out) {
+    store(out, fma(to_floats(codes), set(scale), set(offset)));
+  }
+};
+
+#include "backend/cpu/simd_tiles.h"
+#include "backend/cpu/simd_math.h"
+#include "backend/cpu/simd_rows.h"
+#include "backend/cpu/simd_dequantize.h"
+#include "backend/cpu/simd_table.h"
+
+}  // namespace
+
+const Kernels& avx512_kernels() {
+  static const Kernels kernels = make_kernels("avx512");
+  return kernels;
+}
+
+}  // namespace metallic::cpu

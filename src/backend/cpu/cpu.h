@@ -1,0 +1,119 @@
+// The backend for ordinary processors: all operations of backend.h with threads and vector instructions, straight from
+// the weights as the file has them.
+//
+// The results have the same bits for any number of threads and whatever else is in the batch: an element is always
+// computed by one thread in one order, and where a long sum is cut, it is cut at the same places.
+#pragma once
+
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/cpu/kernels.h"
+#include "backend/cpu/rope_table.h"
+#include "backend/cpu/scratch.h"
+#include "backend/host_backend.h"
+
+namespace metallic {
+
+// `isa` forces an instruction set (scalar, avx2, avx512, neon); empty means the environment variable METALLIC_ISA, and
+// without that the best that this processor has.
+Result<std::shared_ptr<Backend>> make_cpu_backend(int threads, std::string_view isa = {});
+
+namespace cpu {
+
+class CpuBackend final : public HostBackend {
+ public:
+  CpuBackend(int threads, const Kernels& kernels)
+      : HostBackend("cpu", threads), kernels_(kernels), scratch_(size_t(pool_.size())) {}
+
+  Result<Weight> load_weight(const TensorView& host, std::shared_ptr<const void> owner) override;
+
+  void embed(const EmbedOp& op) override;
+  void norm(const NormOp& op) override;
+  void linear(const LinearOp& op) override;
+  void rope(const RopeOp& op) override;
+  void store_kv(const StoreKvOp& op) override;
+  void attention(const AttentionOp& op) override;
+  void activate(const ActivateOp& op) override;
+  void binary(const BinaryOp& op) override;
+  void softmax(const TensorView& x, const TensorView& out) override;
+  void matmul(const TensorView& a, const TensorView& b, const TensorView& out) override;
+  void copy(const TensorView& from, const TensorView& to) override;
+  void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) override;
+
+ private:
+  // Calls job(thread) once on every thread.
+  template <class Job>
+  void on_threads(const Job& job) {
+    const auto call = [&](int thread, int) { job(thread); };
+    pool_.run(std::ref(call));
+  }
+  // Calls job(item, thread) for each item below `count`, each thread taking the next one when it is free.
+  template <class Job>
+  void for_each_item(int64_t count, const Job& job);
+  // Calls job(begin, end) on ranges of `count` rows of `width` elements, on one thread if there is little to do.
+  template <class Job>
+  void for_rows(int64_t count, int64_t width, const Job& job);
+
+  const Kernels& kernels_;
+  std::vector<Scratch> scratch_;  // one for each thread
+  Scratch shared_scratch_;        // what one operation's threads share
+  RopeTables rope_tables_;
+};
+
+template <class Job>
+void CpuBackend::for_each_item(int64_t count, const Job& job) {
+  if (count <= 1 || pool_.size() == 1) {
+    for (int64_t item = 0; item < count; ++item) job(item, 0);
+    return;
+  }
+  std::atomic<int64_t> next{0};
+  on_threads([&](int thread) {
+    for (int64_t item = next.fetch_add(1, std::memory_order_relaxed); item < count;
+         item = next.fetch_add(1, std::memory_order_relaxed))
+      job(item, thread);
+  });
+}
+
+template <class Job>
+void CpuBackend::for_rows(int64_t count, int64_t width, const Job& job) {
+  constexpr int64_t kWorthAThread = 1 << 14;  // elements
+  const int64_t grain = width >= kWorthAThread ? 1 : kWorthAThread / (width > 0 ? width : 1);
+  pool_.parallel_for(count, grain, std::ref(job));
+}
+
+// The dequantiser of a format for these kernels: their own, or the generic one.
+inline DequantizeRow dequantizer(const Kernels& kernels, Format format) {
+  const DequantizeRow kernel = kernels.dequantize(format);
+  return kernel != nullptr ? kernel : dequantize_function(format);
+}
+
+constexpr int64_t round_up(int64_t count, int64_t multiple) { return (count + multiple - 1) / multiple * multiple; }
+
+// `count` tokens spread evenly over tiles of at most `most`: how many tiles, and where the i-th begins.
+constexpr int64_t tile_count(int64_t count, int64_t most) { return (count + most - 1) / most; }
+constexpr int64_t tile_begin(int64_t count, int64_t tiles, int64_t tile) { return count * tile / tiles; }
+
+// Lays one tile of rows out for DotTile: (steps, tokens, width), zeros after the last column.
+// row(t) is the t-th of `tokens` rows of `columns` floats; out has room for tokens * round_up(columns, width).
+template <class Row>
+void interleave(const Row& row, int64_t tokens, int64_t columns, int64_t width, float* out) {
+  for (int64_t t = 0; t < tokens; ++t) {
+    const float* from = row(t);
+    float* to = out + t * width;
+    int64_t i = 0;
+    for (; i + width <= columns; i += width, to += tokens * width)
+      std::memcpy(to, from + i, size_t(width) * sizeof(float));
+    if (i == columns) continue;
+    std::memset(to, 0, size_t(width) * sizeof(float));
+    std::memcpy(to, from + i, size_t(columns - i) * sizeof(float));
+  }
+}
+
+}  // namespace cpu
+}  // namespace metallic

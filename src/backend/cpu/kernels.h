@@ -1,0 +1,93 @@
+// The primitives of the cpu backend for one instruction set, as a table of functions. Each folder beside this file
+// (scalar, avx2, avx512, neon) is compiled for its instruction set and fills one table; the operations (linear.cc,
+// attention.cc, ...) are written once over them. Which table is used is decided at run time.
+//
+// Every function has one fixed order of operations for each element of its result, whatever else it computes in the
+// same call: results never depend on the number of threads or on what shares a batch.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "backend/random.h"
+#include "metallic/tensor.h"
+#include "quant/dequantize.h"
+
+namespace metallic::cpu {
+
+inline constexpr int kTileRows = 4;      // rows of a dot tile
+inline constexpr int kMaxDotTokens = 6;  // tokens of a dot tile, at most
+inline constexpr int kOuterRows = 6;     // rows of an outer tile, at most
+inline constexpr int kMaxOuterVectors = 4;
+
+// sums[t * sum_stride + r] += the product of row r (0 to 3) with token t over steps * width floats. Rows lie row_stride
+// floats apart; tokens are interleaved: (steps, tokens, width).
+using DotTile = void (*)(const float* rows, int64_t row_stride, const float* tokens, int64_t steps, float* sums,
+                         int64_t sum_stride);
+
+// One block of an outer product sum: out[r * out_stride + i] += sum over k of a[r * a_row + k * a_step] * b[k *
+// b_stride + i], in the order of k.
+struct OuterArguments {
+  const float* a;
+  int64_t a_row, a_step;
+  const float* b;
+  int64_t b_stride;
+  int64_t count;  // of k
+  float* out;
+  int64_t out_stride;
+};
+using OuterTile = void (*)(const OuterArguments& arguments);
+
+struct NormArguments {
+  const float* weight;  // or null
+  const float* bias;    // or null
+  float epsilon;
+  int64_t width;
+};
+
+struct Kernels {
+  const char* name;
+  int width;          // floats of a vector
+  int dot_tokens;     // most tokens of a dot tile
+  int outer_vectors;  // most vectors of an outer tile
+
+  DotTile dot[kMaxDotTokens + 1];                            // by the number of tokens, from 1; 4 rows
+  DotTile dot_eight_rows;                                    // 8 rows and one token
+  OuterTile outer[kOuterRows + 1][kMaxOuterVectors + 1];     // by rows and vectors, from 1
+  DequantizeRow (*dequantize)(Format format);                // null for formats that have no kernel here
+  void (*float_to_half)(const float* x, int64_t count, uint16_t* out);
+
+  void (*rms_norm)(const float* x, const NormArguments& arguments, float* out);
+  void (*layer_norm)(const float* x, const NormArguments& arguments, float* out);
+  float (*maximum)(const float* x, int64_t count);  // -infinity for none
+  // out[i] = exp(x[i] - highest); returns their sum. Out may be x.
+  float (*exp_sum)(const float* x, int64_t count, float highest, float* out);
+  void (*scale)(const float* x, int64_t count, float factor, float* out);
+  // out = out * a + x * b
+  void (*blend)(float* out, float a, const float* x, float b, int64_t count);
+  void (*add)(const float* a, const float* b, int64_t count, float* out);
+  void (*multiply)(const float* a, const float* b, int64_t count, float* out);
+  void (*add_one)(const float* a, float b, int64_t count, float* out);  // the same b for all
+  // `factor` may be null
+  void (*activate)(Activation activation, const float* x, const float* factor, int64_t count, float* out);
+  // Rotates pair i of x: (2i, 2i + 1), or (i, i + pairs).
+  void (*rope)(RopeStyle style, const float* cosines, const float* sines, int64_t pairs, float* x);
+  // Elements low, low + 1, ... of a block of random_uniform.
+  void (*random)(RandomKeys keys, uint32_t low, int64_t count, float lo, float range, float below_hi, float* out);
+};
+
+// The tables that this processor can run, best first; the last is scalar.
+std::span<const Kernels* const> available_kernels();
+
+// The best of them, or the one called `isa` (scalar, avx2, avx512, neon) if that is not empty; an error lists those
+// that can run here.
+Result<const Kernels*> find_kernels(std::string_view isa);
+
+// Fills of the tables, where the target processor family has them.
+const Kernels& scalar_kernels();
+const Kernels& avx2_kernels();
+const Kernels& avx512_kernels();
+const Kernels& neon_kernels();
+
+}  // namespace metallic::cpu

@@ -1,0 +1,167 @@
+// out = x * weight^T + bias. A thread takes some rows of the weight, turns a chunk of their columns into floats in its
+// cache, and multiplies them with all tokens, tile by tile.
+//
+// Floor: one token: the bytes of the weight over the memory's bandwidth. Many: 2 * rows * columns * tokens operations
+// over the peak of the fused multiply-add.
+//
+// Order of an element's sum: lane by lane within a chunk of kChunk columns, the lanes in one tree, then chunk after
+// chunk; it depends on nothing else.
+#include <algorithm>
+#include <cstring>
+
+#include "backend/cpu/cpu.h"
+#include "backend/strided.h"
+
+namespace metallic::cpu {
+namespace {
+
+constexpr int64_t kChunk = 1024;  // columns; a multiple of every format's block
+constexpr int64_t kChunkStride = kChunk + 16;  // floats between rows: not a power of two, whose lines would share a set
+constexpr int64_t kFewTokens = 16;             // below: limited by memory, so blocks of rows that fit the first cache
+constexpr int64_t kFewRows = 8;
+constexpr int64_t kManyRows = 64;
+constexpr int64_t kCacheLine = 64;
+
+// The tokens, interleaved for the dot tiles.
+struct Tokens {
+  const float* data;  // tile after tile of (padded columns / width, tokens of the tile, width)
+  int64_t count;
+  int64_t columns, padded_columns;
+  int64_t tiles;
+};
+
+// What one block of rows needs of a thread: kManyRows rows of a chunk, and their sums for all tokens.
+struct Workspace {
+  float* weights;  // (kManyRows, kChunkStride)
+  float* sums;     // (tokens, kManyRows)
+  static int64_t floats(int64_t tokens) { return kManyRows * (kChunkStride + tokens); }
+};
+
+struct Rows {
+  const LinearTarget* target;
+  int64_t first, count;  // at most kManyRows
+};
+
+const char* row_of(const Weight& weight, int64_t row) {
+  return static_cast<const char*>(weight.view.data) + row * weight.view.stride[0];
+}
+
+void prefetch(const char* from, int64_t bytes) {
+  for (int64_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(from + at, 0, 3);
+}
+
+// The rows' columns [begin, begin + columns) as floats, padded with zeros to whole vectors and tiles of rows.
+void load_weights(const Kernels& kernels, const Rows& rows, int64_t begin, int64_t columns, bool prefetch_next,
+                  float* out) {
+  const Weight& weight = *rows.target->weight;
+  const FormatInfo& info = format_info(weight.view.format);
+  const DequantizeRow dequantize = dequantizer(kernels, weight.view.format);
+  const int64_t offset = begin / info.block_elements * info.block_bytes;
+  const int64_t bytes = columns / info.block_elements * info.block_bytes;
+  // The next chunk of the same row, or the first chunk of the row that takes its place in the next block.
+  const bool last = begin + columns == weight.columns();
+  const int64_t ahead = last ? rows.count * weight.view.stride[0] - offset : bytes;
+  const int64_t padded = round_up(columns, kernels.width);
+  for (int64_t r = 0; r < rows.count; ++r) {
+    const char* row = row_of(weight, rows.first + r) + offset;
+    float* to = out + r * kChunkStride;
+    if (prefetch_next && rows.first + r + (last ? rows.count : 0) < weight.rows()) prefetch(row + ahead, bytes);
+    dequantize(row, columns, to);
+    std::fill(to + columns, to + padded, 0.0f);
+  }
+  for (int64_t r = rows.count; r < round_up(rows.count, 2 * kTileRows); ++r)
+    std::fill_n(out + r * kChunkStride, padded, 0.0f);
+}
+
+void multiply_chunk(const Kernels& kernels, const Tokens& tokens, const float* weights, int64_t rows, int64_t begin,
+                    int64_t columns, float* sums) {
+  const int64_t steps = round_up(columns, kernels.width) / kernels.width;
+  for (int64_t tile = 0; tile < tokens.tiles; ++tile) {
+    const int64_t first = tile_begin(tokens.count, tokens.tiles, tile);
+    const int64_t count = tile_begin(tokens.count, tokens.tiles, tile + 1) - first;
+    const float* x = tokens.data + first * tokens.padded_columns + begin * count;
+    const DotTile dot = count == 1 ? kernels.dot_eight_rows : kernels.dot[count];
+    const int64_t step = count == 1 ? 2 * kTileRows : kTileRows;
+    for (int64_t r = 0; r < rows; r += step)
+      dot(weights + r * kChunkStride, kChunkStride, x, steps, sums + first * kManyRows + r, kManyRows);
+  }
+}
+
+void store_sums(const Rows& rows, const Tokens& tokens, const float* sums) {
+  const LinearTarget& target = *rows.target;
+  const float* bias = target.bias != nullptr ? target.bias + rows.first : nullptr;
+  for (int64_t t = 0; t < tokens.count; ++t) {
+    const float* sum = sums + t * kManyRows;
+    float* out = float_at(target.out, t) + rows.first;
+    for (int64_t r = 0; r < rows.count; ++r) {
+      const float value = bias != nullptr ? sum[r] + bias[r] : sum[r];
+      out[r] = target.accumulate ? out[r] + value : value;
+    }
+  }
+}
+
+void multiply_rows(const Kernels& kernels, const Tokens& tokens, const Rows& rows, const Workspace& workspace) {
+  std::fill_n(workspace.sums, tokens.count * kManyRows, 0.0f);
+  for (int64_t begin = 0; begin < tokens.columns; begin += kChunk) {
+    const int64_t columns = std::min(kChunk, tokens.columns - begin);
+    load_weights(kernels, rows, begin, columns, tokens.count < kFewTokens, workspace.weights);
+    multiply_chunk(kernels, tokens, workspace.weights, rows.count, begin, columns, workspace.sums);
+  }
+  store_sums(rows, tokens, workspace.sums);
+}
+
+// Rows of a block, so that each thread has several blocks to take and the tokens are read once for many rows.
+int64_t rows_of_block(int64_t tokens, int64_t rows, int64_t threads) {
+  if (tokens < kFewTokens) return kFewRows;
+  return std::clamp(rows / (8 * threads) / kTileRows * kTileRows, 2 * int64_t(kTileRows), kManyRows);
+}
+
+// Block number `block` of all targets' rows.
+Rows find_block(std::span<const LinearTarget> targets, int64_t block_rows, int64_t block) {
+  for (const LinearTarget& target : targets) {
+    const int64_t rows = target.weight->rows(), blocks = tile_count(rows, block_rows);
+    if (block < blocks) return {&target, block * block_rows, std::min(block_rows, rows - block * block_rows)};
+    block -= blocks;
+  }
+  METALLIC_CHECK(false && "no such block");
+  return {};
+}
+
+}  // namespace
+
+void CpuBackend::linear(const LinearOp& op) {
+  const int64_t count = op.x.shape[0], columns = op.x.shape[1], width = kernels_.width;
+  if (count == 0) return;
+  Tokens tokens{float_at(op.x, 0), count, columns, round_up(columns, width), tile_count(count, kernels_.dot_tokens)};
+  if (count > 1 || columns != tokens.padded_columns) {
+    float* packed = shared_scratch_.floats(count * tokens.padded_columns);
+    tokens.data = packed;
+    for_rows(tokens.tiles, columns * kernels_.dot_tokens, [&](int64_t begin, int64_t end) {
+      for (int64_t tile = begin; tile < end; ++tile) {
+        const int64_t first = tile_begin(count, tokens.tiles, tile);
+        interleave([&](int64_t t) { return float_at(op.x, first + t); },
+                   tile_begin(count, tokens.tiles, tile + 1) - first, columns, width,
+                   packed + first * tokens.padded_columns);
+      }
+    });
+  }
+
+  int64_t rows = 0, blocks = 0;
+  for (const LinearTarget& target : op.targets) rows += target.weight->rows();
+  const int64_t block_rows = rows_of_block(count, rows, pool_.size());
+  for (const LinearTarget& target : op.targets) blocks += tile_count(target.weight->rows(), block_rows);
+  const auto multiply = [&](int64_t block, int thread) {
+    float* memory = scratch_[size_t(thread)].floats(Workspace::floats(count));
+    multiply_rows(kernels_, tokens, find_block(op.targets, block_rows, block),
+                  {memory, memory + kManyRows * kChunkStride});
+  };
+  if (count >= kFewTokens) return for_each_item(blocks, multiply);
+  // One contiguous range of the weights for each thread, as the processor's own prefetching likes it.
+  on_threads([&](int thread) {
+    const int64_t threads = pool_.size();
+    for (int64_t block = tile_begin(blocks, threads, thread); block < tile_begin(blocks, threads, thread + 1); ++block)
+      multiply(block, thread);
+  });
+}
+
+}  // namespace metallic::cpu

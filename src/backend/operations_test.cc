@@ -1,0 +1,282 @@
+// Every operation of the cpu backend, on every instruction set that runs here, against the reference on odd shapes.
+
+
+#include "backend/test_support.h"
+
+namespace metallic {
+namespace {
+
+using testing::blank;
+using testing::Buffer;
+using testing::download;
+using testing::expect_near;
+using testing::load_weight;
+using testing::Random;
+using testing::upload;
+
+class Operations : public testing::InstructionSetTest {
+ protected:
+  // Runs the same thing on this backend and on the reference.
+  template <class Run>
+  void compare(double relative, double absolute, Run run) {
+    const std::shared_ptr<Backend> backend = open(), reference = make_reference_backend(1);
+    expect_near(run(*backend), run(*reference), relative, absolute);
+  }
+};
+METALLIC_FOR_EACH_INSTRUCTION_SET(Operations);
+
+struct LinearShape {
+  int64_t tokens, rows, columns;
+};
+
+// In blocks for the quantised formats.
+std::vector<LinearShape> linear_shapes(Format format) {
+  const int64_t block = format_info(format).block_elements;
+  if (block > 1)
+    return {{1, 1, block}, {1, 37, block * 3}, {2, 8, block}, {7, 13, block * 2}, {19, 67, 1280}, {33, 129, block}};
+  std::vector<LinearShape> shapes = {{1, 1, 1}, {1, 19, 1025}, {6, 9, 1024}, {17, 5, 2053}, {5, 3, 0}, {0, 5, 8}};
+  for (int64_t n = 1; n <= 17; ++n) shapes.push_back({n, 18 - n, n + 16});
+  return shapes;
+}
+
+// Relative to the sum of |w||x|: a float sum of k terms in at least 4 lanes is wrong by a few sqrt(k) * 2^-24.
+constexpr double kLinearTolerance = 3e-6;
+
+TEST_P(Operations, LinearOfEveryFormatIsWithinThreeMillionthsOfTheSumOfMagnitudes) {
+  const std::shared_ptr<Backend> backend = open(), reference = make_reference_backend(2);
+  for (const FormatInfo& info : all_formats())
+    for (const LinearShape& s : linear_shapes(info.format)) {
+      SCOPED_TRACE(info.name + Shape({s.tokens, s.rows, s.columns}).text());
+      Random random(11);
+      const std::vector<uint8_t> bytes = random.blocks(info.format, s.rows * s.columns);
+      const std::vector<float> x = random.floats(s.tokens * s.columns), bias = random.floats(s.rows);
+      const std::vector<float> before = random.floats(s.tokens * s.rows);
+      for (const bool accumulate : {false, true}) {
+        const auto run = [&](Backend& on) {
+          const Weight weight = load_weight(on, info.format, bytes, s.rows, s.columns);
+          const Buffer input = upload(on, x, {s.tokens, s.columns}), out = upload(on, before, {s.tokens, s.rows});
+          const Buffer offset = upload(on, bias);
+          const LinearTarget target{&weight, accumulate ? offset.floats() : nullptr, out.view, accumulate};
+          on.linear({input.view, {&target, 1}});
+          return download(on, out);
+        };
+        const std::vector<float> actual = run(*backend), expected = run(*reference);
+        std::vector<float> weights(size_t(s.rows * s.columns));
+        dequantize_function(info.format)(bytes.data(), s.rows * s.columns, weights.data());
+        for (int64_t n = 0; n < s.tokens; ++n)
+          for (int64_t m = 0; m < s.rows; ++m) {
+            double magnitude = accumulate ? 2.0 : 0.0;
+            for (int64_t k = 0; k < s.columns; ++k)
+              magnitude += std::abs(double(weights[size_t(m * s.columns + k)]) * double(x[size_t(n * s.columns + k)]));
+            const size_t at = size_t(n * s.rows + m);
+            ASSERT_NEAR(actual[at], expected[at], kLinearTolerance * magnitude) << "token " << n << " row " << m;
+          }
+      }
+    }
+}
+
+TEST_P(Operations, LinearWithSeveralTargetsGivesEachItsOwn) {
+  for (const int64_t tokens : {1, 3, 40})
+    compare(1e-5, 1e-5, [&](Backend& on) {
+      Random random(5);
+      const int64_t columns = 96;
+      const Buffer x = upload(on, random.floats(tokens * columns), {tokens, columns});
+      std::vector<Weight> weights;
+      std::vector<Buffer> outs;
+      std::vector<LinearTarget> targets;
+      for (const int64_t rows : {70, 0, 5, 33}) {
+        weights.push_back(load_weight(on, Format::kQ8_0, random.blocks(Format::kQ8_0, rows * columns), rows, columns));
+        outs.push_back(blank(on, {tokens, rows}));
+      }
+      for (size_t i = 0; i < weights.size(); ++i) targets.push_back({&weights[i], nullptr, outs[i].view, false});
+      on.linear({x.view, targets});
+      std::vector<float> all;
+      for (const Buffer& out : outs)
+        for (const float value : download(on, out)) all.push_back(value);
+      float largest = 0;
+      for (const float value : all) largest = std::max(largest, std::abs(value));
+      for (float& value : all) value /= largest;
+      return all;
+    });
+}
+
+TEST_P(Operations, LinearReadsAndWritesRowsOfAnyStride) {
+  compare(1e-5, 1e-5, [](Backend& on) {
+    Random random(6);
+    const Buffer x = upload(on, random.floats(5 * 50), {5, 50}), out = blank(on, {5, 40});
+    std::vector<uint8_t> bytes(31 * 33 * 4);
+    const std::vector<float> values = random.floats(31 * 33);
+    std::memcpy(bytes.data(), values.data(), bytes.size());
+    const Weight weight = load_weight(on, Format::kF32, bytes, 31, 33);
+    TensorView in = x.view, to = out.view;
+    in.shape = {5, 33};
+    to.shape = {5, 31};
+    const LinearTarget target{&weight, nullptr, to, false};
+    on.linear({in, {&target, 1}});
+    return download(on, out);  // the other columns stay 0
+  });
+}
+
+TEST_P(Operations, EmbedTakesTheRowsOfTheIds) {
+  for (const Format format : {Format::kF32, Format::kF16, Format::kQ4_K, Format::kQ6_K, Format::kIQ4_NL})
+    for (const float scale : {1.0f, 7.25f})
+      compare(0, 0, [&](Backend& on) {
+        Random random(8);
+        const int64_t columns = format_info(format).block_elements * 2;
+        const Weight weight = load_weight(on, format, random.blocks(format, 9 * columns), 9, columns);
+        const std::vector<int32_t> ids = {8, 0, 3, 3, 7};
+        const Buffer out = blank(on, {5, columns});
+        on.embed({&weight, ids, scale, out.view});
+        return download(on, out);
+      });
+}
+
+TEST_P(Operations, NormsAgreeForEveryRemainder) {
+  for (const NormKind kind : {NormKind::kRms, NormKind::kLayer})
+    for (int64_t width = 1; width <= 70; width += width < 35 ? 1 : 17)
+      for (const int vectors : {0, 1, 2})  // none, weight, weight and bias
+        compare(5e-6, 2e-6, [&](Backend& on) {
+          Random random{uint32_t(width)};
+          const Buffer x = upload(on, random.floats(3 * 2 * width, -2.0f, 3.0f), {3, 2, width});
+          const Buffer weight = upload(on, random.floats(width)), bias = upload(on, random.floats(width));
+          const Buffer out = blank(on, {3, 2, width});
+          on.norm({kind, 1e-5f, x.view, vectors > 0 ? weight.floats() : nullptr, vectors > 1 ? bias.floats() : nullptr,
+                   out.view});
+          return download(on, out);
+        });
+}
+
+TEST_P(Operations, NormMayWriteOverItsInput) {
+  compare(5e-6, 2e-6, [](Backend& on) {
+    const Buffer x = upload(on, Random(4).floats(7 * 3 * 65), {7, 3, 65});
+    on.norm({NormKind::kRms, 1e-6f, x.view, nullptr, nullptr, x.view});
+    return download(on, x);
+  });
+}
+
+TEST_P(Operations, RopeRotatesBothWays) {
+  const std::vector<int32_t> positions = {0, 1, 1000, 131071, 5};
+  for (const RopeStyle style : {RopeStyle::kInterleaved, RopeStyle::kHalves})
+    for (const int64_t pairs : {1, 3, 8, 17, 32})
+      for (const int64_t rest : {0, 6})  // columns that are not rotated
+        compare(1e-6, 1e-6, [&](Backend& on) {
+          const int64_t d = 2 * pairs + rest;
+          const Buffer x = upload(on, Random(9).floats(5 * 3 * d), {5, 3, d});
+          std::vector<float> frequencies(static_cast<size_t>(pairs));
+          for (size_t i = 0; i < frequencies.size(); ++i)
+            frequencies[i] = std::pow(10000.0f, -float(i) / float(pairs));
+          on.rope({x.view, positions.data(), frequencies, 1.125f, style});
+          return download(on, x);
+        });
+}
+
+TEST_P(Operations, RopeDoesNotMistakeOneTableForAnother) {
+  compare(1e-6, 1e-6, [](Backend& on) {
+    const Buffer x = upload(on, Random(9).floats(2 * 1 * 8), {2, 1, 8});
+    for (int round = 0; round < 3; ++round)
+      for (const float base : {1.0f, 0.5f, 0.25f, 0.1f, 0.05f, 0.01f}) {
+        const std::vector<float> frequencies = {base, base / 2};
+        const std::vector<int32_t> positions = {round, int32_t(100 * base)};
+        on.rope({x.view, positions.data(), frequencies, 1.0f + base, RopeStyle::kHalves});
+      }
+    return download(on, x);
+  });
+}
+
+TEST_P(Operations, ActivateMultipliesByTheFactor) {
+  for (int kind = 0; kind <= int(Activation::kSigmoid); ++kind)
+    for (const int64_t width : {1, 5, 16, 33, 5000})
+      for (const bool gated : {false, true})
+        compare(3e-6, 2e-7, [&](Backend& on) {
+          Random random(12);
+          const Buffer x = upload(on, random.floats(4 * width, -4.0f, 4.0f), {4, width});
+          const Buffer factor = upload(on, random.floats(4 * width), {4, width}), out = blank(on, {4, width});
+          on.activate({Activation(kind), x.view, gated ? factor.view : TensorView{}, out.view});
+          return download(on, out);
+        });
+}
+
+TEST_P(Operations, BinaryBroadcastsByStridesOfZero) {
+  for (const BinaryKind kind : {BinaryKind::kAdd, BinaryKind::kMultiply})
+    for (int repeated = 0; repeated < 16; ++repeated)
+      compare(0, 0, [&](Backend& on) {
+        Random random(13);
+        const Shape shape{2, 3, 5, 19};
+        const Buffer a = upload(on, random.floats(570), shape), b = upload(on, random.floats(570), shape);
+        const Buffer out = blank(on, shape);
+        TensorView left = a.view, right = b.view;
+        for (int i = 0; i < 4; ++i) ((repeated >> i & 1) != 0 ? left : right).stride[size_t(i)] = 0;
+        on.binary({kind, left, b.view, out.view});
+        on.binary({kind, out.view, right, out.view});
+        return download(on, out);
+      });
+}
+
+TEST_P(Operations, SoftmaxOfEveryWidth) {
+  for (int64_t width = 1; width <= 40; ++width)
+    compare(2e-6, 1e-9, [&](Backend& on) {
+      const Buffer x = upload(on, Random{uint32_t(width)}.floats(7 * width, -30.0f, 30.0f), {7, width});
+      const Buffer out = blank(on, {7, width});
+      on.softmax(x.view, out.view);
+      return download(on, out);
+    });
+}
+
+struct MatmulShape {
+  int64_t b, c, n, k, m;
+};
+
+TEST_P(Operations, MatmulOfAnyStrides) {
+  for (const MatmulShape& s : {MatmulShape{1, 1, 1, 1, 1}, {2, 3, 5, 7, 9}, {1, 2, 13, 300, 71}, {3, 1, 17, 1, 33},
+                               {1, 1, 4, 0, 5}, {1, 1, 0, 4, 5}, {2, 2, 6, 64, 64}})
+    for (const bool transposed : {false, true})
+      compare(1e-5, 1e-4, [&](Backend& on) {
+        Random random(14);
+        const Buffer a = upload(on, random.floats(s.b * s.c * s.n * s.k), {s.b, s.c, s.n, s.k});
+        const Buffer b = upload(on, random.floats(s.b * s.c * s.k * s.m), {s.b, s.c, s.k, s.m});
+        const Buffer out = blank(on, {s.b, s.c, s.n, s.m});
+        TensorView left = a.view, right = b.view;
+        if (transposed) {
+          left.stride[2] = 4;
+          left.stride[3] = 4 * s.n;
+          right.stride[2] = 4;
+          right.stride[3] = 4 * s.k;
+          left.stride[1] = 0;  // one matrix for all of that dimension
+        }
+        on.matmul(left, right, out.view);
+        return download(on, out);
+      });
+}
+
+TEST_P(Operations, CopyConvertsStridedViews) {
+  for (const Format to : {Format::kF32, Format::kF16, Format::kBF16})
+    compare(0, 0, [&](Backend& on) {
+      const Shape shape{3, 5, 2, 17};
+      const Buffer x = upload(on, Random(15).floats(510), shape), half = blank(on, shape, to);
+      const Buffer out = blank(on, {17, 5, 2, 3});
+      on.copy(x.view, half.view);
+      TensorView turned = half.view;
+      turned.shape = {17, 5, 2, 3};
+      std::swap(turned.stride[0], turned.stride[3]);
+      on.copy(turned, out.view);
+      return download(on, out);
+    });
+}
+
+TEST_P(Operations, RandomUniformGivesTheBitsOfTheReference) {
+  for (const int64_t count : {1, 17, 1000, 100003})
+    for (const float hi : {1.0f, -2.9999f, 1e10f}) {
+      const std::shared_ptr<Backend> backend = open(3), reference = make_reference_backend(1);
+      const Buffer a = blank(*backend, {count}), b = blank(*reference, {count});
+      backend->random_uniform(a.view, -3.0f, hi, 99);
+      reference->random_uniform(b.view, -3.0f, hi, 99);
+      EXPECT_TRUE(testing::same_bits(download(*backend, a), download(*reference, b))) << count;
+      for (const float value : download(*backend, a)) {
+        ASSERT_GE(value, -3.0f);
+        ASSERT_LT(value, hi);
+      }
+    }
+}
+
+}  // namespace
+}  // namespace metallic

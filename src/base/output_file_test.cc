@@ -1,0 +1,90 @@
+// OutputFile: whole or not at all.
+#include "base/output_file.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+namespace metallic {
+namespace {
+
+namespace fs = std::filesystem;
+
+class OutputFileTest : public testing::Test {
+ protected:
+  OutputFileTest() {
+    std::string pattern = (fs::temp_directory_path() / "metallic_output_XXXXXX").string();
+    folder_ = ::mkdtemp(pattern.data()) != nullptr ? pattern : std::string();
+  }
+  ~OutputFileTest() override {
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+  }
+
+  static Status write_text(OutputFile& file, std::string_view text) {
+    return file.write(std::as_bytes(std::span(text)));
+  }
+  static std::string read_text(const fs::path& path) {
+    std::ifstream in(path);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  size_t files() const { return size_t(std::distance(fs::directory_iterator(folder_), fs::directory_iterator())); }
+
+  fs::path folder_;
+};
+
+TEST_F(OutputFileTest, AppearsWholeAtCommitAndReplacesWhatWasThere) {
+  const fs::path path = folder_ / "f";
+  std::ofstream(path) << "old";
+  auto file = OutputFile::create(path, 100);
+  ASSERT_TRUE(file) << file.error().message;
+  ASSERT_TRUE(write_text(*file, "new "));
+  ASSERT_TRUE(write_text(*file, "text"));
+  EXPECT_EQ(read_text(path), "old");
+  ASSERT_TRUE(file->commit());
+  EXPECT_EQ(read_text(path), "new text");
+  EXPECT_EQ(files(), 1u);
+}
+
+TEST_F(OutputFileTest, WithoutCommitNothingRemains) {
+  {
+    auto file = OutputFile::create(folder_ / "f");
+    ASSERT_TRUE(file);
+    ASSERT_TRUE(write_text(*file, "text"));
+    EXPECT_EQ(files(), 1u);
+    const OutputFile moved = std::move(*file);
+  }
+  EXPECT_EQ(files(), 0u);
+}
+
+TEST_F(OutputFileTest, ALinkKeepsPointingWhereItDid) {
+  fs::create_directory(folder_ / "disk");
+  std::ofstream(folder_ / "disk" / "target") << "old";
+  fs::create_symlink(folder_ / "disk" / "target", folder_ / "link");
+  auto file = OutputFile::create(folder_ / "link");
+  ASSERT_TRUE(file);
+  ASSERT_TRUE(write_text(*file, "new"));
+  ASSERT_TRUE(file->commit());
+  EXPECT_TRUE(fs::is_symlink(folder_ / "link"));
+  EXPECT_EQ(read_text(folder_ / "disk" / "target"), "new");
+}
+
+TEST_F(OutputFileTest, DirectoriesAndMissingFoldersAreRefusedAtOnce) {
+  EXPECT_EQ(OutputFile::create(folder_).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(OutputFile::create(folder_ / "absent" / "f").error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(OutputFileTest, ADeviceIsWrittenDirectly) {
+  auto file = OutputFile::create("/dev/null", 100);
+  ASSERT_TRUE(file) << file.error().message;
+  ASSERT_TRUE(write_text(*file, "text"));
+  EXPECT_TRUE(file->commit());
+  auto full = OutputFile::create("/dev/full");
+  ASSERT_TRUE(full);
+  EXPECT_EQ(write_text(*full, "text").error().code, ErrorCode::kIo);
+}
+
+}  // namespace
+}  // namespace metallic
