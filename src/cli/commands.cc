@@ -14,6 +14,7 @@ void add_commands(CLI::App& root, Action& action) {
   add_dequantize(root, action);
   add_tokenize(root, action);
   add_template(root, action);
+  add_convert(root, action);
 }
 
 }  // namespace metallic::cli
