@@ -15,6 +15,8 @@ void add_commands(CLI::App& root, Action& action) {
   add_tokenize(root, action);
   add_template(root, action);
   add_convert(root, action);
+  add_split(root, action);
+  add_merge(root, action);
 }
 
 }  // namespace metallic::cli

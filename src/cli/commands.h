@@ -19,9 +19,11 @@ void add_embed(CLI::App& root, Action& action);
 void add_forward(CLI::App& root, Action& action);
 void add_inspect(CLI::App& root, Action& action);
 void add_logits(CLI::App& root, Action& action);
+void add_merge(CLI::App& root, Action& action);
 void add_perplexity(CLI::App& root, Action& action);
 void add_run(CLI::App& root, Action& action);
 void add_template(CLI::App& root, Action& action);
+void add_split(CLI::App& root, Action& action);
 void add_tokenize(CLI::App& root, Action& action);
 
 // Adds all of them.

@@ -110,6 +110,11 @@ Status require_text(const JsonObject& config, JsonObject::Keys keys, std::span<c
               fmt::join(keys, " or "), printable(value), fmt::join(known, ", "));
 }
 
+Result<int64_t> window_of(const JsonObject& config) {
+  METALLIC_ASSIGN(const int64_t window, config.integer_or({"sliding_window"}, 0));
+  return window <= 0 ? Result<int64_t>(0) : config.size({"sliding_window"});
+}
+
 Status write_rotated_dims(const HfModel& model, KeyWriter& keys) {
   keys.size("vocab_size", model.dims['V']);
   keys.size("rope.dimension_count", int64_t(double(model.dims['D']) * model.rope.partial.value_or(1)));

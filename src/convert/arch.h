@@ -54,6 +54,7 @@ Status write_common_keys(const HfModel& model, KeyWriter& keys);
 // Pieces that several architectures share.
 // kUnsupported unless the value is one of `known`, or absent.
 Status require_text(const JsonObject& config, JsonObject::Keys keys, std::span<const std::string_view> known);
+Result<int64_t> window_of(const JsonObject& config);               // sliding_window; 0: none
 Status write_rotated_dims(const HfModel& model, KeyWriter& keys);  // vocab_size, rope.dimension_count
 // attention.sliding_window_pattern from layer_types, if it differs from `usual` (true: local).
 Status write_layer_types(const HfModel& model, KeyWriter& keys, bool (*usual)(int64_t layer));

@@ -61,6 +61,16 @@ split \s?[A-Za-z*)re",
 
 #undef METALLIC_LLAMA3_SPLIT
 
+// A backslash before a quotation mark says nothing.
+std::string without_idle_escapes(std::string regex) {
+  for (size_t at = regex.find('\\'); at != std::string::npos; at = regex.find('\\', at + 1))
+    if (at + 1 < regex.size() && (regex[at + 1] == '"' || regex[at + 1] == '\''))
+      regex.erase(at, 1);
+    else
+      ++at;
+  return regex;
+}
+
 // One line for a stage; lines for all stages of a sequence. Depth is that of the JSON, which its reader bounds.
 void describe(const nlohmann::json& stage, std::vector<std::string>& lines) {
   const auto text = [&](const char* key) {
@@ -79,7 +89,8 @@ void describe(const nlohmann::json& stage, std::vector<std::string>& lines) {
     const nlohmann::json& pattern = stage["pattern"];
     const bool plain = text("behavior") == "Isolated" || (text("behavior") == "Removed" && flag("invert", false));
     const bool regex = pattern.contains("Regex") && pattern["Regex"].is_string();
-    lines.push_back(plain && regex ? "split " + pattern["Regex"].get<std::string>() : "a split of another kind");
+    lines.push_back(plain && regex ? "split " + without_idle_escapes(pattern["Regex"].get<std::string>())
+                                   : "a split of another kind");
   } else if (type == "ByteLevel") {
     lines.push_back(flag("use_regex", true) ? "bytes by words" : "bytes");
   } else if (type == "Digits") {

@@ -51,7 +51,7 @@ constexpr auto kGraniteMoe = join_rules(
 
 Status write_llama_keys(const HfModel& model, KeyWriter& keys) {
   METALLIC_TRY(write_rotated_dims(model, keys));
-  METALLIC_ASSIGN(const int64_t window, model.config.size_or({"sliding_window"}, 0));
+  METALLIC_ASSIGN(const int64_t window, window_of(model.config));
   if (window > 0) keys.size("attention.sliding_window", window);
   return {};
 }

@@ -27,7 +27,7 @@ int64_t rope_dims(const HfModel& model) { return int64_t(model.rope.partial.valu
 Status write_keys(const HfModel& model, KeyWriter& keys) {
   keys.size("rope.dimension_count", rope_dims(model));
   keys.size("rope.scaling.original_context_length", model.rope.original_context);
-  METALLIC_ASSIGN(const int64_t window, model.config.size_or({"sliding_window"}, 0));
+  METALLIC_ASSIGN(const int64_t window, window_of(model.config));
   keys.size("attention.sliding_window", window);
   return write_long_rope_keys(model.rope, keys);
 }

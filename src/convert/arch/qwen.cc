@@ -65,7 +65,7 @@ Status write_qwen_keys(const HfModel& model, KeyWriter& keys) {
   METALLIC_TRY(write_rotated_dims(model, keys));
   METALLIC_TRY(write_pooling(model, keys));
   METALLIC_ASSIGN(const bool windowed, model.config.flag_or({"use_sliding_window"}, false));
-  METALLIC_ASSIGN(const int64_t window, model.config.size_or({"sliding_window"}, 0));
+  METALLIC_ASSIGN(const int64_t window, window_of(model.config));
   if (!windowed || window == 0) return {};
   keys.size("attention.sliding_window", window);
   if (model.config.has({"layer_types"})) return write_layer_types(model, keys, never_local);
