@@ -12,6 +12,7 @@ void add_commands(CLI::App& root, Action& action) {
   add_inspect(root, action);
   add_dequantize(root, action);
   add_tokenize(root, action);
+  add_verify(root, action);
 }
 
 }  // namespace metallic::cli

@@ -20,6 +20,7 @@ void add_logits(CLI::App& root, Action& action);
 void add_perplexity(CLI::App& root, Action& action);
 void add_run(CLI::App& root, Action& action);
 void add_tokenize(CLI::App& root, Action& action);
+void add_verify(CLI::App& root, Action& action);
 
 // Adds all of them.
 void add_commands(CLI::App& root, Action& action);
