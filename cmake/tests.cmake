@@ -36,3 +36,8 @@ if(NOT CMAKE_CROSSCOMPILING)
   target_include_directories(tokenizer_test PRIVATE ${PCRE2_INCLUDE_DIR} ${UTF8PROC_INCLUDE_DIR})
   target_link_libraries(tokenizer_test PRIVATE ${PCRE2_LIBRARY} ${UTF8PROC_LIBRARY})
 endif()
+
+if(NOT CMAKE_CROSSCOMPILING)
+  add_test(NAME InstructionSets.NoCodeOfOneIsLinkedInPlaceOfAnothers
+    COMMAND ${PROJECT_SOURCE_DIR}/tools/check-isa $<TARGET_OBJECTS:metallic> COMMAND_EXPAND_LISTS)
+endif()
