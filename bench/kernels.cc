@@ -91,9 +91,9 @@ void attention(benchmark::State& state, Format format) {
 }
 
 void register_all() {
-  for (const Format format : {Format::kF32, Format::kF16, Format::kBF16, Format::kQ4_0, Format::kQ4_1, Format::kQ5_0,
-                              Format::kQ8_0, Format::kQ3_K, Format::kQ4_K, Format::kQ5_K, Format::kQ6_K,
-                              Format::kIQ4_XS, Format::kIQ2_S}) {
+  for (const Format format :
+       {Format::kF32, Format::kF16, Format::kBF16, Format::kQ4_0, Format::kQ4_1, Format::kQ5_0, Format::kQ8_0,
+        Format::kQ3_K, Format::kQ4_K, Format::kQ5_K, Format::kQ6_K, Format::kIQ4_XS, Format::kIQ2_S}) {
     const std::string name = std::string("linear/") + format_info(format).name + "/4096x2048";
     benchmark::RegisterBenchmark(name.c_str(), [format](benchmark::State& state) { linear(state, format, 4096, 2048); })
         ->ArgName("tokens")

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Write src/quant/codebook_tables.h: the grids of the IQ formats, packed, from the gguf package (pip install gguf).
 
-The grids are constants of the formats. An entry is stored as its index among the grid's few distinct values: 2 bits (IQ1,
-IQ2) or 3 bits (IQ3), entry 0 in the lowest bits, one 16-bit word a row. Prints the CRC-32 of each unpacked grid (int8,
-row by row), which src/quant/codebook_test.cc holds the table to.
+The grids are constants of the formats. An entry is stored as its index among the grid's few distinct values: 2 bits
+(IQ1, IQ2) or 3 bits (IQ3), entry 0 in the lowest bits, one 16-bit word a row. Prints the CRC-32 of each unpacked grid
+(int8, row by row), which src/quant/codebook_test.cc holds the table to.
 
     tools/make-codebooks.py > src/quant/codebook_tables.h
 """
@@ -29,7 +29,8 @@ HEAD = """\
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 // clang-format off
 """
@@ -37,7 +38,8 @@ namespace metallic::quant::inline METALLIC_ISA {
 TAIL = """\
 // clang-format on
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant
 """
 
 

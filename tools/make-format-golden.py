@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Write tests/data/formats/*.bin with the gguf package (pip install gguf): what every format decodes to.
 
-FORMAT.bin: uint32 blocks, uint32 full, the blocks, uint32 crc[blocks], float32 weights[full][block elements]; little-endian.
-crc[i] is the CRC-32 of the float32 weights of block i with every NaN replaced by 0x7fc00000. The first `full` blocks have
-their weights in the file too. The blocks are random bytes; their float16 scales go through zeros, subnormals, the
-largest numbers, infinities and NaN. Formats that the package cannot decode (plain integers, F64, Q8_1, Q8_K, Q1_0)
-come from their definition, below.
+FORMAT.bin: uint32 blocks, uint32 full, the blocks, uint32 crc[blocks], float32 weights[full][block elements]; all
+little-endian. crc[i] is the CRC-32 of the float32 weights of block i with every NaN replaced by 0x7fc00000. The first
+`full` blocks have their weights in the file too. The blocks are random bytes; their float16 scales go through zeros,
+subnormals, the largest numbers, infinities and NaN. Formats that the package cannot decode (plain integers, F64, Q8_1,
+Q8_K, Q1_0) come from their definition, below.
 
 encode_FORMAT.bin: uint32 weights, float32 weights[], the blocks that the package encodes them to.
 """
@@ -102,7 +102,8 @@ def decode(name, blocks):
 
 
 def canonical(weights):
-    return np.where(np.isnan(weights), np.uint32(0x7FC00000), np.ascontiguousarray(weights).view(np.uint32)).astype("<u4")
+    bits = np.ascontiguousarray(weights).view(np.uint32)
+    return np.where(np.isnan(weights), np.uint32(0x7FC00000), bits).astype("<u4")
 
 
 def write_decode(name, random):
@@ -116,7 +117,8 @@ def write_decode(name, random):
 
 
 def write_encode(name, random):
-    weights = (random.standard_normal(1024) * 10.0 ** random.integers(-9, 5, (32, 1)).repeat(32, 1).ravel()).astype("<f4")
+    magnitudes = 10.0 ** random.integers(-9, 5, 32).repeat(32)
+    weights = (random.standard_normal(1024) * magnitudes).astype("<f4")
     weights[:32] = 0
     weights[32:64] = -1.5
     if name != "Q8_0":

@@ -21,7 +21,7 @@ std::vector<PagedShape> shapes() {
   };
   add({{0, 1}}, 1, 1, 1, 1, 1);
   add({{0, 5}}, 4, 3, 3, 7, 7);
-  add({{3, 2}, {0, 1}, {17, 9}}, 5, 6, 2, 19, 19);    // three query heads for each KV head
+  add({{3, 2}, {0, 1}, {17, 9}}, 5, 6, 2, 19, 19);        // three query heads for each KV head
   add({{255, 2}, {256, 1}, {511, 3}}, 16, 7, 1, 33, 20);  // around the ends of chunks; dv is not d
   add({{0, 70}, {600, 1}}, 32, 8, 2, 64, 64);
   add({{0, 40}}, 32, 40, 1, 16, 16);  // more query heads than an item takes

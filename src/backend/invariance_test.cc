@@ -54,10 +54,10 @@ struct LinearInput {
 };
 
 TEST_P(Invariance, Linear) {
-  for (const LinearInput& in : {LinearInput{Format::kF32, 75, 1100}, LinearInput{Format::kF32, 64, 2048},
-                                LinearInput{Format::kF16, 33, 2051}, LinearInput{Format::kQ4_0, 131, 2080},
-                                LinearInput{Format::kQ4_1, 300, 576}, LinearInput{Format::kQ6_K, 65, 1280},
-                                LinearInput{Format::kIQ4_XS, 40, 256}}) {
+  for (const LinearInput& in :
+       {LinearInput{Format::kF32, 75, 1100}, LinearInput{Format::kF32, 64, 2048}, LinearInput{Format::kF16, 33, 2051},
+        LinearInput{Format::kQ4_0, 131, 2080}, LinearInput{Format::kQ4_1, 300, 576},
+        LinearInput{Format::kQ6_K, 65, 1280}, LinearInput{Format::kIQ4_XS, 40, 256}}) {
     SCOPED_TRACE(format_info(in.format).name);
     constexpr int64_t kTokens = 41;
     Random random(31);
@@ -148,14 +148,13 @@ TEST_P(Invariance, RowOperations) {
       on.activate({Activation(kind), x, x, out});
     });
   for (const RopeStyle style : {RopeStyle::kInterleaved, RopeStyle::kHalves})
-    operations.emplace_back("rope", [=, &positions, &frequencies](Backend& on, const TensorView& x, int64_t first,
-                                                                  const TensorView& out) {
-      on.copy(x, out);
-      on.rope({three(out), positions.data() + first, frequencies, 1.0f, style});
-    });
-  operations.emplace_back("softmax", [](Backend& on, const TensorView& x, int64_t, const TensorView& out) {
-    on.softmax(x, out);
-  });
+    operations.emplace_back(
+        "rope", [=, &positions, &frequencies](Backend& on, const TensorView& x, int64_t first, const TensorView& out) {
+          on.copy(x, out);
+          on.rope({three(out), positions.data() + first, frequencies, 1.0f, style});
+        });
+  operations.emplace_back("softmax",
+                          [](Backend& on, const TensorView& x, int64_t, const TensorView& out) { on.softmax(x, out); });
   operations.emplace_back("binary", [](Backend& on, const TensorView& x, int64_t, const TensorView& out) {
     on.binary({BinaryKind::kAdd, x, x, out});
   });

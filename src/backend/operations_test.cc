@@ -1,6 +1,5 @@
 // Every operation of the cpu backend, on every instruction set that runs here, against the reference on odd shapes.
 
-
 #include "backend/test_support.h"
 
 namespace metallic {
@@ -163,8 +162,7 @@ TEST_P(Operations, RopeRotatesBothWays) {
           const int64_t d = 2 * pairs + rest;
           const Buffer x = upload(on, Random(9).floats(5 * 3 * d), {5, 3, d});
           std::vector<float> frequencies(static_cast<size_t>(pairs));
-          for (size_t i = 0; i < frequencies.size(); ++i)
-            frequencies[i] = std::pow(10000.0f, -float(i) / float(pairs));
+          for (size_t i = 0; i < frequencies.size(); ++i) frequencies[i] = std::pow(10000.0f, -float(i) / float(pairs));
           on.rope({x.view, positions.data(), frequencies, 1.125f, style});
           return download(on, x);
         });
@@ -227,8 +225,13 @@ struct MatmulShape {
 };
 
 TEST_P(Operations, MatmulOfAnyStrides) {
-  for (const MatmulShape& s : {MatmulShape{1, 1, 1, 1, 1}, {2, 3, 5, 7, 9}, {1, 2, 13, 300, 71}, {3, 1, 17, 1, 33},
-                               {1, 1, 4, 0, 5}, {1, 1, 0, 4, 5}, {2, 2, 6, 64, 64}})
+  for (const MatmulShape& s : {MatmulShape{1, 1, 1, 1, 1},
+                               {2, 3, 5, 7, 9},
+                               {1, 2, 13, 300, 71},
+                               {3, 1, 17, 1, 33},
+                               {1, 1, 4, 0, 5},
+                               {1, 1, 0, 4, 5},
+                               {2, 2, 6, 64, 64}})
     for (const bool transposed : {false, true})
       compare(1e-5, 1e-4, [&](Backend& on) {
         Random random(14);

@@ -69,10 +69,10 @@ class PagedCase {
   // All positions of a sequence, by store_kv.
   void store_all(Random& random, const SequenceShape& s, const int32_t* pages) {
     const int32_t count = s.position + s.rows;
-    const Buffer key = upload(backend_, random.floats(count * shape_.kv_heads * shape_.d),
-                              {count, shape_.kv_heads, shape_.d});
-    const Buffer value = upload(backend_, random.floats(count * shape_.kv_heads * shape_.dv),
-                                {count, shape_.kv_heads, shape_.dv});
+    const Buffer key =
+        upload(backend_, random.floats(count * shape_.kv_heads * shape_.d), {count, shape_.kv_heads, shape_.d});
+    const Buffer value =
+        upload(backend_, random.floats(count * shape_.kv_heads * shape_.dv), {count, shape_.kv_heads, shape_.dv});
     const BatchSequence all{0, count, 0, pages};
     backend_.store_kv({key.view, value.view, keys.view, values.view, {&all, 1}});
   }

@@ -202,8 +202,9 @@ Result<Tensor> Tensor::slice(int dimension, int64_t begin, int64_t end, int64_t 
   Tensor result = *this;
   const size_t at = size_t(dimension);
   result.view_.data = static_cast<char*>(view_.data) + blocks * view_.stride[at];
-  result.view_.shape.size[at] = (end - begin + step - 1) / step;
-  result.view_.stride[at] = view_.stride[at] * step;
+  const int64_t count = (end - begin) / step + ((end - begin) % step != 0 ? 1 : 0);
+  result.view_.shape.size[at] = count;
+  if (count > 1) result.view_.stride[at] = view_.stride[at] * step;
   return result;
 }
 

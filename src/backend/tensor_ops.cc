@@ -31,11 +31,16 @@ Result<Tensor> float_rows(const Tensor& x) {
   return x.to(Format::kF32);
 }
 
+// The product of all dimensions but the last.
+int64_t row_count(const Shape& shape) {
+  int64_t rows = 1;
+  for (int i = 0; i + 1 < shape.rank; ++i) rows *= shape[i];
+  return rows;
+}
+
 // All leading dimensions as one: (rows, width) of a dense tensor.
 TensorView as_matrix(const Tensor& x) {
-  const int64_t width = x.shape()[x.shape().rank - 1];
-  const int64_t rows = width == 0 ? 0 : x.shape().elements() / width;
-  return TensorView::dense(x.view().data, x.format(), {rows, width});
+  return TensorView::dense(x.view().data, x.format(), {row_count(x.shape()), x.shape()[x.shape().rank - 1]});
 }
 
 // The broadcast shape of a and b by numpy's rule, and both views stretched to it by strides of 0.
@@ -96,8 +101,7 @@ Result<Tensor> norm(const char* name, NormKind kind, const Tensor& x, const Tens
   }
   METALLIC_ASSIGN(const Tensor in, x.to(Format::kF32));
   METALLIC_ASSIGN(Tensor out, TensorAccess::allocate(x.device(), x.shape(), Format::kF32));
-  const int64_t rows = width == 0 ? 0 : x.shape().elements() / width;
-  const Shape flat{rows, 1, width};
+  const Shape flat{row_count(x.shape()), 1, width};
   TensorAccess::backend(*x.device())
       .norm({kind, epsilon, TensorView::dense(in.view().data, Format::kF32, flat), float_at(weight_floats.view(), 0),
              bias ? float_at(bias_floats.view(), 0) : nullptr, TensorView::dense(out.view().data, Format::kF32, flat)});
@@ -144,9 +148,7 @@ Result<Tensor> linear(const Tensor& x, const Tensor& weight, const Tensor* bias)
   METALLIC_ASSIGN(Tensor out, TensorAccess::allocate(x.device(), shape, Format::kF32));
   Backend& backend = TensorAccess::backend(*x.device());
   METALLIC_ASSIGN(const Weight loaded, backend.load_weight(weight.view(), TensorAccess::owner(weight)));
-  const TensorView out_rows =
-      TensorView::dense(out.view().data, Format::kF32, {columns == 0 ? 0 : x.shape().elements() / columns, rows});
-  const LinearTarget target{&loaded, bias ? float_at(bias_floats.view(), 0) : nullptr, out_rows, false};
+  const LinearTarget target{&loaded, bias ? float_at(bias_floats.view(), 0) : nullptr, as_matrix(out), false};
   backend.linear({as_matrix(in), {&target, 1}});
   return out;
 }
@@ -209,7 +211,7 @@ Result<Tensor> attention(const Tensor& query, const Tensor& key, const Tensor& v
                 "are needed",
                 q.text(), k.text(), v.text());
   METALLIC_ASSIGN(Tensor out, TensorAccess::allocate(query.device(), {q[0], q[1], v[2]}, Format::kF32));
-  if (q[0] == 0) return out;
+  if (out.shape().elements() == 0) return out;
   METALLIC_ASSIGN(const Tensor queries, float_rows(query));
   METALLIC_ASSIGN(const Tensor keys, float_rows(key));
   METALLIC_ASSIGN(const Tensor values, float_rows(value));

@@ -25,8 +25,7 @@ struct Buffer {
 };
 
 inline Buffer blank(Backend& backend, const Shape& shape, Format format = Format::kF32) {
-  std::shared_ptr<void> memory =
-      backend.allocate(format_bytes(format, uint64_t(shape.elements())).value_or(0)).value();
+  std::shared_ptr<void> memory = backend.allocate(format_bytes(format, uint64_t(shape.elements())).value_or(0)).value();
   const TensorView view = TensorView::dense(memory.get(), format, shape);
   return {std::move(memory), view};
 }
@@ -106,7 +105,7 @@ class InstructionSetTest : public ::testing::TestWithParam<std::string> {
   std::shared_ptr<Backend> open(int threads = 2) const { return make_cpu_backend(threads, GetParam()).value(); }
   const cpu::Kernels& kernels() const { return **cpu::find_kernels(GetParam()); }
 };
-#define METALLIC_FOR_EACH_INSTRUCTION_SET(Suite)                                                 \
+#define METALLIC_FOR_EACH_INSTRUCTION_SET(Suite)                                                \
   INSTANTIATE_TEST_SUITE_P(, Suite, ::testing::ValuesIn(metallic::testing::instruction_sets()), \
                            [](const auto& test) { return test.param; })
 

@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstdint>
 
+#include "base/isa.h"
+
 #if defined(__CUDACC__)
 #define METALLIC_HOST_DEVICE __host__ __device__
 #else
@@ -11,6 +13,7 @@
 #endif
 
 namespace metallic {
+inline namespace METALLIC_ISA {
 
 // Exact for every input: subnormals are kept, a NaN keeps its payload bits.
 METALLIC_HOST_DEVICE constexpr float half_to_float(uint16_t half) {
@@ -51,4 +54,5 @@ METALLIC_HOST_DEVICE constexpr uint16_t float_to_bfloat16(float value) {
   return uint16_t((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
+}  // namespace METALLIC_ISA
 }  // namespace metallic

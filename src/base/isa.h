@@ -1,5 +1,5 @@
 // Headers whose code is compiled several times, for different instruction sets, put it into the inline namespace
-// METALLIC_ISA: `namespace metallic::inline METALLIC_ISA {`. Each set then has its own symbols, and the linker cannot
+// METALLIC_ISA: `inline namespace METALLIC_ISA {`. Each set then has its own symbols, and the linker cannot
 // hand AVX-512 code to a processor that lacks it. Such types must not appear in interfaces between source files.
 #pragma once
 

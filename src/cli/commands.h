@@ -19,6 +19,7 @@ void add_inspect(CLI::App& root, Action& action);
 void add_logits(CLI::App& root, Action& action);
 void add_perplexity(CLI::App& root, Action& action);
 void add_run(CLI::App& root, Action& action);
+void add_template(CLI::App& root, Action& action);
 void add_tokenize(CLI::App& root, Action& action);
 void add_verify(CLI::App& root, Action& action);
 

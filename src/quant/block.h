@@ -31,7 +31,8 @@
 #define METALLIC_TABLE inline constexpr
 #endif
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 static_assert(std::endian::native == std::endian::little, "blocks are read as they lie in the file: little-endian");
 
@@ -60,4 +61,5 @@ METALLIC_HOST_DEVICE constexpr int nibble(const uint8_t* bytes, int index) {
   return (bytes[index / 2] >> (4 * (index % 2))) & 15;
 }
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

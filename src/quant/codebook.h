@@ -5,7 +5,8 @@
 #include "quant/block.h"
 #include "quant/codebook_tables.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 // Twice the values of the 4-bit float E2M1 (sign, two exponent bits, one mantissa bit), so that all are integers.
 METALLIC_TABLE int8_t kE2M1Doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
@@ -49,4 +50,5 @@ METALLIC_HOST_DEVICE constexpr void iq1_row(uint16_t row, bool down, int8_t* cod
   for (int i = 0; i < 8; ++i) codes[i] = int8_t(8 * ((row >> (2 * i) & 3) - 1) + (down ? -1 : 1));
 }
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

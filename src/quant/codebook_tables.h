@@ -3,7 +3,8 @@
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 // clang-format off
 // rows of 8; 0, 1, 2 stand for 8, 25, 43
@@ -418,4 +419,5 @@ METALLIC_TABLE uint16_t kGridIQ1[2048] = {
 };
 // clang-format on
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -4,7 +4,8 @@
 #include "quant/dequantize.h"
 #include "quant/formats.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 // Writes the F::kBlock weights of `block`.
 template <Grouped F>
@@ -41,4 +42,5 @@ inline DequantizeRow dequantize_blocks_function(Format format) {
   return visit_format(format, []<class F>(F) -> DequantizeRow { return dequantize_blocks<F>; });
 }
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -32,7 +32,8 @@
 #include "quant/tq1_0.h"
 #include "quant/tq2_0.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 // Whether F, one of the structs, stores groups of codes (and not plain numbers).
 template <class F>
@@ -53,4 +54,5 @@ constexpr decltype(auto) visit_format(Format format, Function&& function) {
   check_failed("unknown Format", __FILE__, __LINE__);
 }
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

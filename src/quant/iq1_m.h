@@ -7,7 +7,8 @@
 #include "quant/block.h"
 #include "quant/codebook.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct IQ1_M {
   static constexpr Format kFormat = Format::kIQ1_M;
@@ -35,4 +36,5 @@ struct IQ1_M {
 };
 static_assert(sizeof(IQ1_M::Block) == 56);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -6,7 +6,8 @@
 #include "quant/block.h"
 #include "quant/codebook.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct IQ1_S {
   static constexpr Format kFormat = Format::kIQ1_S;
@@ -32,4 +33,5 @@ struct IQ1_S {
 };
 static_assert(sizeof(IQ1_S::Block) == 50);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -5,7 +5,8 @@
 #include "quant/block.h"
 #include "quant/codebook.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct IQ2_S {
   static constexpr Format kFormat = Format::kIQ2_S;
@@ -33,4 +34,5 @@ struct IQ2_S {
 };
 static_assert(sizeof(IQ2_S::Block) == 82);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -5,7 +5,8 @@
 #include "quant/block.h"
 #include "quant/codebook.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct IQ2_XS {
   static constexpr Format kFormat = Format::kIQ2_XS;
@@ -30,4 +31,5 @@ struct IQ2_XS {
 };
 static_assert(sizeof(IQ2_XS::Block) == 74);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -5,7 +5,8 @@
 #include "quant/block.h"
 #include "quant/codebook.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct IQ2_XXS {
   static constexpr Format kFormat = Format::kIQ2_XXS;
@@ -32,4 +33,5 @@ struct IQ2_XXS {
 };
 static_assert(sizeof(IQ2_XXS::Block) == 66);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

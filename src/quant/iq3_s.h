@@ -5,7 +5,8 @@
 #include "quant/block.h"
 #include "quant/codebook.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct IQ3_S {
   static constexpr Format kFormat = Format::kIQ3_S;
@@ -33,4 +34,5 @@ struct IQ3_S {
 };
 static_assert(sizeof(IQ3_S::Block) == 110);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -5,7 +5,8 @@
 #include "quant/block.h"
 #include "quant/codebook.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct IQ3_XXS {
   static constexpr Format kFormat = Format::kIQ3_XXS;
@@ -31,4 +32,5 @@ struct IQ3_XXS {
 };
 static_assert(sizeof(IQ3_XXS::Block) == 98);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

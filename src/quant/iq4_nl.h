@@ -5,7 +5,8 @@
 #include "quant/block.h"
 #include "quant/codebook.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct IQ4_NL {
   static constexpr Format kFormat = Format::kIQ4_NL;
@@ -30,4 +31,5 @@ struct IQ4_NL {
 };
 static_assert(sizeof(IQ4_NL::Block) == 18);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -4,7 +4,8 @@
 #include "quant/block.h"
 #include "quant/codebook.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct IQ4_XS {
   static constexpr Format kFormat = Format::kIQ4_XS;
@@ -32,4 +33,5 @@ struct IQ4_XS {
 };
 static_assert(sizeof(IQ4_XS::Block) == 136);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -5,7 +5,8 @@
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 METALLIC_HOST_DEVICE constexpr int k_scale(const uint8_t* bytes, int group) {
   return group < 4 ? bytes[group] & 63 : low_nibble(bytes[group + 4]) | bytes[group - 4] >> 6 << 4;
@@ -15,4 +16,5 @@ METALLIC_HOST_DEVICE constexpr int k_minimum(const uint8_t* bytes, int group) {
   return group < 4 ? bytes[group + 4] & 63 : high_nibble(bytes[group + 4]) | bytes[group] >> 6 << 4;
 }
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

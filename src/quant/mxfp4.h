@@ -4,7 +4,8 @@
 #include "quant/block.h"
 #include "quant/codebook.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct MXFP4 {
   static constexpr Format kFormat = Format::kMXFP4;
@@ -32,4 +33,5 @@ struct MXFP4 {
 };
 static_assert(sizeof(MXFP4::Block) == 17);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -6,7 +6,8 @@
 #include "quant/block.h"
 #include "quant/codebook.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct NVFP4 {
   static constexpr Format kFormat = Format::kNVFP4;
@@ -39,4 +40,5 @@ struct NVFP4 {
 };
 static_assert(sizeof(NVFP4::Block) == 36);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

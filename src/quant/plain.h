@@ -3,7 +3,8 @@
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 template <Format kId, class Number>
 struct Plain {
@@ -46,4 +47,5 @@ static_assert(sizeof(F64::Block) == 8 && sizeof(F32::Block) == 4 && sizeof(F16::
 static_assert(sizeof(BF16::Block) == 2 && sizeof(I8::Block) == 1 && sizeof(I16::Block) == 2);
 static_assert(sizeof(I32::Block) == 4 && sizeof(I64::Block) == 8);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -4,7 +4,8 @@
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct Q1_0 {
   static constexpr Format kFormat = Format::kQ1_0;
@@ -25,4 +26,5 @@ struct Q1_0 {
 };
 static_assert(sizeof(Q1_0::Block) == 18);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

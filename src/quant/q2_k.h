@@ -4,7 +4,8 @@
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct Q2_K {
   static constexpr Format kFormat = Format::kQ2_K;
@@ -29,4 +30,5 @@ struct Q2_K {
 };
 static_assert(sizeof(Q2_K::Block) == 84);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -5,7 +5,8 @@
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct Q3_K {
   static constexpr Format kFormat = Format::kQ3_K;
@@ -33,4 +34,5 @@ struct Q3_K {
 };
 static_assert(sizeof(Q3_K::Block) == 110);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -3,7 +3,8 @@
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct Q4_0 {
   static constexpr Format kFormat = Format::kQ4_0;
@@ -28,4 +29,5 @@ struct Q4_0 {
 };
 static_assert(sizeof(Q4_0::Block) == 18);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

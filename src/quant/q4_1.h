@@ -3,7 +3,8 @@
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct Q4_1 {
   static constexpr Format kFormat = Format::kQ4_1;
@@ -29,4 +30,5 @@ struct Q4_1 {
 };
 static_assert(sizeof(Q4_1::Block) == 20);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -5,7 +5,8 @@
 #include "quant/block.h"
 #include "quant/k_scales.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct Q4_K {
   static constexpr Format kFormat = Format::kQ4_K;
@@ -30,4 +31,5 @@ struct Q4_K {
 };
 static_assert(sizeof(Q4_K::Block) == 144);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

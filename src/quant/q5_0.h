@@ -3,7 +3,8 @@
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct Q5_0 {
   static constexpr Format kFormat = Format::kQ5_0;
@@ -30,4 +31,5 @@ struct Q5_0 {
 };
 static_assert(sizeof(Q5_0::Block) == 22);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -3,7 +3,8 @@
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct Q5_1 {
   static constexpr Format kFormat = Format::kQ5_1;
@@ -31,4 +32,5 @@ struct Q5_1 {
 };
 static_assert(sizeof(Q5_1::Block) == 24);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -5,7 +5,8 @@
 #include "quant/block.h"
 #include "quant/k_scales.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct Q5_K {
   static constexpr Format kFormat = Format::kQ5_K;
@@ -31,4 +32,5 @@ struct Q5_K {
 };
 static_assert(sizeof(Q5_K::Block) == 176);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -4,7 +4,8 @@
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct Q6_K {
   static constexpr Format kFormat = Format::kQ6_K;
@@ -32,4 +33,5 @@ struct Q6_K {
 };
 static_assert(sizeof(Q6_K::Block) == 210);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -5,7 +5,8 @@
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct Q8_0 {
   static constexpr Format kFormat = Format::kQ8_0;
@@ -42,4 +43,5 @@ struct Q8_0 {
 };
 static_assert(sizeof(Q8_0::Block) == 34);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -4,7 +4,8 @@
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct Q8_1 {
   static constexpr Format kFormat = Format::kQ8_1;
@@ -27,4 +28,5 @@ struct Q8_1 {
 };
 static_assert(sizeof(Q8_1::Block) == 36);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -3,7 +3,8 @@
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct Q8_K {
   static constexpr Format kFormat = Format::kQ8_K;
@@ -25,4 +26,5 @@ struct Q8_K {
 };
 static_assert(sizeof(Q8_K::Block) == 292);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

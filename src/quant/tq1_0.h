@@ -5,7 +5,8 @@
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct TQ1_0 {
   static constexpr Format kFormat = Format::kTQ1_0;
@@ -37,4 +38,5 @@ struct TQ1_0 {
 };
 static_assert(sizeof(TQ1_0::Block) == 54);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

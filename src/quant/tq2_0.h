@@ -4,7 +4,8 @@
 
 #include "quant/block.h"
 
-namespace metallic::quant::inline METALLIC_ISA {
+namespace metallic::quant {
+inline namespace METALLIC_ISA {
 
 struct TQ2_0 {
   static constexpr Format kFormat = Format::kTQ2_0;
@@ -27,4 +28,5 @@ struct TQ2_0 {
 };
 static_assert(sizeof(TQ2_0::Block) == 66);
 
-}  // namespace metallic::quant::inline METALLIC_ISA
+}  // namespace METALLIC_ISA
+}  // namespace metallic::quant

@@ -14,10 +14,10 @@
 namespace metallic::cpu {
 namespace {
 
-constexpr int64_t kChunk = 256;             // positions
+constexpr int64_t kChunk = 256;                // positions
 constexpr int64_t kScoreStride = kChunk + 16;  // floats; a last tile may write past the chunk
-constexpr int64_t kLoad = 64;               // positions converted at a time
-constexpr int64_t kQueries = 32;            // queries of an item, about
+constexpr int64_t kLoad = 64;                  // positions converted at a time
+constexpr int64_t kQueries = 32;               // queries of an item, about
 
 // The queries of the heads that share one KV head, for some rows of one sequence. Query number t is row first_row + t /
 // group, head kv_head * group + t % group.
@@ -52,8 +52,7 @@ class Attention {
 
   Item item(const BatchSequence& sequence, int64_t kv_head, int64_t first_row) const {
     const int64_t rows = std::min(item_rows(), sequence.rows - first_row);
-    return {&sequence,        kv_head, first_row, rows, begin_of(sequence, first_row),
-            end_of(sequence, first_row + rows - 1)};
+    return {&sequence, kv_head, first_row, rows, begin_of(sequence, first_row), end_of(sequence, first_row + rows - 1)};
   }
 
   // Memory of a thread: the queries, scores and loaded rows of a chunk, and two partial results.
@@ -93,7 +92,7 @@ class Attention {
 
   const AttentionOp& op_;
   const Kernels& kernels_;
-  int64_t group_;        // query heads of one KV head
+  int64_t group_;  // query heads of one KV head
   int64_t page_tokens_;
   int64_t key_width_, value_width_;  // padded to whole vectors
 };
@@ -112,8 +111,8 @@ void Attention::load_queries(const Item& item, float* out) const {
   kernels_.scale(out, queries * key_width_, op_.scale, out);
 }
 
-// Positions begin, begin + 1, ... of the item's head as floats, `width` floats a row; zeros after the last column and in
-// the rows that fill the last tile.
+// Positions begin, begin + 1, ... of the item's head as floats, `width` floats a row; zeros after the last column and
+// in the rows that fill the last tile.
 void Attention::load_rows(const TensorView& pages, const Item& item, int64_t begin, int64_t count, int64_t width,
                           float* out) const {
   const DequantizeRow convert = dequantizer(kernels_, pages.format);
@@ -135,8 +134,7 @@ void Attention::softmax(const Item& item, int64_t begin, int64_t end, float* sco
     const int64_t to = std::clamp(end_of(*item.sequence, row), from, end);
     float* weights = scores + t * kScoreStride;
     result.highest[t] = kernels_.maximum(weights + (from - begin), to - from);
-    result.sum[t] =
-        kernels_.exp_sum(weights + (from - begin), to - from, result.highest[t], weights + (from - begin));
+    result.sum[t] = kernels_.exp_sum(weights + (from - begin), to - from, result.highest[t], weights + (from - begin));
     std::fill(weights, weights + (from - begin), 0.0f);
     std::fill(weights + (to - begin), weights + (end - begin), 0.0f);
   }
@@ -205,9 +203,9 @@ void Attention::merge(const Partial& total, const Partial& part, int64_t queries
 
 void Attention::store(const Item& item, const Partial& total) const {
   for (int64_t t = 0; t < item.rows * group_; ++t)
-    kernels_.scale(total.out + t * value_width_, op_.values.shape[3], 1.0f / total.sum[t],
-                   float_at(op_.out, item.sequence->first_row + item.first_row + t / group_,
-                            item.kv_head * group_ + t % group_));
+    kernels_.scale(
+        total.out + t * value_width_, op_.values.shape[3], 1.0f / total.sum[t],
+        float_at(op_.out, item.sequence->first_row + item.first_row + t / group_, item.kv_head * group_ + t % group_));
 }
 
 void Attention::whole(const Item& item, float* scratch) const {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "backend/random.h"
 #include "metallic/tensor.h"
@@ -25,6 +26,14 @@ inline constexpr int kMaxOuterVectors = 4;
 // floats apart; tokens are interleaved: (steps, tokens, width).
 using DotTile = void (*)(const float* rows, int64_t row_stride, const float* tokens, int64_t steps, float* sums,
                          int64_t sum_stride);
+
+// A product of `columns` columns is summed in chunks of so many, each as one dot tile does, added up in their order. A
+// multiple of every format's block.
+inline constexpr int64_t kSumChunk = 1024;
+
+// sums[r] += the product of row r (0 to 3), whole blocks of one format, with a token. Rows lie row_stride bytes apart.
+// The same bits as dequantised rows, chunk by chunk, through a dot tile. `columns` is a multiple of the vector's width.
+using FusedDot = void (*)(const uint8_t* rows, int64_t row_stride, const float* token, int64_t columns, float* sums);
 
 // One block of an outer product sum: out[r * out_stride + i] += sum over k of a[r * a_row + k * a_step] * b[k *
 // b_stride + i], in the order of k.
@@ -52,10 +61,10 @@ struct Kernels {
   int dot_tokens;     // most tokens of a dot tile
   int outer_vectors;  // most vectors of an outer tile
 
-  DotTile dot[kMaxDotTokens + 1];                            // by the number of tokens, from 1; 4 rows
-  DotTile dot_eight_rows;                                    // 8 rows and one token
-  OuterTile outer[kOuterRows + 1][kMaxOuterVectors + 1];     // by rows and vectors, from 1
-  DequantizeRow (*dequantize)(Format format);                // null for formats that have no kernel here
+  DotTile dot[kMaxDotTokens + 1];                         // by the number of tokens, from 1; 4 rows
+  OuterTile outer[kOuterRows + 1][kMaxOuterVectors + 1];  // by rows and vectors, from 1
+  DequantizeRow (*dequantize)(Format format);             // null for formats that have no kernel here
+  FusedDot (*fused)(Format format);                       // null for formats that have no kernel here
   void (*float_to_half)(const float* x, int64_t count, uint16_t* out);
 
   void (*rms_norm)(const float* x, const NormArguments& arguments, float* out);

@@ -105,7 +105,8 @@ TEST_P(Kernels, ActivationsAreWithinTwoMillionthsOfTheirDefinitions) {
     kernels().activate(activation, x.data(), nullptr, int64_t(x.size()), y.data());
     for (size_t i = 0; i < x.size(); ++i) {
       const double expected = exact(activation, double(x[i]));
-      ASSERT_NEAR(y[i], expected, 2e-6 * std::abs(expected) + 1e-12) << "activation " << int(activation) << " of " << x[i];
+      ASSERT_NEAR(y[i], expected, 2e-6 * std::abs(expected) + 1e-12)
+          << "activation " << int(activation) << " of " << x[i];
     }
   }
 }

@@ -4,7 +4,7 @@
 // Floor: one token: the bytes of the weight over the memory's bandwidth. Many: 2 * rows * columns * tokens operations
 // over the peak of the fused multiply-add.
 //
-// Order of an element's sum: lane by lane within a chunk of kChunk columns, the lanes in one tree, then chunk after
+// Order of an element's sum: lane by lane within a chunk of kSumChunk columns, the lanes in one tree, then chunk after
 // chunk; it depends on nothing else.
 #include <algorithm>
 #include <cstring>
@@ -15,9 +15,9 @@
 namespace metallic::cpu {
 namespace {
 
-constexpr int64_t kChunk = 1024;  // columns; a multiple of every format's block
-constexpr int64_t kChunkStride = kChunk + 16;  // floats between rows: not a power of two, whose lines would share a set
-constexpr int64_t kFewTokens = 16;             // below: limited by memory, so blocks of rows that fit the first cache
+constexpr int64_t kWeightStride =
+    kSumChunk + 16;                 // floats between rows: not a power of two, whose lines would share a set
+constexpr int64_t kFewTokens = 16;  // below: limited by memory, so blocks of rows that fit the first cache
 constexpr int64_t kFewRows = 8;
 constexpr int64_t kManyRows = 64;
 constexpr int64_t kCacheLine = 64;
@@ -32,9 +32,9 @@ struct Tokens {
 
 // What one block of rows needs of a thread: kManyRows rows of a chunk, and their sums for all tokens.
 struct Workspace {
-  float* weights;  // (kManyRows, kChunkStride)
+  float* weights;  // (kManyRows, kWeightStride)
   float* sums;     // (tokens, kManyRows)
-  static int64_t floats(int64_t tokens) { return kManyRows * (kChunkStride + tokens); }
+  static int64_t floats(int64_t tokens) { return kManyRows * (kWeightStride + tokens); }
 };
 
 struct Rows {
@@ -64,13 +64,13 @@ void load_weights(const Kernels& kernels, const Rows& rows, int64_t begin, int64
   const int64_t padded = round_up(columns, kernels.width);
   for (int64_t r = 0; r < rows.count; ++r) {
     const char* row = row_of(weight, rows.first + r) + offset;
-    float* to = out + r * kChunkStride;
+    float* to = out + r * kWeightStride;
     if (prefetch_next && rows.first + r + (last ? rows.count : 0) < weight.rows()) prefetch(row + ahead, bytes);
     dequantize(row, columns, to);
     std::fill(to + columns, to + padded, 0.0f);
   }
-  for (int64_t r = rows.count; r < round_up(rows.count, 2 * kTileRows); ++r)
-    std::fill_n(out + r * kChunkStride, padded, 0.0f);
+  for (int64_t r = rows.count; r < round_up(rows.count, kTileRows); ++r)
+    std::fill_n(out + r * kWeightStride, padded, 0.0f);
 }
 
 void multiply_chunk(const Kernels& kernels, const Tokens& tokens, const float* weights, int64_t rows, int64_t begin,
@@ -80,10 +80,8 @@ void multiply_chunk(const Kernels& kernels, const Tokens& tokens, const float* w
     const int64_t first = tile_begin(tokens.count, tokens.tiles, tile);
     const int64_t count = tile_begin(tokens.count, tokens.tiles, tile + 1) - first;
     const float* x = tokens.data + first * tokens.padded_columns + begin * count;
-    const DotTile dot = count == 1 ? kernels.dot_eight_rows : kernels.dot[count];
-    const int64_t step = count == 1 ? 2 * kTileRows : kTileRows;
-    for (int64_t r = 0; r < rows; r += step)
-      dot(weights + r * kChunkStride, kChunkStride, x, steps, sums + first * kManyRows + r, kManyRows);
+    for (int64_t r = 0; r < rows; r += kTileRows)
+      kernels.dot[count](weights + r * kWeightStride, kWeightStride, x, steps, sums + first * kManyRows + r, kManyRows);
   }
 }
 
@@ -100,12 +98,26 @@ void store_sums(const Rows& rows, const Tokens& tokens, const float* sums) {
   }
 }
 
+// One token: as many of the rows as whole tiles hold, straight from their bytes; returns how many.
+int64_t multiply_fused(const Kernels& kernels, const Tokens& tokens, const Rows& rows, float* sums) {
+  const TensorView& weight = rows.target->weight->view;
+  const FusedDot fused = kernels.fused(weight.format);
+  if (fused == nullptr || tokens.count != 1 || tokens.columns != tokens.padded_columns) return 0;
+  const int64_t whole = rows.count / kTileRows * kTileRows;
+  for (int64_t r = 0; r < whole; r += kTileRows)
+    fused(reinterpret_cast<const uint8_t*>(row_of(*rows.target->weight, rows.first + r)), weight.stride[0], tokens.data,
+          tokens.columns, sums + r);
+  return whole;
+}
+
 void multiply_rows(const Kernels& kernels, const Tokens& tokens, const Rows& rows, const Workspace& workspace) {
   std::fill_n(workspace.sums, tokens.count * kManyRows, 0.0f);
-  for (int64_t begin = 0; begin < tokens.columns; begin += kChunk) {
-    const int64_t columns = std::min(kChunk, tokens.columns - begin);
-    load_weights(kernels, rows, begin, columns, tokens.count < kFewTokens, workspace.weights);
-    multiply_chunk(kernels, tokens, workspace.weights, rows.count, begin, columns, workspace.sums);
+  const int64_t done = multiply_fused(kernels, tokens, rows, workspace.sums);
+  const Rows rest{rows.target, rows.first + done, rows.count - done};
+  for (int64_t begin = 0; begin < tokens.columns && rest.count > 0; begin += kSumChunk) {
+    const int64_t columns = std::min(kSumChunk, tokens.columns - begin);
+    load_weights(kernels, rest, begin, columns, tokens.count < kFewTokens, workspace.weights);
+    multiply_chunk(kernels, tokens, workspace.weights, rest.count, begin, columns, workspace.sums + done);
   }
   store_sums(rows, tokens, workspace.sums);
 }
@@ -153,7 +165,7 @@ void CpuBackend::linear(const LinearOp& op) {
   const auto multiply = [&](int64_t block, int thread) {
     float* memory = scratch_[size_t(thread)].floats(Workspace::floats(count));
     multiply_rows(kernels_, tokens, find_block(op.targets, block_rows, block),
-                  {memory, memory + kManyRows * kChunkStride});
+                  {memory, memory + kManyRows * kWeightStride});
   };
   if (count >= kFewTokens) return for_each_item(blocks, multiply);
   // One contiguous range of the weights for each thread, as the processor's own prefetching likes it.

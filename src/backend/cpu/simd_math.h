@@ -44,7 +44,7 @@ inline V tanh(V x) {
 inline V erfc(V z) {
   const V t = Simd::div(Simd::set(1.0f), Simd::fma(z, Simd::set(0.5f), Simd::set(1.0f)));
   const V fit = polynomial(t, -5.9363835e-2f, 2.8601394e-1f, -4.9017954e-1f, 2.8147519e-1f, -2.8971955e-2f,
-                               2.0367847e-1f, 2.4285363e-1f, 2.8240958e-1f, 2.8208447e-1f);
+                           2.0367847e-1f, 2.4285363e-1f, 2.8240958e-1f, 2.8208447e-1f);
   const V high = Simd::keep_bits(z, 0xfffff000u);
   const V rest = Simd::mul(Simd::sub(high, z), Simd::add(high, z));
   const V e_rest = polynomial(rest, 4.1666667e-2f, 1.6666667e-1f, 0.5f, 1.0f, 1.0f);

@@ -5,13 +5,12 @@
 // AVX2's 16), so that each loaded vector is used 3 to 6 times.
 
 // Lane l of an element's accumulator sums columns l, l + width, ...; then one tree adds the lanes.
-template <int kGroups, int kTokens>
+template <int kTokens>
 void dot_tile(const float* rows, int64_t row_stride, const float* tokens, int64_t steps, float* sums,
               int64_t sum_stride) {
-  constexpr int kRows = kGroups * kTileRows;
-  Simd::V accumulator[kRows][kTokens];
+  Simd::V accumulator[kTileRows][kTokens];
 #pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r)
+  for (int r = 0; r < kTileRows; ++r)
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) accumulator[r][t] = Simd::zero();
   for (int64_t step = 0; step < steps; ++step) {
@@ -19,7 +18,7 @@ void dot_tile(const float* rows, int64_t row_stride, const float* tokens, int64_
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) token[t] = Simd::load(tokens + (step * kTokens + t) * Simd::kWidth);
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < kTileRows; ++r) {
       const Simd::V row = Simd::load(rows + r * row_stride + step * Simd::kWidth);
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) accumulator[r][t] = Simd::fma(row, token[t], accumulator[r][t]);
@@ -27,12 +26,8 @@ void dot_tile(const float* rows, int64_t row_stride, const float* tokens, int64_
   }
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t)
-#pragma GCC unroll 8
-    for (int g = 0; g < kGroups; ++g) {
-      const int r = g * kTileRows;
-      Simd::add_four_sums(sums + t * sum_stride + r, accumulator[r][t], accumulator[r + 1][t], accumulator[r + 2][t],
-                          accumulator[r + 3][t]);
-    }
+    Simd::add_four_sums(sums + t * sum_stride, accumulator[0][t], accumulator[1][t], accumulator[2][t],
+                        accumulator[3][t]);
 }
 
 template <int kRows, int kVectors>
@@ -72,15 +67,14 @@ void fill_tiles(Kernels& kernels) {
   kernels.width = Simd::kWidth;
   kernels.dot_tokens = Simd::kDotTokens;
   kernels.outer_vectors = Simd::kOuterVectors;
-  kernels.dot[1] = dot_tile<1, 1>;
-  kernels.dot[2] = dot_tile<1, 2>;
-  kernels.dot[3] = dot_tile<1, 3>;
+  kernels.dot[1] = dot_tile<1>;
+  kernels.dot[2] = dot_tile<2>;
+  kernels.dot[3] = dot_tile<3>;
   if constexpr (Simd::kDotTokens == 6) {
-    kernels.dot[4] = dot_tile<1, 4>;
-    kernels.dot[5] = dot_tile<1, 5>;
-    kernels.dot[6] = dot_tile<1, 6>;
+    kernels.dot[4] = dot_tile<4>;
+    kernels.dot[5] = dot_tile<5>;
+    kernels.dot[6] = dot_tile<6>;
   }
-  kernels.dot_eight_rows = dot_tile<2, 1>;
   fill_outer<1>(kernels.outer[1]);
   fill_outer<2>(kernels.outer[2]);
   fill_outer<3>(kernels.outer[3]);

@@ -34,6 +34,7 @@ void take_fill_and_align(std::string_view& text, FormatSpec& spec) {
   take_code_point(rest);
   if (!rest.empty() && is_align(rest[0])) {
     spec.fill = std::string(text.substr(0, text.size() - rest.size()));
+    spec.has_fill = true;
     spec.align = rest[0];
     text = rest.substr(1);
   } else if (is_align(text[0])) {
@@ -157,9 +158,9 @@ Result<FormatSpec> parse_format_spec(std::string_view text) {
     take('-');
   }
   spec.alternate = take('#');
-  if (take('0') && spec.align == 0) {
+  if (take('0') && !spec.has_fill) {
     spec.fill = '0';
-    spec.align = '=';
+    if (spec.align == 0) spec.align = '=';
   }
   METALLIC_ASSIGN(const std::optional<Integer> width, take_number(text, kMaximumWidth));
   spec.width = width.value_or(0);

@@ -13,8 +13,9 @@ namespace metallic::jinja {
 
 struct FormatSpec {
   std::string fill = " ";  // one code point
-  char align = 0;          // < > ^ =, or 0 for the type's own
-  char sign = '-';         // + - or space
+  bool has_fill = false;
+  char align = 0;   // < > ^ =, or 0 for the type's own
+  char sign = '-';  // + - or space
   bool alternate = false;
   Integer width = 0;
   char grouping = 0;  // , or _

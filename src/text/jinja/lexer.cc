@@ -115,6 +115,7 @@ class Lexer {
   }
 
   Status comment(size_t tag) {
+    if (at_ == source_.size()) return {};  // as jinja: nothing is left to miss
     const size_t end = source_.find("#}", at_);
     if (end == source_.npos) return fail_at(position_of(tag), ErrorCode::kInvalidArgument, "{{# without its #}}");
     const char sign = end > at_ ? source_[end - 1] : 0;
@@ -158,6 +159,7 @@ class Lexer {
 
   Status raw(size_t tag) {
     const size_t start = at_;
+    if (start == source_.size()) return {};  // as jinja: nothing is left to miss
     for (size_t end = source_.find("{%", start); end != source_.npos; end = source_.find("{%", end + 1)) {
       at_ = end + 2;
       const char sign = take_sign();

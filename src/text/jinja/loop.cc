@@ -17,7 +17,11 @@ int depth_of(const ValueList& items) {
 }  // namespace
 
 LoopObject::LoopObject(const For& statement, const Frame& frame, SharedList source, int recursion)
-    : HostObject(depth_of(*source)), statement_(statement), frame_(frame), source_(std::move(source)), recursion_(recursion) {}
+    : HostObject(depth_of(*source)),
+      statement_(statement),
+      frame_(frame),
+      source_(std::move(source)),
+      recursion_(recursion) {}
 
 // The next item that the filter lets through.
 Result<std::optional<Value>> LoopObject::pull() {

@@ -37,7 +37,7 @@ class LoopObject : public HostObject, public std::enable_shared_from_this<LoopOb
   size_t next_ = 0;           // in source_
   std::vector<Value> ahead_;  // pulled but not reached, the nearest last
   std::optional<Value> before_, current_;
-  Integer index_ = -1;  // loop.index0
+  Integer index_ = -1;   // loop.index0
   const int recursion_;  // how deep in recursive loops, from 0
   std::optional<Value> last_changed_;
 };

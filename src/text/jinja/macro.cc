@@ -89,7 +89,7 @@ Result<Value> MacroObject::attribute(std::string_view name) {
   if (name == "arguments") {
     ValueList names;
     for (const auto& parameter : definition_.parameters) names.emplace_back(parameter.first);
-    return Value::list(std::move(names));
+    return Value::tuple(std::move(names));
   }
   return Value();
 }

@@ -26,9 +26,8 @@ constexpr std::string_view kMutatesList[] = {"append", "clear", "pop", "reverse"
 constexpr std::string_view kMutatesDict[] = {"clear", "pop", "popitem", "setdefault", "update"};
 constexpr std::string_view kUnsupportedOfString[] = {"encode", "maketrans", "translate"};
 constexpr std::string_view kUnsupportedOfDict[] = {"fromkeys"};
-constexpr std::string_view kUnsupportedOfNumber[] = {
-    "as_integer_ratio", "conjugate", "from_bytes", "fromhex", "hex", "imag", "real",
-    "to_bytes",         "numerator", "denominator"};
+constexpr std::string_view kUnsupportedOfNumber[] = {"as_integer_ratio", "conjugate", "from_bytes",
+                                                     "fromhex",          "hex",       "to_bytes"};
 constexpr std::string_view kUnsupportedOfView[] = {"isdisjoint", "mapping"};
 
 Names mutating_names(Kind kind) {
@@ -66,6 +65,15 @@ std::optional<Value> plain_attribute(const Value& value, std::string_view name) 
     if (name == "start") return Value(value.range().start);
     if (name == "stop") return Value(value.range().stop);
     if (name == "step") return Value(value.range().step);
+  }
+  if (value.is_integral()) {
+    if (name == "real" || name == "numerator") return Value(value.as_integer());
+    if (name == "imag") return Value(0);
+    if (name == "denominator") return Value(1);
+  }
+  if (value.is(Kind::kFloat)) {
+    if (name == "real") return value;
+    if (name == "imag") return Value(0.0);
   }
   if (value.is(Kind::kTuple) && static_cast<const SequenceObject*>(value.object())->group) {
     if (name == "grouper") return value.items()[0];

@@ -167,7 +167,7 @@ Result<Value> arithmetic(Runtime& runtime, Operator op, const Value& a, const Va
   if (op == Operator::kAdd && a.is_sequence() && a.kind() == b.kind()) return concatenate_lists(runtime, a, b);
   if (op == Operator::kMultiply && can_repeat(a) && b.is_integral()) return repeat_value(runtime, a, b.as_integer());
   if (op == Operator::kMultiply && can_repeat(b) && a.is_integral()) return repeat_value(runtime, b, a.as_integer());
-  if (op == Operator::kModulo && a.is_string() && !b.is_undefined()) return percent_format(runtime, a, b);
+  if (op == Operator::kModulo && a.is_string()) return percent_format(runtime, a, b);
   return no_operator(op, a, b);
 }
 

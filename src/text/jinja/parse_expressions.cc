@@ -34,13 +34,13 @@ Result<ExpressionPtr> Parser::parse_expression(bool with_conditional) {
   return with_conditional ? parse_conditional() : parse_or();
 }
 
-Result<ExpressionPtr> Parser::parse_tuple(bool with_conditional, std::string_view end_name, bool in_parentheses) {
+Result<ExpressionPtr> Parser::parse_tuple(bool with_conditional, bool in_parentheses) {
   const Position position = current().position;
   std::vector<ExpressionPtr> items;
   bool is_tuple = false;
   const auto at_end = [&] {
     return current().kind == TokenKind::kVariableEnd || current().kind == TokenKind::kBlockEnd ||
-           current().is_operator(")") || (!end_name.empty() && current().is_name(end_name));
+           current().is_operator(")");
   };
   while (!at_end()) {
     METALLIC_ASSIGN(ExpressionPtr item, parse_expression(with_conditional));
@@ -213,7 +213,7 @@ Result<ExpressionPtr> Parser::parse_primary() {
       break;
   }
   if (take_operator("(")) {
-    METALLIC_ASSIGN(ExpressionPtr expression, parse_tuple(true, "", true));
+    METALLIC_ASSIGN(ExpressionPtr expression, parse_tuple(true, true));
     METALLIC_TRY(expect_operator(")"));
     return expression;
   }

@@ -68,7 +68,7 @@ Result<Body> Parser::parse_body(EndTags end_tags, Context context) {
     if (token.kind == TokenKind::kData) {
       body.push_back(std::make_unique<Text>(token.position, token.text));
     } else if (token.kind == TokenKind::kVariableBegin) {
-      METALLIC_ASSIGN(ExpressionPtr expression, parse_tuple(true, "", false));
+      METALLIC_ASSIGN(ExpressionPtr expression, parse_tuple(true, false));
       METALLIC_TRY(expect(TokenKind::kVariableEnd, "'}}'"));
       body.push_back(std::make_unique<Print>(token.position, std::move(expression)));
     } else {
@@ -117,9 +117,9 @@ Result<StatementPtr> Parser::parse_statement() {
 Result<StatementPtr> Parser::parse_for(Position position) {
   auto loop = std::make_unique<For>(position);
   ++context_.loops;
-  METALLIC_ASSIGN(loop->target, parse_target(false, "in"));
+  METALLIC_ASSIGN(loop->target, parse_target(false));
   METALLIC_TRY(expect_name("in"));
-  METALLIC_ASSIGN(loop->items, parse_tuple(false, "recursive", false));
+  METALLIC_ASSIGN(loop->items, parse_tuple(false, false));
   if (take_name("if")) {
     const bool outer = std::exchange(context_.conditional, false);
     METALLIC_ASSIGN(loop->filter, parse_expression());
@@ -145,7 +145,7 @@ Result<StatementPtr> Parser::parse_if(Position position) {
   while (true) {
     If::Branch branch;
     const Context outer = std::exchange(context_, inside);
-    METALLIC_ASSIGN(branch.test, parse_tuple(false, "", false));
+    METALLIC_ASSIGN(branch.test, parse_tuple(false, false));
     context_ = outer;
     METALLIC_ASSIGN(branch.body, parse_block_body({"elif", "else", "endif"}, inside));
     branches.push_back(std::move(branch));
@@ -161,9 +161,9 @@ Result<StatementPtr> Parser::parse_if(Position position) {
 }
 
 Result<StatementPtr> Parser::parse_set(Position position) {
-  METALLIC_ASSIGN(Target target, parse_target(true, ""));
+  METALLIC_ASSIGN(Target target, parse_target(true));
   if (take_operator("=")) {
-    METALLIC_ASSIGN(ExpressionPtr value, parse_tuple(true, "", false));
+    METALLIC_ASSIGN(ExpressionPtr value, parse_tuple(true, false));
     return StatementPtr(std::make_unique<Set>(position, std::move(target), std::move(value)));
   }
   const bool outer = std::exchange(context_.conditional, false);
@@ -177,17 +177,14 @@ Result<StatementPtr> Parser::parse_set(Position position) {
   return StatementPtr(std::make_unique<SetBlock>(position, std::move(target), std::move(filter), std::move(body)));
 }
 
-// A name or a tuple of targets up to `end_name`, = or the end of the block.
-Result<Target> Parser::parse_target(bool allow_attribute, std::string_view end_name) {
+// A name or a tuple of targets.
+Result<Target> Parser::parse_target(bool allow_attribute) {
   const Nested nested(*this);
   METALLIC_TRY(nested.check());
   Target tuple;
   tuple.kind = Target::Kind::kTuple;
   bool is_tuple = false;
-  const auto at_end = [&] {
-    return current().kind == TokenKind::kBlockEnd || current().is_operator(")") || current().is_operator("=") ||
-           (!end_name.empty() && current().is_name(end_name));
-  };
+  const auto at_end = [&] { return current().kind == TokenKind::kBlockEnd || current().is_operator(")"); };
   while (!at_end()) {
     METALLIC_ASSIGN(Target part, parse_target_part(allow_attribute));
     tuple.parts.push_back(std::move(part));
@@ -201,7 +198,7 @@ Result<Target> Parser::parse_target(bool allow_attribute, std::string_view end_n
 
 Result<Target> Parser::parse_target_part(bool allow_attribute) {
   if (take_operator("(")) {
-    METALLIC_ASSIGN(Target inner, parse_target(false, ""));
+    METALLIC_ASSIGN(Target inner, parse_target(false));
     METALLIC_TRY(expect_operator(")"));
     return inner;
   }

@@ -46,7 +46,7 @@ class Parser {
   Result<StatementPtr> parse_loop_control(Position position, Flow flow);
   Status parse_signature(MacroDefinition& definition);
   Status parse_macro_body(MacroDefinition& definition, std::string_view end_tag);
-  Result<Target> parse_target(bool allow_attribute, std::string_view end_name);
+  Result<Target> parse_target(bool allow_attribute);
   Result<Target> parse_target_part(bool allow_attribute);
   Result<Symbol> parse_symbol();
   Context body_context() const { return {context_.in_loop, context_.loops, false}; }
@@ -55,7 +55,7 @@ class Parser {
   // Expressions (parse_expressions.cc), one function for each level of precedence.
   Result<ExpressionPtr> parse_expression(bool with_conditional = true);
   // One expression, or several with commas as a tuple.
-  Result<ExpressionPtr> parse_tuple(bool with_conditional, std::string_view end_name, bool in_parentheses);
+  Result<ExpressionPtr> parse_tuple(bool with_conditional, bool in_parentheses);
   Result<ExpressionPtr> parse_conditional();
   Result<ExpressionPtr> parse_or();
   Result<ExpressionPtr> parse_and();

@@ -34,7 +34,10 @@ class PercentFormatter {
 
  private:
   // What Python takes for a mapping here: all that can be subscribed but strings and tuples.
-  bool is_mapping() const { return arguments_.is(Kind::kDict) || arguments_.is(Kind::kList); }
+  bool is_mapping() const {
+    return arguments_.is(Kind::kDict) || arguments_.is(Kind::kList) || arguments_.is(Kind::kRange) ||
+           arguments_.is_undefined();
+  }
 
   char take() {
     if (rest_.empty()) return 0;
@@ -90,6 +93,10 @@ class PercentFormatter {
 
   Status conversion() {
     take();  // the %
+    if (take_if('%')) {
+      out_ += '%';
+      return {};
+    }
     if (take_if('(')) METALLIC_TRY(take_key());
     FormatSpec spec;
     bool left = false, zero = false;
@@ -120,10 +127,6 @@ class PercentFormatter {
   }
 
   Status convert(FormatSpec& spec) {
-    if (spec.type == '%') {
-      out_ += '%';
-      return {};
-    }
     if (spec.type == 0) return refuse("a % format ends after its %");
     METALLIC_ASSIGN(const Value value, next_argument());
     METALLIC_ASSIGN(const std::string text, formatted(value, spec));

@@ -1,8 +1,10 @@
 // The primitives for AVX2 with FMA and F16C: 8 floats a vector, 16 registers. As in ../avx512/kernels.cc, nothing here
 // may be visible to the linker under a shared name.
+#include "backend/cpu/kernels.h"
+
 #include <immintrin.h>
 
-#include "backend/cpu/kernels.h"
+#include "quant/formats.h"
 
 namespace metallic::cpu {
 namespace {
@@ -26,15 +28,12 @@ struct Simd {
   static V min(V a, V b) { return _mm256_min_ps(a, b); }  // b if either is a NaN
   static V max(V a, V b) { return _mm256_max_ps(a, b); }  // b if either is a NaN
   static V round(V x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  static V keep_bits(V x, uint32_t mask) {
-    return _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(int(mask))));
-  }
+  static V keep_bits(V x, uint32_t mask) { return _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(int(mask)))); }
   static V abs(V x) { return keep_bits(x, 0x7fffffffu); }
   static V select_less(V a, V b, V yes, V no) { return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ)); }
   // 2^n for whole n from -126 to 127
   static V power_of_two(V n) {
-    return _mm256_castsi256_ps(
-        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
   }
   static __m128 low_plus_high(V x) { return _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)); }
   static float reduce_add(V x) {
@@ -60,13 +59,11 @@ struct Simd {
     __builtin_memcpy(&word, bytes, sizeof(word));
     return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(word)));
   }
-  static V load_half(const uint16_t* x) {
-    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
-  }
+  static V load_half(const uint8_t* x) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))); }
   static void store_half(uint16_t* to, V x) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
   }
-  static V load_bfloat16(const uint16_t* x) {
+  static V load_bfloat16(const uint8_t* x) {
     const __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
     return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
   }
@@ -99,10 +96,7 @@ struct Simd {
   }
 };
 
-#include "backend/cpu/simd_tiles.h"
-#include "backend/cpu/simd_math.h"
-#include "backend/cpu/simd_rows.h"
-#include "backend/cpu/simd_dequantize.h"
+#include "backend/cpu/simd_nibbles.h"
 #include "backend/cpu/simd_table.h"
 
 }  // namespace

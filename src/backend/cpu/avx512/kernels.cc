@@ -8,9 +8,11 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
+#include "backend/cpu/kernels.h"
+
 #include <immintrin.h>
 
-#include "backend/cpu/kernels.h"
+#include "quant/formats.h"
 
 namespace metallic::cpu {
 namespace {
@@ -43,8 +45,7 @@ struct Simd {
   }
   // 2^n for whole n from -126 to 127
   static V power_of_two(V n) {
-    return _mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
   }
   static __m256 low_plus_high(V x) { return _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1)); }
   static float reduce_add(V x) {
@@ -68,13 +69,13 @@ struct Simd {
     __builtin_memcpy(&word, bytes, sizeof(word));
     return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(word)));
   }
-  static V load_half(const uint16_t* x) {
+  static V load_half(const uint8_t* x) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
   }
   static void store_half(uint16_t* to, V x) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
   }
-  static V load_bfloat16(const uint16_t* x) {
+  static V load_bfloat16(const uint8_t* x) {
     const __m512i words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
     return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
   }
@@ -98,10 +99,7 @@ struct Simd {
   }
 };
 
-#include "backend/cpu/simd_tiles.h"
-#include "backend/cpu/simd_math.h"
-#include "backend/cpu/simd_rows.h"
-#include "backend/cpu/simd_dequantize.h"
+#include "backend/cpu/avx512/nibbles.h"
 #include "backend/cpu/simd_table.h"
 
 }  // namespace

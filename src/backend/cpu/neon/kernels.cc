@@ -1,7 +1,9 @@
 // The primitives for NEON (Advanced SIMD of every 64-bit ARM): 4 floats a vector, 32 registers.
+#include "backend/cpu/kernels.h"
+
 #include <arm_neon.h>
 
-#include "backend/cpu/kernels.h"
+#include "quant/formats.h"
 
 namespace metallic::cpu {
 namespace {
@@ -46,9 +48,11 @@ struct Simd {
     __builtin_memcpy(&value, bytes, sizeof(value));
     return float(value);
   }
-  static V load_half(const uint16_t* x) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(x))); }
+  static V load_half(const uint8_t* x) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(x))); }
   static void store_half(uint16_t* to, V x) { vst1_u16(to, vreinterpret_u16_f16(vcvt_f16_f32(x))); }
-  static V load_bfloat16(const uint16_t* x) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(x), 16)); }
+  static V load_bfloat16(const uint8_t* x) {
+    return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(x)), 16));
+  }
 
   static B load_bytes(const uint8_t* x) { return vld1q_u8(x); }
   static B bits_and(B x, int mask) { return vandq_u8(x, vdupq_n_u8(uint8_t(mask))); }
@@ -87,10 +91,7 @@ struct Simd {
   }
 };
 
-#include "backend/cpu/simd_tiles.h"
-#include "backend/cpu/simd_math.h"
-#include "backend/cpu/simd_rows.h"
-#include "backend/cpu/simd_dequantize.h"
+#include "backend/cpu/simd_nibbles.h"
 #include "backend/cpu/simd_table.h"
 
 }  // namespace

@@ -1,9 +1,11 @@
 // The primitives in plain C++, for processors without any of the other instruction sets: four floats at a time, which
 // compilers keep in whatever registers there are.
+#include "backend/cpu/kernels.h"
+
 #include <cmath>
 
-#include "backend/cpu/kernels.h"
 #include "base/half.h"
+#include "quant/formats.h"
 
 namespace metallic::cpu {
 namespace {
@@ -32,16 +34,30 @@ struct Simd {
 
   static V zero() { return {}; }
   static V set(float x) { return {{x, x, x, x}}; }
-  static V load(const float* x) { return {{x[0], x[1], x[2], x[3]}}; }
+  static V load(const float* x) {
+    V result;
+    __builtin_memcpy(result.lane, x, sizeof(result.lane));
+    return result;
+  }
   static void store(float* to, V x) { __builtin_memcpy(to, x.lane, sizeof(x.lane)); }
-  static V add(V a, V b) { return each([&](int i) { return a.lane[i] + b.lane[i]; }); }
-  static V sub(V a, V b) { return each([&](int i) { return a.lane[i] - b.lane[i]; }); }
-  static V mul(V a, V b) { return each([&](int i) { return a.lane[i] * b.lane[i]; }); }
-  static V div(V a, V b) { return each([&](int i) { return a.lane[i] / b.lane[i]; }); }
+  static V add(V a, V b) {
+    return each([&](int i) { return a.lane[i] + b.lane[i]; });
+  }
+  static V sub(V a, V b) {
+    return each([&](int i) { return a.lane[i] - b.lane[i]; });
+  }
+  static V mul(V a, V b) {
+    return each([&](int i) { return a.lane[i] * b.lane[i]; });
+  }
+  static V div(V a, V b) {
+    return each([&](int i) { return a.lane[i] / b.lane[i]; });
+  }
   static V fma(V a, V b, V c) { return add(mul(a, b), c); }  // two roundings: a fused one would be a library call
   static V min(V a, V b) { return select_less(a, b, a, b); }
   static V max(V a, V b) { return select_less(b, a, a, b); }
-  static V round(V x) { return each([&](int i) { return std::nearbyintf(x.lane[i]); }); }
+  static V round(V x) {
+    return each([&](int i) { return std::nearbyintf(x.lane[i]); });
+  }
   static V keep_bits(V x, uint32_t mask) {
     return each([&](int i) { return std::bit_cast<float>(std::bit_cast<uint32_t>(x.lane[i]) & mask); });
   }
@@ -51,7 +67,9 @@ struct Simd {
   }
   // 2^n for whole n from -126 to 127
   static V power_of_two(V n) {
-    return each([&](int i) { return n.lane[i] >= -126.0f ? std::bit_cast<float>(uint32_t(int(n.lane[i]) + 127) << 23) : n.lane[i]; });
+    return each([&](int i) {
+      return n.lane[i] >= -126.0f ? std::bit_cast<float>(uint32_t(int(n.lane[i]) + 127) << 23) : n.lane[i];
+    });
   }
   static float reduce_add(V x) { return (x.lane[0] + x.lane[2]) + (x.lane[1] + x.lane[3]); }
   static float reduce_max(V x) {
@@ -72,27 +90,36 @@ struct Simd {
     __builtin_memcpy(&word, bytes, sizeof(word));
     return half_to_float(word);
   }
-  static V load_half(const uint16_t* x) {
-    const auto* bytes = reinterpret_cast<const uint8_t*>(x);
-    return each([&](int i) { return half(bytes + 2 * i); });
+  static V load_half(const uint8_t* x) {
+    return each([&](int i) { return half(x + 2 * i); });
   }
   static void store_half(uint16_t* to, V x) {
     for (int i = 0; i < 4; ++i) to[i] = metallic::float_to_half(x.lane[i]);
   }
-  static V load_bfloat16(const uint16_t* x) {
+  static V load_bfloat16(const uint8_t* x) {
     uint16_t words[4];
     __builtin_memcpy(words, x, sizeof(words));
     return each([&](int i) { return bfloat16_to_float(words[i]); });
   }
 
-  static B load_bytes(const uint8_t* x) { return each_byte([&](int i) { return x[i]; }); }
-  static B bits_and(B x, int mask) { return each_byte([&](int i) { return x.byte[i] & mask; }); }
-  static B bits_or(B a, B b) { return each_byte([&](int i) { return a.byte[i] | b.byte[i]; }); }
-  static B subtract(B x, int y) { return each_byte([&](int i) { return x.byte[i] - y; }); }
+  static B load_bytes(const uint8_t* x) {
+    return each_byte([&](int i) { return x[i]; });
+  }
+  static B bits_and(B x, int mask) {
+    return each_byte([&](int i) { return x.byte[i] & mask; });
+  }
+  static B bits_or(B a, B b) {
+    return each_byte([&](int i) { return a.byte[i] | b.byte[i]; });
+  }
+  static B subtract(B x, int y) {
+    return each_byte([&](int i) { return x.byte[i] - y; });
+  }
   // Each byte shifted right (left if negative).
   template <int kBits>
   static B shift(B x) {
-    return each_byte([&](int i) { return kBits < 0 ? x.byte[i] << (kBits < 0 ? -kBits : 0) : x.byte[i] >> (kBits < 0 ? 0 : kBits); });
+    return each_byte([&](int i) {
+      return kBits < 0 ? x.byte[i] << (kBits < 0 ? -kBits : 0) : x.byte[i] >> (kBits < 0 ? 0 : kBits);
+    });
   }
   // Byte i is `value` where bit i is set, else 0.
   static B expand(uint16_t bits, int value) {
@@ -107,10 +134,7 @@ struct Simd {
   }
 };
 
-#include "backend/cpu/simd_tiles.h"
-#include "backend/cpu/simd_math.h"
-#include "backend/cpu/simd_rows.h"
-#include "backend/cpu/simd_dequantize.h"
+#include "backend/cpu/simd_nibbles.h"
 #include "backend/cpu/simd_table.h"
 
 }  // namespace
