@@ -94,7 +94,7 @@ class BadModels(CommandTest):
         }
         for says, path in cases.items():
             for command in opening_commands(path, self.folder / "out.npy"):
-                if command[0] not in COMMANDS or command[0] == "verify":  # verify reports; verify_test.py
+                if command[0] not in COMMANDS or command[0] == "verify":  # it reports on stdout: verify_test.py
                     continue
                 with self.subTest(says=says, command=command[0]):
                     self.bad(*command, says=path.name)
