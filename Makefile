@@ -30,6 +30,9 @@ debug asan ubsan tsan: install-deps  ## Build with assertions and symbols, or wi
 aarch64: install-deps  ## Cross-build for 64-bit ARM and run the unit tests under QEMU
 	@exec python3 tools/test aarch64
 
+fuzz-smoke: install-deps  ## Run every fuzzer of fuzz/ for 60 seconds
+	@tools/install-deps --fuzz && tools/build fuzz && exec fuzz/run 60
+
 format:  ## Format the C++ files
 	@clang-format -i $$(git ls-files --cached --others --exclude-standard '*.h' '*.cc')
 
@@ -39,4 +42,4 @@ format-check:  ## Tell which C++ files are not formatted
 clean:  ## Remove what was built; models and .venv stay
 	rm -rf build
 
-.PHONY: help run build test install-deps debug asan ubsan tsan aarch64 format format-check clean
+.PHONY: help run build test install-deps debug asan ubsan tsan aarch64 fuzz-smoke format format-check clean

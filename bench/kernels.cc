@@ -39,7 +39,7 @@ std::shared_ptr<void> random_blocks(uint64_t bytes) {
 }
 
 // Enough matrices that one token's work never finds its weight in a cache.
-const uint64_t kWorkingSet = (std::getenv("WS") ? std::strtoull(std::getenv("WS"),nullptr,10) : 512ull) << 20;
+constexpr uint64_t kWorkingSet = 512ull << 20;
 
 void linear(benchmark::State& state, Format format, int64_t rows, int64_t columns) {
   const int64_t tokens = state.range(0);

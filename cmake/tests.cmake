@@ -25,7 +25,7 @@ foreach(folder ${METALLIC_TEST_FOLDERS})
   target_include_directories(${folder}_test PRIVATE src tests)
   target_compile_definitions(${folder}_test PRIVATE METALLIC_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_link_libraries(${folder}_test PRIVATE metallic metallic_flags fmt::fmt nlohmann_json::nlohmann_json GTest::gtest_main)
-  gtest_discover_tests(${folder}_test DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 900)
+  gtest_discover_tests(${folder}_test NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 900)
 endforeach()
 
 if(NOT CMAKE_CROSSCOMPILING)
@@ -35,4 +35,9 @@ if(NOT CMAKE_CROSSCOMPILING)
   find_library(UTF8PROC_LIBRARY utf8proc REQUIRED)
   target_include_directories(tokenizer_test PRIVATE ${PCRE2_INCLUDE_DIR} ${UTF8PROC_INCLUDE_DIR})
   target_link_libraries(tokenizer_test PRIVATE ${PCRE2_LIBRARY} ${UTF8PROC_LIBRARY})
+endif()
+
+if(NOT CMAKE_CROSSCOMPILING)
+  add_test(NAME InstructionSets.NoCodeOfOneIsLinkedInPlaceOfAnothers
+    COMMAND ${PROJECT_SOURCE_DIR}/tools/check-isa $<TARGET_OBJECTS:metallic> COMMAND_EXPAND_LISTS)
 endif()

@@ -188,7 +188,6 @@ class Chat {
 }  // namespace
 
 Status run_chat(Engine& engine, const std::string& system_prompt, GenerationOptions options) {
-  METALLIC_TRY(engine.chat_template());
   Chat(engine, system_prompt, std::move(options)).run();
   return {};
 }

@@ -1,6 +1,7 @@
 // metallic run: one answer, or a chat.
 #include <fmt/core.h>
 
+#include <functional>
 #include <random>
 
 #include "base/error.h"
@@ -64,10 +65,11 @@ Result<std::vector<TokenId>> prompt_tokens(Engine& engine, const Options& option
   return engine.chat_prompt(messages);
 }
 
-Status answer_once(Engine& engine, const Options& options) {
+Status answer_once(Engine& engine, const Options& options, const std::function<void()>& on_accepted) {
   METALLIC_ASSIGN(std::vector<TokenId> prompt, prompt_tokens(engine, options));
   const InterruptGuard guard;
-  METALLIC_ASSIGN(const Completion completion, stream_answer(engine, std::move(prompt), options.generation));
+  METALLIC_ASSIGN(const Completion completion,
+                  stream_answer(engine, std::move(prompt), options.generation, on_accepted));
   if (options.generation.show_statistics) print_statistics(completion);
   return {};
 }
@@ -89,14 +91,18 @@ Status run(Options& options) {
   options.generation.show_statistics = !options.quiet;
   METALLIC_ASSIGN(const auto engine, Engine::load(options.model.path, options.model.engine));
   const EngineInfo& info = engine->info();
-  if (!options.quiet)
+  const auto print_header = [&] {
+    if (options.quiet) return;
     fmt::print(
         stderr,
         "[{} | {}, {} threads | weights {:.0f} MB, KV cache {:.0f} MB for {} tokens | loaded in {:.2f} s | seed {}]\n",
         options.model.path.substr(options.model.path.find_last_of('/') + 1), info.backend, info.threads,
         double(info.weight_bytes) / 1e6, double(info.kv_bytes) / 1e6, info.context, info.load_seconds,
         options.generation.sampling.seed);
-  if (one_prompt) return answer_once(*engine, options);
+  };
+  if (one_prompt) return answer_once(*engine, options, print_header);
+  METALLIC_TRY(engine->chat_template());
+  print_header();
   return run_chat(*engine, options.system_prompt, options.generation);
 }
 
@@ -133,6 +139,7 @@ void add_sampling_options(CLI::App& command, Options& options) {
       command.add_option("-s,--seed", sampling.seed, "of the random numbers (default: a new one each time)")
           ->group(group);
   command.add_option("-l,--logit-bias", options.logit_bias, "TOKEN_ID+BIAS or TOKEN_ID-BIAS; may be repeated")
+      ->allow_extra_args(false)
       ->group(group);
 }
 
@@ -154,7 +161,8 @@ void add_run(CLI::App& root, Action& action) {
                    "the most tokens to answer with (-1: until the context is full)")
       ->capture_default_str()
       ->check(CLI::Range(-1, INT32_MAX));
-  command->add_option("-r,--stop", options->generation.stop, "end the answer before this text; may be repeated");
+  command->add_option("-r,--stop", options->generation.stop, "end the answer before this text; may be repeated")
+      ->allow_extra_args(false);
   command->add_flag("--ignore-eos", options->generation.ignore_end, "go on when the model ends its answer");
   command->add_flag("--special", options->generation.show_special, "show control tokens");
   command->add_flag("-q,--quiet", options->quiet, "no figures on standard error");

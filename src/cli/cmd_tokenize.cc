@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "cli/commands.h"
+#include "cli/model_options.h"
 #include "metallic/gguf.h"
 #include "metallic/tokenizer.h"
 #include "model/vocab_from_gguf.h"
@@ -27,22 +28,9 @@ Status print(std::string_view text) {
   return fail(ErrorCode::kIo, "standard output: cannot write: {}", std::strerror(errno));
 }
 
-Result<std::string> read_all(std::FILE* stream, const std::string& name) {
-  std::string text;
-  char buffer[1 << 16];
-  while (const size_t size = std::fread(buffer, 1, sizeof buffer, stream)) text.append(buffer, size);
-  if (std::ferror(stream) != 0) return fail(ErrorCode::kIo, "{}: cannot read: {}", name, std::strerror(errno));
-  return text;
-}
-
 Result<std::string> read_input(const Options& options) {
   if (options.has_text) return options.text;
-  if (options.file.empty()) return read_all(stdin, "standard input");
-  std::FILE* stream = std::fopen(options.file.c_str(), "rb");
-  if (stream == nullptr) return fail(ErrorCode::kIo, "{}: cannot open: {}", options.file, std::strerror(errno));
-  auto text = read_all(stream, options.file);
-  std::fclose(stream);
-  return text;
+  return read_text_file(options.file.empty() ? "-" : options.file);
 }
 
 // Numbers with white space or commas between them; brackets around them are allowed.

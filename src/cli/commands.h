@@ -25,6 +25,7 @@ void add_run(CLI::App& root, Action& action);
 void add_template(CLI::App& root, Action& action);
 void add_split(CLI::App& root, Action& action);
 void add_tokenize(CLI::App& root, Action& action);
+void add_verify(CLI::App& root, Action& action);
 
 // Adds all of them.
 void add_commands(CLI::App& root, Action& action);

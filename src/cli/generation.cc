@@ -10,7 +10,19 @@
 
 namespace metallic::cli {
 
-Result<Completion> stream_answer(Engine& engine, std::vector<TokenId> prompt, const GenerationOptions& options) {
+namespace {
+
+Result<Completion> generate(Engine& engine, Request request, const std::function<void()>& on_accepted) {
+  METALLIC_ASSIGN(const RequestId id, engine.submit(std::move(request)));
+  if (on_accepted) on_accepted();
+  while (!engine.idle()) METALLIC_TRY(engine.step());
+  return engine.take(id);
+}
+
+}  // namespace
+
+Result<Completion> stream_answer(Engine& engine, std::vector<TokenId> prompt, const GenerationOptions& options,
+                                 const std::function<void()>& on_accepted) {
   Request request;
   request.prompt = std::move(prompt);
   request.max_tokens = options.max_tokens;
@@ -24,7 +36,7 @@ Result<Completion> stream_answer(Engine& engine, std::vector<TokenId> prompt, co
     return written;
   };
   request.should_stop = [] { return InterruptGuard::pending(); };
-  auto completion = engine.generate(std::move(request));
+  auto completion = generate(engine, std::move(request), on_accepted);
   InterruptGuard::take();
   if (!completion) return completion;
   if (written && !completion->text.empty() && completion->text.back() != '\n')

@@ -1,6 +1,7 @@
 // Answering one prompt on the command line: the text on standard output as it comes, figures on standard error.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,9 @@ struct GenerationOptions {
 };
 
 // Streams the answer to `prompt`. Ctrl-C (under an InterruptGuard) ends it early, which is no error.
-Result<Completion> stream_answer(Engine& engine, std::vector<TokenId> prompt, const GenerationOptions& options);
+// `on_accepted`, if any, is called once prompt and options have been found good and before the work begins.
+Result<Completion> stream_answer(Engine& engine, std::vector<TokenId> prompt, const GenerationOptions& options,
+                                 const std::function<void()>& on_accepted = {});
 
 // "prompt 12 tokens, 310 tokens/s; answer ...", and the most memory the process had, to standard error.
 void print_statistics(const Completion& completion);

@@ -1,13 +1,12 @@
 #include "cli/model_options.h"
 
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
-#include <iostream>
-#include <iterator>
+#include <cstring>
 
 #include "backend/backend.h"
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "base/utf8.h"
 
 namespace metallic::cli {
@@ -34,18 +33,37 @@ void add_context_options(CLI::App& command, ModelOptions& options) {
       ->check(CLI::PositiveNumber);
 }
 
-Result<std::string> read_text_file(const std::string& path) {
+namespace {
+
+constexpr size_t kLongestText = size_t(1) << 30;  // bytes; /dev/zero has no end
+
+Result<std::string> read_stream(std::FILE* stream, const std::string& name) {
   std::string text;
-  if (path == "-") {
-    text.assign(std::istreambuf_iterator<char>(std::cin), {});
-  } else {
-    METALLIC_ASSIGN(const MappedFile file, MappedFile::open(path));
-    text.assign(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  std::vector<char> buffer(size_t(1) << 16);
+  while (const size_t size = std::fread(buffer.data(), 1, buffer.size(), stream)) {
+    text.append(buffer.data(), size);
+    if (text.size() > kLongestText)
+      return fail(ErrorCode::kInvalidArgument, "{}: is longer than {} bytes; cut it into pieces", name, kLongestText);
   }
-  const size_t bad = find_invalid_utf8(text);
+  if (std::ferror(stream) != 0) return fail(ErrorCode::kIo, "{}: cannot read: {}", name, std::strerror(errno));
+  return text;
+}
+
+}  // namespace
+
+Result<std::string> read_text_file(const std::string& path) {
+  const bool standard_input = path == "-";
+  const std::string name = standard_input ? "standard input" : path;
+  std::FILE* stream = standard_input ? stdin : std::fopen(path.c_str(), "rb");
+  if (stream == nullptr)
+    return fail(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: cannot open: {}", path,
+                std::strerror(errno));
+  auto text = read_stream(stream, name);
+  if (!standard_input) std::fclose(stream);
+  if (!text) return text;
+  const size_t bad = find_invalid_utf8(*text);
   if (bad != std::string::npos)
-    return fail(ErrorCode::kInvalidArgument, "{}: byte {} is not UTF-8; convert the text to UTF-8 first",
-                path == "-" ? "standard input" : path, bad);
+    return fail(ErrorCode::kInvalidArgument, "{}: byte {} is not UTF-8; convert the text to UTF-8 first", name, bad);
   return text;
 }
 

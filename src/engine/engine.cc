@@ -141,6 +141,7 @@ Status EngineImpl::step() {
   }
   const Step step = next_step(progress, decoder_.max_rows());
   Status status = decoder_.run(step.batch, cache_, logits_);
+  if (status) status = model_->file().check_intact();  // weights of a file that was cut short read as zero
   if (status) status = advance(step, sequences);
   if (!status) abandon_all();
   std::erase(running_, nullptr);

@@ -57,6 +57,7 @@ Status Evaluator::feed(std::span<const TokenId> tokens, std::span<const int32_t>
   batch.sequences.push_back({0, rows, position_, pages_.data()});
   batch.logit_rows.assign(logit_rows.begin(), logit_rows.end());
   METALLIC_TRY(decoder_.run(batch, cache_, logits));
+  METALLIC_TRY(model_->file().check_intact());  // weights of a file that was cut short read as zero
   position_ += rows;
   return {};
 }

@@ -42,6 +42,6 @@ Status check_token_ids(std::span<const TokenId> tokens, int vocab);
 
 // Positions of one KV page.
 inline constexpr int kPageTokens = 32;
-inline int pages_for(int positions) { return (positions + kPageTokens - 1) / kPageTokens; }
+inline int pages_for(int positions) { return positions / kPageTokens + (positions % kPageTokens != 0 ? 1 : 0); }
 
 }  // namespace metallic

@@ -99,6 +99,7 @@ Result<GgufHeader> parse_gguf_header(std::string_view path, std::span<const std:
   METALLIC_ASSIGN(header.metadata, parse_metadata(cursor, key_count));
   METALLIC_ASSIGN(header.alignment, read_alignment(cursor, header));
   METALLIC_ASSIGN(header.tensors, parse_tensors(cursor, tensor_count, header.alignment, file_index));
+  header.bytes = cursor.offset();
   return header;
 }
 

@@ -13,6 +13,7 @@ namespace metallic {
 struct GgufHeader {
   uint32_t version = 0;
   uint64_t alignment = kDefaultAlignment;
+  uint64_t bytes = 0;  // from the start of the file to the end of the tensor infos
   std::vector<MetadataEntry> metadata;
   std::vector<TensorInfo> tensors;
 
