@@ -15,9 +15,11 @@ using Action = std::function<Status()>;
 void add_bench(CLI::App& root, Action& action);
 void add_dequantize(CLI::App& root, Action& action);
 void add_forward(CLI::App& root, Action& action);
+void add_imatrix(CLI::App& root, Action& action);
 void add_inspect(CLI::App& root, Action& action);
 void add_logits(CLI::App& root, Action& action);
 void add_perplexity(CLI::App& root, Action& action);
+void add_quantize(CLI::App& root, Action& action);
 void add_run(CLI::App& root, Action& action);
 void add_tokenize(CLI::App& root, Action& action);
 
