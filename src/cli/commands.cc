@@ -10,6 +10,8 @@ void add_commands(CLI::App& root, Action& action) {
   add_logits(root, action);
   add_embed(root, action);
   add_forward(root, action);
+  add_quantize(root, action);
+  add_imatrix(root, action);
   add_inspect(root, action);
   add_dequantize(root, action);
   add_tokenize(root, action);

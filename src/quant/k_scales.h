@@ -16,5 +16,17 @@ METALLIC_HOST_DEVICE constexpr int k_minimum(const uint8_t* bytes, int group) {
   return group < 4 ? bytes[group + 4] & 63 : high_nibble(bytes[group + 4]) | bytes[group] >> 6 << 4;
 }
 
+// Stores both in bytes that were zero.
+METALLIC_HOST_DEVICE constexpr void put_k_scale(uint8_t* bytes, int group, int scale, int minimum) {
+  if (group < 4) {
+    bytes[group] |= uint8_t(scale);
+    bytes[group + 4] |= uint8_t(minimum);
+  } else {
+    bytes[group + 4] |= uint8_t((scale & 15) | (minimum & 15) << 4);
+    bytes[group - 4] |= uint8_t(scale >> 4 << 6);
+    bytes[group] |= uint8_t(minimum >> 4 << 6);
+  }
+}
+
 }  // namespace METALLIC_ISA
 }  // namespace metallic::quant

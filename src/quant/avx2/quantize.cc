@@ -1,0 +1,8 @@
+#include "quant/quantize_blocks.h"
+#include "quant/quantize_isa.h"
+
+namespace metallic::quant {
+
+EncodeRow encode_function_avx2(Format format) { return encode_rows_function(format); }
+
+}  // namespace metallic::quant
