@@ -1,0 +1,64 @@
+// What conversion must know of a Hugging Face architecture. One file under arch/ for each family, one line in
+// arch/registry.cc.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "convert/json_object.h"
+#include "convert/key_writer.h"
+#include "convert/rope.h"
+#include "convert/tensor_rules.h"
+
+namespace metallic::convert {
+
+// A folder that is being converted.
+struct HfModel {
+  std::string folder;
+  JsonObject config;  // of the language model, where config.json has several
+  Rope rope;
+  // Common letters: L blocks, W embedding length, H heads, K KV heads, D head size, Q = H D, R = K D, F feed-forward
+  // length, G = 2 F, V vocabulary, C context.
+  Dims dims;
+};
+
+struct ConvertArch {
+  std::span<const std::string_view> hf_names;  // "architectures" of config.json
+  std::string_view name;                       // general.architecture
+  std::span<const TensorRule> rules;
+  RuleOptions options = {};
+  Status (*set_dims)(HfModel& model) = nullptr;                             // letters besides the common ones
+  Status (*write_keys)(const HfModel& model, KeyWriter& keys) = nullptr;    // keys besides the common ones
+  Status (*add_tensors)(const HfModel& model, TensorPlan& plan) = nullptr;  // tensors that no checkpoint has
+  std::span<const std::string_view> activations = {};  // hidden_act must be one of them; the first if it is not given
+  std::string_view pre_tokenizer = {};                 // name for a pre-tokeniser that several families share
+};
+
+// Names that rules and prefixes of most architectures share.
+inline constexpr std::string_view kModelPrefix[] = {"model."};
+inline constexpr std::string_view kRotaryBuffers[] = {"rotary_emb.inv_freq"};
+inline constexpr std::string_view kSilu[] = {"silu", "swish"};
+inline constexpr std::string_view kGelu[] = {"gelu"};
+inline constexpr std::string_view kGeluTanh[] = {"gelu_pytorch_tanh", "gelu_new"};
+
+std::span<const ConvertArch* const> all_convert_archs();
+// kUnsupported lists the known names.
+Result<const ConvertArch*> find_convert_arch(std::string_view hf_name);
+
+// Reads the common letters of Dims.
+Result<HfModel> read_model(const std::string& folder, const ConvertArch& arch, JsonObject config);
+// Keys that every architecture has where config.json has the value.
+Status write_common_keys(const HfModel& model, KeyWriter& keys);
+
+// Pieces that several architectures share.
+// kUnsupported unless the value is one of `known`, or absent.
+Status require_text(const JsonObject& config, JsonObject::Keys keys, std::span<const std::string_view> known);
+Result<int64_t> window_of(const JsonObject& config);               // sliding_window; 0: none
+Status write_rotated_dims(const HfModel& model, KeyWriter& keys);  // vocab_size, rope.dimension_count
+// attention.sliding_window_pattern from layer_types, if it differs from `usual` (true: local).
+Status write_layer_types(const HfModel& model, KeyWriter& keys, bool (*usual)(int64_t layer));
+// pooling_type, from the sentence-transformers files beside the model.
+Status write_pooling(const HfModel& model, KeyWriter& keys);
+
+}  // namespace metallic::convert

@@ -1,0 +1,151 @@
+// Qwen2, Qwen3 and their mixtures of experts: rope over halves, so rows stay where they are.
+#include "base/error.h"
+#include "convert/arch/archs.h"
+#include "convert/transforms.h"
+
+namespace metallic::convert {
+namespace {
+
+constexpr auto kQwenAttention = std::to_array<TensorRule>({
+    {"embed_tokens", "token_embd", "VW"},
+    {"norm", "output_norm", "W"},
+    {"lm_head", "output", "VW", copy_tensor, false},
+    {"layers.{b}.input_layernorm", "blk.{b}.attn_norm", "W"},
+    {"layers.{b}.self_attn.q_proj", "blk.{b}.attn_q", "QW"},
+    {"layers.{b}.self_attn.k_proj", "blk.{b}.attn_k", "RW"},
+    {"layers.{b}.self_attn.v_proj", "blk.{b}.attn_v", "RW"},
+    {"layers.{b}.self_attn.o_proj", "blk.{b}.attn_output", "WQ"},
+    {"layers.{b}.post_attention_layernorm", "blk.{b}.ffn_norm", "W"},
+});
+
+constexpr auto kQwenHeadNorms = std::to_array<TensorRule>({
+    {"layers.{b}.self_attn.q_norm", "blk.{b}.attn_q_norm", "D"},
+    {"layers.{b}.self_attn.k_norm", "blk.{b}.attn_k_norm", "D"},
+});
+
+constexpr auto kQwenExperts = std::to_array<TensorRule>({
+    {"layers.{b}.mlp.gate", "blk.{b}.ffn_gate_inp", "EW", copy_tensor, false},
+    {"layers.{b}.mlp.experts.{x}.gate_proj", "blk.{b}.ffn_gate_exps", "XW", stack_experts, false},
+    {"layers.{b}.mlp.experts.{x}.up_proj", "blk.{b}.ffn_up_exps", "XW", stack_experts, false},
+    {"layers.{b}.mlp.experts.{x}.down_proj", "blk.{b}.ffn_down_exps", "WX", stack_experts, false},
+    {"layers.{b}.mlp.experts.gate_up_proj", "blk.{b}.ffn_gate_exps,blk.{b}.ffn_up_exps", "EYW", split_halves, false},
+    {"layers.{b}.mlp.experts.down_proj", "blk.{b}.ffn_down_exps", "EWX", copy_tensor, false},
+    {"layers.{b}.mlp.gate_proj", "blk.{b}.ffn_gate", "FW", copy_tensor, false},
+    {"layers.{b}.mlp.up_proj", "blk.{b}.ffn_up", "FW", copy_tensor, false},
+    {"layers.{b}.mlp.down_proj", "blk.{b}.ffn_down", "WF", copy_tensor, false},
+});
+
+constexpr auto kQwen2 = join_rules(kQwenAttention, std::to_array<TensorRule>({
+                                                       {"layers.{b}.mlp.gate_proj", "blk.{b}.ffn_gate", "FW"},
+                                                       {"layers.{b}.mlp.up_proj", "blk.{b}.ffn_up", "FW"},
+                                                       {"layers.{b}.mlp.down_proj", "blk.{b}.ffn_down", "WF"},
+                                                   }));
+
+constexpr auto kQwen3 = join_rules(kQwenAttention, kQwenHeadNorms,
+                                   std::to_array<TensorRule>({
+                                       {"layers.{b}.mlp.gate_proj", "blk.{b}.ffn_gate", "FW"},
+                                       {"layers.{b}.mlp.up_proj", "blk.{b}.ffn_up", "FW"},
+                                       {"layers.{b}.mlp.down_proj", "blk.{b}.ffn_down", "WF"},
+                                   }));
+
+constexpr auto kQwen2Moe =
+    join_rules(kQwenAttention, kQwenExperts,
+               std::to_array<TensorRule>({
+                   {"layers.{b}.mlp.shared_expert_gate", "blk.{b}.ffn_gate_inp_shexp", "1W", copy_tensor, false},
+                   {"layers.{b}.mlp.shared_expert.gate_proj", "blk.{b}.ffn_gate_shexp", "SW", copy_tensor, false},
+                   {"layers.{b}.mlp.shared_expert.up_proj", "blk.{b}.ffn_up_shexp", "SW", copy_tensor, false},
+                   {"layers.{b}.mlp.shared_expert.down_proj", "blk.{b}.ffn_down_shexp", "WS", copy_tensor, false},
+               }));
+
+constexpr auto kQwen3Moe = join_rules(kQwenAttention, kQwenHeadNorms, kQwenExperts);
+
+bool never_local(int64_t) { return false; }
+
+Status write_qwen_keys(const HfModel& model, KeyWriter& keys) {
+  METALLIC_TRY(write_rotated_dims(model, keys));
+  METALLIC_TRY(write_pooling(model, keys));
+  METALLIC_ASSIGN(const bool windowed, model.config.flag_or({"use_sliding_window"}, false));
+  METALLIC_ASSIGN(const int64_t window, window_of(model.config));
+  if (!windowed || window == 0) return {};
+  keys.size("attention.sliding_window", window);
+  if (model.config.has({"layer_types"})) return write_layer_types(model, keys, never_local);
+  METALLIC_ASSIGN(const int64_t global_layers, model.config.integer_or({"max_window_layers"}, 0));
+  std::vector<bool> local;
+  for (int64_t i = 0; i < model.dims['L']; ++i) local.push_back(i >= global_layers);
+  keys.flags("attention.sliding_window_pattern", local);
+  return {};
+}
+
+Status set_moe_dims(HfModel& model) {
+  METALLIC_ASSIGN(const int64_t experts, model.config.size({"num_experts", "num_local_experts"}));
+  METALLIC_ASSIGN(const int64_t ff, model.config.size({"moe_intermediate_size"}));
+  METALLIC_ASSIGN(const int64_t shared, model.config.size_or({"shared_expert_intermediate_size"}, ff));
+  model.dims.set('1', 1);
+  model.dims.set('E', experts);
+  model.dims.set('X', ff);
+  model.dims.set('Y', 2 * ff);
+  model.dims.set('S', shared);
+  return {};
+}
+
+Status write_moe_keys(const HfModel& model, KeyWriter& keys) {
+  METALLIC_TRY(write_qwen_keys(model, keys));
+  keys.size("expert_feed_forward_length", model.dims['X']);
+  if (model.config.has({"shared_expert_intermediate_size"}))
+    keys.size("expert_shared_feed_forward_length", model.dims['S']);
+  METALLIC_ASSIGN(const bool normalised, model.config.flag_or({"norm_topk_prob"}, false));
+  keys.flag("expert_weights_norm", normalised);
+  return {};
+}
+
+constexpr std::string_view kQwen2Names[] = {"Qwen2ForCausalLM", "Qwen2Model"};
+constexpr std::string_view kQwen2MoeNames[] = {"Qwen2MoeForCausalLM"};
+constexpr std::string_view kQwen3Names[] = {"Qwen3ForCausalLM", "Qwen3Model"};
+constexpr std::string_view kQwen3MoeNames[] = {"Qwen3MoeForCausalLM"};
+constexpr RuleOptions kOptions = {kModelPrefix, kRotaryBuffers};
+
+}  // namespace
+
+const ConvertArch& convert_qwen2() {
+  static constexpr ConvertArch kArch{.hf_names = kQwen2Names,
+                                     .name = "qwen2",
+                                     .rules = kQwen2,
+                                     .options = kOptions,
+                                     .write_keys = write_qwen_keys,
+                                     .activations = kSilu};
+  return kArch;
+}
+
+const ConvertArch& convert_qwen2_moe() {
+  static constexpr ConvertArch kArch{.hf_names = kQwen2MoeNames,
+                                     .name = "qwen2moe",
+                                     .rules = kQwen2Moe,
+                                     .options = kOptions,
+                                     .set_dims = set_moe_dims,
+                                     .write_keys = write_moe_keys,
+                                     .activations = kSilu};
+  return kArch;
+}
+
+const ConvertArch& convert_qwen3() {
+  static constexpr ConvertArch kArch{.hf_names = kQwen3Names,
+                                     .name = "qwen3",
+                                     .rules = kQwen3,
+                                     .options = kOptions,
+                                     .write_keys = write_qwen_keys,
+                                     .activations = kSilu};
+  return kArch;
+}
+
+const ConvertArch& convert_qwen3_moe() {
+  static constexpr ConvertArch kArch{.hf_names = kQwen3MoeNames,
+                                     .name = "qwen3moe",
+                                     .rules = kQwen3Moe,
+                                     .options = kOptions,
+                                     .set_dims = set_moe_dims,
+                                     .write_keys = write_moe_keys,
+                                     .activations = kSilu};
+  return kArch;
+}
+
+}  // namespace metallic::convert

@@ -1,0 +1,36 @@
+// Sets metadata keys of one architecture: "llama." + key.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "metallic/gguf.h"
+
+namespace metallic::convert {
+
+class KeyWriter {
+ public:
+  KeyWriter(GgufWriter& writer, std::string_view arch) : writer_(writer), prefix_(std::string(arch) + ".") {}
+
+  void size(std::string_view key, int64_t value) { writer_.set_unsigned(name(key), uint32_t(value)); }
+  void number(std::string_view key, double value) { writer_.set_float(name(key), float(value)); }
+  void flag(std::string_view key, bool value) { writer_.set_bool(name(key), value); }
+  void text(std::string_view key, std::string_view value) { writer_.set_string(name(key), value); }
+  void flags(std::string_view key, const std::vector<bool>& values) {
+    const std::vector<uint8_t> bytes(values.begin(), values.end());
+    const auto array =
+        MetadataArray::of_numbers(MetadataType::kBool, std::as_bytes(std::span(bytes)).data(), bytes.size());
+    writer_.set(name(key), MetadataType::kArray, std::make_shared<const MetadataArray>(array));
+  }
+
+ private:
+  std::string name(std::string_view key) const { return prefix_ + std::string(key); }
+
+  GgufWriter& writer_;
+  std::string prefix_;
+};
+
+}  // namespace metallic::convert

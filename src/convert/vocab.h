@@ -1,0 +1,56 @@
+// The vocabulary of a Hugging Face folder as GGUF's tokenizer.* keys have it.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "convert/arch.h"
+#include "metallic/gguf.h"
+#include "metallic/result.h"
+#include "metallic/tokenizer.h"
+
+namespace metallic::convert {
+
+struct ExportedVocab {
+  std::string model;  // tokenizer.ggml.model: gpt2, llama or bert
+  std::string pre;
+  std::vector<std::string> tokens;  // by id, as many as the embedding has rows
+  std::vector<TokenType> types;
+  std::vector<float> scores;                     // llama
+  std::vector<std::string> merges;               // gpt2
+  std::map<std::string, TokenId> special;        // "bos", "eos", "unk", "sep", "pad", "mask", "eot"
+  std::map<std::string, bool> add;               // "bos", "eos", "sep"; absent: the reader's default
+  std::optional<bool> add_space_prefix;          // llama
+  std::map<std::string, std::string> templates;  // "" is the default one
+
+  // Ids without a token are unused ones.
+  void resize(size_t size);
+  // Sets the token of an id; kCorrupt if the id has no place.
+  Status set(int64_t id, std::string_view text, TokenType type, float score = 0);
+};
+
+// Reads tokenizer.model, or else tokenizer.json, with what stands beside them. `pre` overrides the detection. kNotFound
+// if the folder has neither file.
+Result<ExportedVocab> read_vocab(const HfModel& model, const ConvertArch& arch, std::string_view pre);
+
+void write_vocab(const ExportedVocab& vocab, const HfModel& model, GgufWriter& writer);
+
+// The parts of read_vocab, one for each kind of file.
+Status read_byte_level_bpe(const JsonObject& tokenizer, ExportedVocab& vocab);
+Status read_sentencepiece_bpe(const JsonObject& tokenizer, ExportedVocab& vocab);  // with byte fallback
+Status read_word_piece(const JsonObject& tokenizer, ExportedVocab& vocab);
+Status read_sentencepiece_file(const std::string& path, ExportedVocab& vocab);
+// Tokens that tokenizer.json adds to those of its model or of tokenizer.model.
+Status read_added_tokens(const JsonObject& tokenizer, ExportedVocab& vocab, bool spaces_escaped);
+// The same of tokenizer_config.json.
+Status read_added_tokens_decoder(const JsonObject& settings, ExportedVocab& vocab);
+
+// Special ids, whether they are added, and chat templates. `tokenizer` and `settings` (tokenizer_config.json) may be
+// absent.
+Status read_special_tokens(const HfModel& model, const std::optional<JsonObject>& tokenizer,
+                           const std::optional<JsonObject>& settings, ExportedVocab& vocab);
+
+}  // namespace metallic::convert
