@@ -12,6 +12,9 @@ void add_commands(CLI::App& root, Action& action) {
   add_inspect(root, action);
   add_dequantize(root, action);
   add_tokenize(root, action);
+  add_convert(root, action);
+  add_split(root, action);
+  add_merge(root, action);
 }
 
 }  // namespace metallic::cli

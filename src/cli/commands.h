@@ -13,12 +13,15 @@ using Action = std::function<Status()>;
 
 // Each adds its sub-command to `root`; when it is chosen on the command line, it sets `action`.
 void add_bench(CLI::App& root, Action& action);
+void add_convert(CLI::App& root, Action& action);
 void add_dequantize(CLI::App& root, Action& action);
 void add_forward(CLI::App& root, Action& action);
 void add_inspect(CLI::App& root, Action& action);
 void add_logits(CLI::App& root, Action& action);
+void add_merge(CLI::App& root, Action& action);
 void add_perplexity(CLI::App& root, Action& action);
 void add_run(CLI::App& root, Action& action);
+void add_split(CLI::App& root, Action& action);
 void add_tokenize(CLI::App& root, Action& action);
 
 // Adds all of them.
