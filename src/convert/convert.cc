@@ -115,7 +115,7 @@ Status write_file(const std::vector<PlannedTensor>& tensors, GgufWriter& writer,
   ThreadPool pool(options.threads);
   std::vector<std::byte> scratch;
   const auto release = [&](const PlannedTensor& tensor) {
-    for (const std::optional<WeightView>& part : tensor.parts) part->tensor().file->release(*part->tensor().info);
+    for (const auto& [index, part] : tensor.parts) part.tensor().file->release(*part.tensor().info);
   };
   return writer.write(output, [&](size_t index, uint64_t bytes) -> Result<std::span<const std::byte>> {
     if (index > 0) release(tensors[index - 1]);

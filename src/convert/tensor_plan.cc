@@ -39,7 +39,7 @@ Result<PlannedTensor*> TensorPlan::create(const std::string& name, std::vector<i
 Status TensorPlan::add(const std::string& name, std::vector<int64_t> shape, const WeightView& view, float add) {
   METALLIC_ASSIGN(PlannedTensor * tensor, create(name, std::move(shape)));
   METALLIC_CHECK(tensor->elements() == view.elements());
-  tensor->parts.emplace_back(view);
+  tensor->parts.emplace(0, view);
   tensor->add = add;
   return {};
 }
@@ -83,14 +83,12 @@ Status TensorPlan::add_part(const std::string& name, int64_t index, int64_t coun
     std::vector<int64_t> whole = {count};
     whole.insert(whole.end(), shape.begin(), shape.end());
     METALLIC_ASSIGN(PlannedTensor * created, create(name, std::move(whole)));
-    created->parts.resize(size_t(count));
+    created->parts_wanted = count;
   }
   PlannedTensor& tensor = tensors_[index_.at(name)];
-  METALLIC_CHECK(tensor.shape[0] == count && int64_t(tensor.parts.size()) == count);
-  METALLIC_CHECK(view.elements() * count == tensor.elements());
-  if (tensor.parts[size_t(index)])
+  METALLIC_CHECK(tensor.shape[0] == count);
+  if (!tensor.parts.emplace(index, view).second)
     return fail(ErrorCode::kCorrupt, "two tensors of the checkpoint become part {} of {}", index, printable(name));
-  tensor.parts[size_t(index)] = view;
   return {};
 }
 
@@ -99,10 +97,12 @@ Status TensorPlan::check_complete() const {
     if (tensor.mxfp4 && !(tensor.mxfp4->codes && tensor.mxfp4->scales))
       return fail(ErrorCode::kNotFound, "{} needs two tensors, ..._blocks and ..._scales; the checkpoint lacks one",
                   tensor.name);
-    for (size_t i = 0; i < tensor.parts.size(); ++i)
-      if (!tensor.parts[i])
-        return fail(ErrorCode::kNotFound, "{} has {} parts, and the checkpoint lacks the tensor for part {}",
-                    tensor.name, tensor.parts.size(), i);
+    const bool whole = !tensor.values.empty() || tensor.mxfp4 || tensor.parts_wanted == int64_t(tensor.parts.size());
+    if (whole) continue;
+    int64_t missing = 0;
+    while (tensor.parts.count(missing) != 0) ++missing;
+    return fail(ErrorCode::kNotFound, "{} has {} parts, and the checkpoint lacks the tensor for part {}", tensor.name,
+                tensor.parts_wanted, missing);
   }
   return {};
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -22,13 +23,14 @@ struct Mxfp4Source {
 };
 
 struct PlannedTensor {
-  std::string name;                              // in the GGUF file
-  std::vector<int64_t> shape;                    // outermost first
-  std::vector<std::optional<WeightView>> parts;  // one after the other: one, or one for each expert or head
-  float add = 0;                                 // to every element
-  std::vector<float> values;                     // in place of parts: numbers that conversion makes
-  std::optional<Mxfp4Source> mxfp4;              // in place of parts
-  Format format = Format::kF32;                  // chosen last
+  std::string name;                     // in the GGUF file
+  std::vector<int64_t> shape;           // outermost first
+  std::map<int64_t, WeightView> parts;  // by number: one, or one for each expert or head, one after the other
+  int64_t parts_wanted = 1;
+  float add = 0;                     // to every element
+  std::vector<float> values;         // in place of parts: numbers that conversion makes
+  std::optional<Mxfp4Source> mxfp4;  // in place of parts
+  Format format = Format::kF32;      // chosen last
 
   int64_t elements() const;
 };

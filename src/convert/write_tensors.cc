@@ -74,7 +74,7 @@ Format choose_format(const PlannedTensor& tensor, std::optional<Format> wanted) 
   if (tensor.mxfp4) return Format::kMXFP4;
   if (stays_float(tensor) || tensor.parts.empty()) return Format::kF32;
   if (!wanted) {
-    const SafetensorsType type = tensor.parts.front()->tensor().info->type;
+    const SafetensorsType type = tensor.parts.begin()->second.tensor().info->type;
     if (type == SafetensorsType::kBF16 || type == SafetensorsType::kF8E4M3 || type == SafetensorsType::kF8E5M2)
       return Format::kBF16;
     return type == SafetensorsType::kF16 ? Format::kF16 : Format::kF32;
@@ -86,7 +86,8 @@ Format choose_format(const PlannedTensor& tensor, std::optional<Format> wanted) 
 std::span<const std::byte> make_bytes(const PlannedTensor& tensor, ThreadPool& pool, std::vector<std::byte>& scratch) {
   const std::optional<uint64_t> bytes = format_bytes(tensor.format, uint64_t(tensor.elements()));
   METALLIC_CHECK(bytes.has_value());
-  if (tensor.parts.size() == 1 && is_copy(tensor, *tensor.parts[0])) return tensor.parts[0]->bytes();
+  if (tensor.parts.size() == 1 && is_copy(tensor, tensor.parts.begin()->second))
+    return tensor.parts.begin()->second.bytes();
   scratch.resize(size_t(*bytes));
   if (tensor.mxfp4) {
     make_mxfp4(*tensor.mxfp4, pool, scratch.data());
@@ -97,9 +98,8 @@ std::span<const std::byte> make_bytes(const PlannedTensor& tensor, ThreadPool& p
     return scratch;
   }
   const size_t part_bytes = scratch.size() / tensor.parts.size();
-  for (size_t i = 0; i < tensor.parts.size(); ++i) {
-    const WeightView& part = *tensor.parts[i];
-    std::byte* out = scratch.data() + i * part_bytes;
+  for (const auto& [index, part] : tensor.parts) {
+    std::byte* out = scratch.data() + size_t(index) * part_bytes;
     if (is_copy(tensor, part))
       std::memcpy(out, part.bytes().data(), part_bytes);
     else
