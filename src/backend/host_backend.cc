@@ -22,7 +22,9 @@ Result<std::shared_ptr<void>> HostBackend::allocate(uint64_t bytes) {
   return std::shared_ptr<void>(memory, [size](void* p) { ::munmap(p, size); });
 }
 
-void HostBackend::copy_from_host(void* to, const void* from, uint64_t bytes) { std::memcpy(to, from, bytes); }
-void HostBackend::copy_to_host(void* to, const void* from, uint64_t bytes) { std::memcpy(to, from, bytes); }
+void HostBackend::copy_from_host(void* to, const void* from, uint64_t bytes) {
+  if (bytes > 0) std::memcpy(to, from, bytes);  // no bytes may be at no address
+}
+void HostBackend::copy_to_host(void* to, const void* from, uint64_t bytes) { copy_from_host(to, from, bytes); }
 
 }  // namespace metallic

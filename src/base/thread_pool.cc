@@ -81,11 +81,12 @@ void ThreadPool::parallel_for(int64_t count, int64_t grain, const std::function<
     if (count > 0) job(0, count);
     return;
   }
-  run([&](int thread, int threads) {
+  const auto ranges = [&](int thread, int threads) {
     const int64_t begin = std::min(count, grains * thread / threads * grain);
     const int64_t end = std::min(count, grains * (thread + 1) / threads * grain);
     if (begin < end) job(begin, end);
-  });
+  };
+  run(std::ref(ranges));  // a reference fits into a std::function without an allocation
 }
 
 }  // namespace metallic
