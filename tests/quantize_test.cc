@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class QuantizeFile : public testing::Test {
+class QuantizeFile : public ::testing::Test {
  protected:
   void SetUp() override { fs::create_directory(folder_); }
   void TearDown() override { fs::remove_all(folder_); }
@@ -105,7 +105,8 @@ TEST_F(QuantizeFile, MixesFormatsAsTheTypeSaysAndKeepsWhatIsSmall) {
   ASSERT_TRUE(quantize(small_model(), "Q4_K_M"));
   EXPECT_EQ(written("token_embd.weight"), Format::kQ4_K);
   EXPECT_EQ(written("output.weight"), Format::kQ6_K);
-  EXPECT_EQ(written("blk.0.attn_v.weight"), Format::kQ6_K);  // the last of two layers gets more, the first too
+  EXPECT_EQ(written("blk.0.attn_v.weight"), Format::kQ4_K);
+  EXPECT_EQ(written("blk.5.attn_v.weight"), Format::kQ6_K);  // the last layer with attention gets more
   EXPECT_EQ(written("blk.0.ffn_up.weight"), Format::kQ4_K);
   EXPECT_EQ(written("blk.5.ffn_gate_exps.weight"), Format::kQ4_K);
   EXPECT_EQ(written("blk.0.ffn_down.weight"), Format::kQ8_0);  // Q6_K by the mix, but rows of 96
