@@ -99,9 +99,9 @@ ScaleAndMinimum fit_scale_and_minimum(const float* x, const float* w) {
     best_saved = saved;
     return true;
   };
-  constexpr int kAttempts = 18;
+  constexpr int kAttempts = 24;
   for (int i = 0; i < kAttempts; ++i) {  // a shorter range than the weights span cuts off outliers
-    const float levels = float(Coder::kCodeMax) - 0.5f + 0.2f * float(i);
+    const float levels = float(Coder::kCodeMax) - 0.6f + 0.15f * float(i);
     attempt({(high - low) / levels, -low});
   }
   for (int i = 0; i < 4 && attempt(best); ++i) {
