@@ -87,12 +87,6 @@ void CpuBackend::for_rows(int64_t count, int64_t width, const Job& job) {
   pool_.parallel_for(count, grain, std::ref(job));
 }
 
-// The dequantiser of a format for these kernels: their own, or the generic one.
-inline DequantizeRow dequantizer(const Kernels& kernels, Format format) {
-  const DequantizeRow kernel = kernels.dequantize(format);
-  return kernel != nullptr ? kernel : dequantize_function(format);
-}
-
 constexpr int64_t round_up(int64_t count, int64_t multiple) { return (count + multiple - 1) / multiple * multiple; }
 
 // `count` tokens spread evenly over tiles of at most `most`: how many tiles, and where the i-th begins.

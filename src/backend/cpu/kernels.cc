@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "base/cpu_features.h"
 #include "base/error.h"
 
 namespace metallic::cpu {
@@ -11,14 +12,10 @@ namespace {
 std::vector<const Kernels*> probe() {
   std::vector<const Kernels*> tables;
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  if (avx512) tables.push_back(&avx512_kernels());
-  if (avx2) tables.push_back(&avx2_kernels());
+  if (cpu_features().avx512) tables.push_back(&avx512_kernels());
+  if (cpu_features().avx2) tables.push_back(&avx2_kernels());
 #elif defined(__aarch64__)
-  tables.push_back(&neon_kernels());  // part of every 64-bit ARM processor
+  if (cpu_features().neon) tables.push_back(&neon_kernels());
 #endif
   tables.push_back(&scalar_kernels());
   return tables;

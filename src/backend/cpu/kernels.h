@@ -55,7 +55,7 @@ struct Kernels {
   DotTile dot[kMaxDotTokens + 1];                            // by the number of tokens, from 1; 4 rows
   DotTile dot_eight_rows;                                    // 8 rows and one token
   OuterTile outer[kOuterRows + 1][kMaxOuterVectors + 1];     // by rows and vectors, from 1
-  DequantizeRow (*dequantize)(Format format);                // null for formats that have no kernel here
+  DequantizeRow (*dequantize)(Format format);                // of src/quant, for this instruction set
   void (*float_to_half)(const float* x, int64_t count, uint16_t* out);
 
   void (*rms_norm)(const float* x, const NormArguments& arguments, float* out);

@@ -55,7 +55,7 @@ void load_weights(const Kernels& kernels, const Rows& rows, int64_t begin, int64
                   float* out) {
   const Weight& weight = *rows.target->weight;
   const FormatInfo& info = format_info(weight.view.format);
-  const DequantizeRow dequantize = dequantizer(kernels, weight.view.format);
+  const DequantizeRow dequantize = kernels.dequantize(weight.view.format);
   const int64_t offset = begin / info.block_elements * info.block_bytes;
   const int64_t bytes = columns / info.block_elements * info.block_bytes;
   // The next chunk of the same row, or the first chunk of the row that takes its place in the next block.

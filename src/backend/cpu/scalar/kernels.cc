@@ -4,6 +4,7 @@
 
 #include "backend/cpu/kernels.h"
 #include "base/half.h"
+#include "quant/dequantize_isa.h"
 
 namespace metallic::cpu {
 namespace {
@@ -11,9 +12,6 @@ namespace {
 struct Simd {
   struct V {
     float lane[4];
-  };
-  struct B {
-    uint8_t byte[16];
   };
   static constexpr int kWidth = 4;
   static constexpr int kDotTokens = 3;
@@ -23,13 +21,6 @@ struct Simd {
   static V each(Function function) {
     return {{function(0), function(1), function(2), function(3)}};
   }
-  template <class Function>
-  static B each_byte(Function function) {
-    B result;
-    for (int i = 0; i < 16; ++i) result.byte[i] = uint8_t(function(i));
-    return result;
-  }
-
   static V zero() { return {}; }
   static V set(float x) { return {{x, x, x, x}}; }
   static V load(const float* x) { return {{x[0], x[1], x[2], x[3]}}; }
@@ -67,56 +58,20 @@ struct Simd {
     to[3] += reduce_add(d);
   }
 
-  static float half(const uint8_t* bytes) {
-    uint16_t word;
-    __builtin_memcpy(&word, bytes, sizeof(word));
-    return half_to_float(word);
-  }
-  static V load_half(const uint16_t* x) {
-    const auto* bytes = reinterpret_cast<const uint8_t*>(x);
-    return each([&](int i) { return half(bytes + 2 * i); });
-  }
   static void store_half(uint16_t* to, V x) {
     for (int i = 0; i < 4; ++i) to[i] = metallic::float_to_half(x.lane[i]);
-  }
-  static V load_bfloat16(const uint16_t* x) {
-    uint16_t words[4];
-    __builtin_memcpy(words, x, sizeof(words));
-    return each([&](int i) { return bfloat16_to_float(words[i]); });
-  }
-
-  static B load_bytes(const uint8_t* x) { return each_byte([&](int i) { return x[i]; }); }
-  static B bits_and(B x, int mask) { return each_byte([&](int i) { return x.byte[i] & mask; }); }
-  static B bits_or(B a, B b) { return each_byte([&](int i) { return a.byte[i] | b.byte[i]; }); }
-  static B subtract(B x, int y) { return each_byte([&](int i) { return x.byte[i] - y; }); }
-  // Each byte shifted right (left if negative).
-  template <int kBits>
-  static B shift(B x) {
-    return each_byte([&](int i) { return kBits < 0 ? x.byte[i] << (kBits < 0 ? -kBits : 0) : x.byte[i] >> (kBits < 0 ? 0 : kBits); });
-  }
-  // Byte i is `value` where bit i is set, else 0.
-  static B expand(uint16_t bits, int value) {
-    return each_byte([&](int i) { return (bits >> i & 1) * value; });
-  }
-  // 16 signed codes, times scale; and times scale plus offset
-  static void store_scaled(B codes, float scale, float* out) {
-    for (int i = 0; i < 16; ++i) out[i] = scale * float(int8_t(codes.byte[i]));
-  }
-  static void store_affine(B codes, float scale, float offset, float* out) {
-    for (int i = 0; i < 16; ++i) out[i] = scale * float(int8_t(codes.byte[i])) + offset;
   }
 };
 
 #include "backend/cpu/simd_tiles.h"
 #include "backend/cpu/simd_math.h"
 #include "backend/cpu/simd_rows.h"
-#include "backend/cpu/simd_dequantize.h"
 #include "backend/cpu/simd_table.h"
 
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static const Kernels kernels = make_kernels("scalar");
+  static const Kernels kernels = make_kernels("scalar", quant::kBaseDequantizers);
   return kernels;
 }
 
