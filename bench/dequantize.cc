@@ -1,14 +1,16 @@
-// How fast weights become float32: the loop that defines each format, compiled without vectors, against the dequantiser of each
-// instruction set.
+// How fast weights become float32: the loop that defines each format, compiled without vectors, against the dequantiser
+// of each instruction set.
 //
 //   cache/FORMAT/WHO        32768 weights, in the first and second cache, one thread
 //   memory/FORMAT/WHO/THREADS   64 MB of result and more, one thread and all
 //   copy/THREADS            memcpy of 256 MB: the floor, bytes read and written over the memory's bandwidth
-//   sizes/FORMAT/KB/THREADS     results of 4 KB to 1 GB, the threads forced: what docs/parallel-dequantisation.md is about
-//   grain/FORMAT/KB         the same as the code decides, with as many threads as there are processors
+//   sizes/FORMAT/KB/THREADS     results of 4 KB to 1 GB, the threads forced: what docs/parallel-dequantisation.md is
+//   about grain/FORMAT/KB         the same as the code decides, with as many threads as there are processors
 //
-// GB/s count what is read and what is written, for the copy too, over the processor's time for one thread (so that other
-// programs disturb less) and over real time for several. METALLIC_BENCH_THREADS sets how many threads "all" are.
+// GB/s count what is read and what is written, for the copy too, over the processor's time for one thread (so that
+// other programs disturb less) and over real time for several. METALLIC_BENCH_THREADS sets how many threads "all" are.
+#include "bench/scalar/dequantize.h"
+
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
@@ -19,7 +21,6 @@
 
 #include "base/cpu_features.h"
 #include "base/thread_pool.h"
-#include "bench/scalar/dequantize.h"
 #include "quant/dequantize_isa.h"
 #include "quant/parallel_dequantize.h"
 
@@ -57,7 +58,8 @@ void rate(benchmark::State& state, int64_t bytes) {
 }
 
 // One call for each thread, on whole blocks, whatever the size.
-void on_threads(int threads, Format format, DequantizeRow dequantize, const char* blocks, int64_t elements, float* out) {
+void on_threads(int threads, Format format, DequantizeRow dequantize, const char* blocks, int64_t elements,
+                float* out) {
   const FormatInfo& info = format_info(format);
   pool(threads).parallel_for(elements, 256, [&](int64_t begin, int64_t end) {
     dequantize(blocks + begin / info.block_elements * info.block_bytes, end - begin, out + begin);
@@ -107,8 +109,7 @@ void add(const std::string& name, int threads, const Function& function) {
 void add_format(const FormatInfo& info) {
   constexpr int64_t kCached = 1 << 15, kLarge = 1 << 24;
   std::vector<std::pair<std::string, DequantizeRow>> functions = {
-      {"scalar", scalar_dequantize_function(info.format)},
-      {"base", quant::kBaseDequantizers.to_float(info.format)}};
+      {"scalar", scalar_dequantize_function(info.format)}, {"base", quant::kBaseDequantizers.to_float(info.format)}};
 #if defined(__x86_64__)
   if (cpu_features().avx2) functions.emplace_back("avx2", quant::kAvx2Dequantizers.to_float(info.format));
   if (cpu_features().avx512) functions.emplace_back("avx512", quant::kAvx512Dequantizers.to_float(info.format));
@@ -121,7 +122,8 @@ void add_format(const FormatInfo& info) {
     };
     add(fmt::format("cache/{}/{}", info.name, who), 1, run(kCached, 1));
     add(fmt::format("memory/{}/{}/1", info.name, who), 1, run(kLarge, 1));
-    if (all_threads() > 1) add(fmt::format("memory/{}/{}/{}", info.name, who, all_threads()), all_threads(), run(kLarge, all_threads()));
+    if (all_threads() > 1)
+      add(fmt::format("memory/{}/{}/{}", info.name, who, all_threads()), all_threads(), run(kLarge, all_threads()));
   }
 }
 
@@ -130,9 +132,8 @@ void add_sizes(Format format) {
     const int64_t elements = kilobytes * 256;
     const char* name = format_info(format).name;
     for (const int threads : {1, all_threads()})
-      add(fmt::format("sizes/{}/{}/{}", name, kilobytes, threads), threads, [=](benchmark::State& state) {
-        dequantize(state, format, dequantize_function(format), elements, threads);
-      });
+      add(fmt::format("sizes/{}/{}/{}", name, kilobytes, threads), threads,
+          [=](benchmark::State& state) { dequantize(state, format, dequantize_function(format), elements, threads); });
     add(fmt::format("grain/{}/{}", name, kilobytes), 2,
         [=](benchmark::State& state) { as_decided(state, format, elements); });
   }

@@ -1,5 +1,5 @@
-// The dequantisers that bench/dequantize.cc measures against: the loop that defines each format, compiled for any processor of
-// the family and without vectors (cmake/bench.cmake).
+// The dequantisers that bench/dequantize.cc measures against: the loop that defines each format, compiled for any
+// processor of the family and without vectors (cmake/bench.cmake).
 #pragma once
 
 #include "quant/dequantize.h"

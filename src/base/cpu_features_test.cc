@@ -29,8 +29,8 @@ TEST(CpuFeatures, AgreeWithTheKernelsListOfThem) {
   const auto lists = [&](const char* name) { return text.find(" " + std::string(name) + " ") != std::string::npos; };
 #if defined(__x86_64__)
   EXPECT_EQ(cpu_features().avx2, lists("avx2") && lists("fma") && lists("f16c"));
-  EXPECT_EQ(cpu_features().avx512, cpu_features().avx2 && lists("avx512f") && lists("avx512bw") && lists("avx512dq") &&
-                                       lists("avx512vl"));
+  EXPECT_EQ(cpu_features().avx512,
+            cpu_features().avx2 && lists("avx512f") && lists("avx512bw") && lists("avx512dq") && lists("avx512vl"));
 #elif defined(__aarch64__)
   EXPECT_TRUE(cpu_features().neon);
   if (lists("asimd")) {  // QEMU's user mode, before version 9, shows the list of the machine it runs on

@@ -1,6 +1,6 @@
 // Blocks of the simple formats as numbers, over the primitives S of one instruction set (avx2/dequantize.cc and its
-// siblings define them; B is a vector of 16 bytes). expand<S>(block, out) writes all weights of a block, bit for bit what
-// decode() defines: the product of scale and code, then the sum with the offset, each rounded.
+// siblings define them; B is a vector of 16 bytes). expand<S>(block, out) writes all weights of a block, bit for bit
+// what decode() defines: the product of scale and code, then the sum with the offset, each rounded.
 #pragma once
 
 #include "quant/codebook.h"

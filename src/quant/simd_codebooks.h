@@ -1,5 +1,5 @@
-// Blocks of the codebook formats as numbers, over the primitives S of one instruction set: see simd_blocks.h. Rows of codes
-// are loaded whole from codebook_rows.h; minus signs come as a bit for each weight.
+// Blocks of the codebook formats as numbers, over the primitives S of one instruction set: see simd_blocks.h. Rows of
+// codes are loaded whole from codebook_rows.h; minus signs come as a bit for each weight.
 #pragma once
 
 #include "quant/codebook_rows.h"

@@ -1,8 +1,8 @@
 // Rows of any format over the primitives S of one instruction set.
 //
-// Floor: the bytes of the blocks and of the result over the memory's bandwidth; in a cache, one store of a vector a cycle.
-// A result too large for the caches is written around them (S::stream), a chunk at a time: a plain store would first read
-// what it overwrites, half as many bytes again and more. docs/parallel-dequantisation.md has the figures.
+// Floor: the bytes of the blocks and of the result over the memory's bandwidth; in a cache, one store of a vector a
+// cycle. A result too large for the caches is written around them (S::stream), a chunk at a time: a plain store would
+// first read what it overwrites, half as many bytes again and more. docs/parallel-dequantisation.md has the figures.
 #pragma once
 
 #include "quant/dequantize_blocks.h"

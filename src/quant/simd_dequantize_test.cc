@@ -1,5 +1,5 @@
-// The dequantisers of every instruction set against the definition, decode(): all formats to all number types, for block
-// counts around the steps of the loops, at any address, and for results that are written around the caches.
+// The dequantisers of every instruction set against the definition, decode(): all formats to all number types, for
+// block counts around the steps of the loops, at any address, and for results that are written around the caches.
 #include <gtest/gtest.h>
 
 #include <bit>

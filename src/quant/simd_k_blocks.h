@@ -67,8 +67,9 @@ template <class S, class T>
 void expand(const Q3_K::Block& block, T* out) {
   const uint32_t a = load_word<uint32_t>(block.scales), b = load_word<uint32_t>(block.scales + 4);
   const uint32_t top = load_word<uint32_t>(block.scales + 8);
-  const auto bytes = S::words((a & 0x0f0f0f0f) | (top << 4 & 0x30303030), (b & 0x0f0f0f0f) | (top << 2 & 0x30303030),
-                              (a >> 4 & 0x0f0f0f0f) | (top & 0x30303030), (b >> 4 & 0x0f0f0f0f) | (top >> 2 & 0x30303030));
+  const auto bytes =
+      S::words((a & 0x0f0f0f0f) | (top << 4 & 0x30303030), (b & 0x0f0f0f0f) | (top << 2 & 0x30303030),
+               (a >> 4 & 0x0f0f0f0f) | (top & 0x30303030), (b >> 4 & 0x0f0f0f0f) | (top >> 2 & 0x30303030));
   float scales[16];
   S::store_scaled(S::subtract(bytes, S::fill(32)), S::half(block.scale), scales);
   store_q3_k<S, 0>(block, scales, out);
