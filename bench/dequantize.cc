@@ -2,7 +2,7 @@
 // of each instruction set.
 //
 //   cache/FORMAT/WHO        32768 weights, in the first and second cache, one thread
-//   memory/FORMAT/WHO/THREADS   64 MB of result and more, one thread and all
+//   memory/FORMAT/WHO/THREADS   64 MB of result, one thread and all
 //   copy/THREADS            memcpy of 256 MB: the floor, bytes read and written over the memory's bandwidth
 //   sizes/FORMAT/KB/THREADS     results of 4 KB to 1 GB, the threads forced: what docs/parallel-dequantisation.md is
 //   about grain/FORMAT/KB         the same as the code decides, with as many threads as there are processors
@@ -44,13 +44,24 @@ struct Free {
 };
 using Memory = std::unique_ptr<char, Free>;
 
-// Touched, so that no page fault is measured; small numbers in every byte, so that no weight is subnormal or infinite.
-Memory filled(int64_t bytes) {
-  Memory memory(static_cast<char*>(std::aligned_alloc(4096, size_t((bytes + 4095) / 4096 * 4096))));
-  uint32_t state = 1;
-  for (int64_t i = 0; i < bytes; ++i) memory.get()[i] = char((state = state * 1664525u + 1013904223u) >> 26);
-  return memory;
-}
+// At least `bytes` for one use, kept from one benchmark to the next. Touched, so that no page fault is measured; small
+// numbers in every byte, so that no weight is subnormal or infinite.
+struct Buffer {
+  Memory memory;
+  int64_t size = 0;
+
+  char* at_least(int64_t bytes) {
+    if (bytes <= size) return memory.get();
+    memory.reset();
+    size = (bytes + 4095) / 4096 * 4096;
+    memory.reset(static_cast<char*>(std::aligned_alloc(4096, size_t(size))));
+    uint32_t state = 1;
+    for (int64_t i = 0; i < 4096; ++i) memory.get()[i] = char((state = state * 1664525u + 1013904223u) >> 26);
+    for (int64_t i = 4096; i < size; i += 4096) std::memcpy(memory.get() + i, memory.get(), 4096);
+    return memory.get();
+  }
+};
+Buffer source, target;
 
 void rate(benchmark::State& state, int64_t bytes) {
   state.counters["GB/s"] =
@@ -68,10 +79,10 @@ void on_threads(int threads, Format format, DequantizeRow dequantize, const char
 
 void dequantize(benchmark::State& state, Format format, DequantizeRow function, int64_t elements, int threads) {
   const int64_t bytes = int64_t(*format_bytes(format, uint64_t(elements)));
-  const Memory blocks = filled(bytes), out = filled(elements * 4);
-  auto* weights = reinterpret_cast<float*>(out.get());
+  const char* blocks = source.at_least(bytes);
+  auto* weights = reinterpret_cast<float*>(target.at_least(elements * 4));
   for (auto _ : state) {
-    on_threads(threads, format, function, blocks.get(), elements, weights);
+    on_threads(threads, format, function, blocks, elements, weights);
     benchmark::ClobberMemory();
   }
   rate(state, bytes + elements * 4);
@@ -79,9 +90,10 @@ void dequantize(benchmark::State& state, Format format, DequantizeRow function, 
 
 void as_decided(benchmark::State& state, Format format, int64_t elements) {
   const int64_t bytes = int64_t(*format_bytes(format, uint64_t(elements)));
-  const Memory blocks = filled(bytes), out = filled(elements * 4);
+  const char* blocks = source.at_least(bytes);
+  auto* weights = reinterpret_cast<float*>(target.at_least(elements * 4));
   for (auto _ : state) {
-    parallel_dequantize(format, blocks.get(), elements, reinterpret_cast<float*>(out.get()), pool(all_threads()));
+    parallel_dequantize(format, blocks, elements, weights, pool(all_threads()));
     benchmark::ClobberMemory();
   }
   rate(state, bytes + elements * 4);
@@ -89,11 +101,11 @@ void as_decided(benchmark::State& state, Format format, int64_t elements) {
 
 void copy(benchmark::State& state, int threads) {
   constexpr int64_t kBytes = 256 << 20;
-  const Memory from = filled(kBytes), to = filled(kBytes);
+  const char* from = source.at_least(kBytes);
+  char* to = target.at_least(kBytes);
   for (auto _ : state) {
-    pool(threads).parallel_for(kBytes, 4096, [&](int64_t begin, int64_t end) {
-      std::memcpy(to.get() + begin, from.get() + begin, size_t(end - begin));
-    });
+    pool(threads).parallel_for(
+        kBytes, 4096, [&](int64_t begin, int64_t end) { std::memcpy(to + begin, from + begin, size_t(end - begin)); });
     benchmark::ClobberMemory();
   }
   rate(state, 2 * kBytes);
