@@ -26,7 +26,9 @@ TEST(CpuFeatures, AgreeWithTheKernelsListOfThem) {
   std::string text(std::istreambuf_iterator<char>(file), {});
   for (char& c : text)
     if (c == '\n') c = ' ';
-  const auto lists = [&](const char* name) { return text.find(std::string(" ").append(name).append(" ")) != std::string::npos; };
+  const auto lists = [&](const char* name) {
+    return text.find(std::string(" ").append(name).append(" ")) != std::string::npos;
+  };
 #if defined(__x86_64__)
   EXPECT_EQ(cpu_features().avx2, lists("avx2") && lists("fma") && lists("f16c"));
   EXPECT_EQ(cpu_features().avx512,
