@@ -8,7 +8,7 @@
 #include "base/npy.h"
 #include "cli/commands.h"
 #include "metallic/gguf.h"
-#include "quant/dequantize.h"
+#include "quant/parallel_dequantize.h"
 
 namespace metallic::cli {
 namespace {
@@ -38,14 +38,15 @@ NpyType output_type(Format format) {
 }
 
 Status write_decoded(NpyWriter& writer, Format format, std::span<const std::byte> data, uint64_t elements) {
-  constexpr uint64_t kChunk = 1 << 18;  // a multiple of every block
+  constexpr uint64_t kChunk = 1 << 22;  // a multiple of every block; enough for four threads
   const FormatInfo& info = format_info(format);
-  const DequantizeRow dequantize = dequantize_function(format);
+  const auto useful_threads = int(std::min(kChunk, elements) / uint64_t(kWeightsWorthAThread));
+  ThreadPool pool(std::clamp(useful_threads, 1, ThreadPool::available_processors()));
   std::vector<float> weights(size_t(std::min(kChunk, elements)));
   for (uint64_t i = 0; i < elements; i += kChunk) {
     const uint64_t count = std::min(kChunk, elements - i);
-    dequantize(data.data() + i / uint64_t(info.block_elements) * uint64_t(info.block_bytes), int64_t(count),
-               weights.data());
+    parallel_dequantize(format, data.data() + i / uint64_t(info.block_elements) * uint64_t(info.block_bytes),
+                        int64_t(count), weights.data(), pool);
     METALLIC_TRY(writer.append(std::as_bytes(std::span(weights.data(), size_t(count)))));
   }
   return {};

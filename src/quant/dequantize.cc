@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/cpu_features.h"
 #include "quant/dequantize_blocks.h"
 #include "quant/dequantize_isa.h"
 
@@ -29,25 +30,36 @@ concept Encodes = requires(typename F::Block block, const float* weights) {
 }
 || requires(typename F::Block block, float weight) { F::from_float(weight, block); };
 
-DequantizeRow (*choose_instruction_set())(Format) {
-#if defined(__x86_64__)
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    return quant::dequantize_function_avx512;
-  if (avx2) return quant::dequantize_function_avx2;
-#endif
-  return quant::dequantize_function_base;
+template <class F, class T>
+struct BaseRow {
+  static void run(const void* blocks, int64_t elements, T* out) { quant::dequantize_blocks<F>(blocks, elements, out); }
+};
+
+DequantizeRow base_to_float(Format format) {
+  return quant::visit_format(format, []<class F>(F) -> DequantizeRow { return BaseRow<F, float>::run; });
 }
+ConvertRow base_to(Format format, Format to) { return quant::convert_function<BaseRow>(format, to); }
 
 }  // namespace
 
-DequantizeRow quant::dequantize_function_base(Format format) { return dequantize_blocks_function(format); }
+namespace quant {
 
-DequantizeRow dequantize_function(Format format) {
-  static DequantizeRow (*const function)(Format) = choose_instruction_set();
-  return function(format);
+const Dequantizers kBaseDequantizers = {"base", base_to_float, base_to};
+
+const Dequantizers& chosen_dequantizers() {
+#if defined(__x86_64__)
+  if (cpu_features().avx512) return kAvx512Dequantizers;
+  if (cpu_features().avx2) return kAvx2Dequantizers;
+#elif defined(__aarch64__)
+  if (cpu_features().neon) return kNeonDequantizers;
+#endif
+  return kBaseDequantizers;
 }
+
+}  // namespace quant
+
+DequantizeRow dequantize_function(Format format) { return quant::chosen_dequantizers().to_float(format); }
+ConvertRow dequantize_function(Format format, Format to) { return quant::chosen_dequantizers().to(format, to); }
 
 void dequantize_row(Format format, const void* blocks, int64_t elements, float* out) {
   dequantize_function(format)(blocks, elements, out);
@@ -76,7 +88,7 @@ void convert_row(Format from, const void* source, Format to, void* target, int64
     std::memcpy(target, source, size_t(elements / from_info.block_elements * from_info.block_bytes));
     return;
   }
-  if (to == Format::kF32) return dequantize_row(from, source, elements, static_cast<float*>(target));
+  if (const ConvertRow convert = dequantize_function(from, to)) return convert(source, elements, target);
   if (from == Format::kF32) return quantize_row(to, static_cast<const float*>(source), elements, target);
 
   constexpr int64_t kChunk = 256;  // a multiple of every block

@@ -1,12 +1,22 @@
-// The generic dequantise, compiled for one instruction set each. All give the same bits.
+// The dequantisers of each instruction set. All give the same bits (of a NaN, only that it is one).
 #pragma once
 
 #include "quant/dequantize.h"
 
 namespace metallic::quant {
 
-DequantizeRow dequantize_function_base(Format format);    // every processor of the family
-DequantizeRow dequantize_function_avx2(Format format);    // x86-64 with AVX2, FMA and F16C
-DequantizeRow dequantize_function_avx512(Format format);  // these and AVX-512 F, BW, DQ and VL
+struct Dequantizers {
+  const char* name;
+  DequantizeRow (*to_float)(Format format);
+  ConvertRow (*to)(Format format, Format to);  // as dequantize_function(format, to)
+};
+
+extern const Dequantizers kBaseDequantizers;    // every processor of the family: the generic code
+extern const Dequantizers kAvx2Dequantizers;    // x86-64 with AVX2, FMA and F16C
+extern const Dequantizers kAvx512Dequantizers;  // these and AVX-512 F, BW, DQ and VL
+extern const Dequantizers kNeonDequantizers;    // 64-bit ARM
+
+// The best for this processor.
+const Dequantizers& chosen_dequantizers();
 
 }  // namespace metallic::quant

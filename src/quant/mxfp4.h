@@ -17,6 +17,11 @@ struct MXFP4 {
     uint8_t codes[16];
   };
 
+  // 2^(e - 128), the half of the scale; a subnormal float for e < 2. Like ggml it takes 255 for a number, not for NaN.
+  METALLIC_HOST_DEVICE static constexpr float half_scale(uint32_t e) {
+    return std::bit_cast<float>(e < 2 ? 0x00200000u << e : (e - 1) << 23);
+  }
+
   METALLIC_HOST_DEVICE static constexpr void decode(const Block& block, int group, int8_t* codes, float& scale,
                                                     float& offset) {
     (void)group;  // one group
@@ -24,10 +29,7 @@ struct MXFP4 {
       codes[i] = int8_t(kE2M1Doubled[low_nibble(block.codes[i])]);
       codes[i + 16] = int8_t(kE2M1Doubled[high_nibble(block.codes[i])]);
     }
-    // 2^(e - 128), the half of the scale; a subnormal float for e < 2. Like ggml it takes 255 for a number, not for
-    // NaN.
-    const uint32_t e = block.exponent;
-    scale = std::bit_cast<float>(e < 2 ? 0x00200000u << e : (e - 1) << 23);
+    scale = half_scale(block.exponent);
     offset = 0;
   }
 };

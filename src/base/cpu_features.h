@@ -1,0 +1,22 @@
+// What the processor that runs this can do, beyond the least of its family.
+#pragma once
+
+#include <cstdint>
+
+namespace metallic {
+
+struct CpuFeatures {
+  bool avx2 = false;    // x86-64: AVX2, FMA and F16C
+  bool avx512 = false;  // these and AVX-512 F, BW, DQ and VL
+  bool neon = false;    // 64-bit ARM: always
+  bool dot = false;     // 64-bit ARM: sdot and udot, four products of bytes summed into 32 bits
+  bool i8mm = false;    // 64-bit ARM: smmla and usmmla, products of 2x8 matrices of bytes
+};
+
+// Of this processor; found once.
+const CpuFeatures& cpu_features();
+
+// Of a 64-bit ARM processor whose kernel says these AT_HWCAP and AT_HWCAP2.
+CpuFeatures arm_features(uint64_t hwcap, uint64_t hwcap2);
+
+}  // namespace metallic
