@@ -25,7 +25,7 @@ std::vector<std::string> folders() {
   return names;
 }
 
-class EveryArchitecture : public ::testing::TestWithParam<std::string> {
+class EveryConvertedModel : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     output_ =
@@ -60,7 +60,7 @@ class EveryArchitecture : public ::testing::TestWithParam<std::string> {
   std::string output_;
 };
 
-TEST_P(EveryArchitecture, GivesTheResultsOfTransformers) {
+TEST_P(EveryConvertedModel, GivesTheResultsOfTransformers) {
   for (const std::string prompt : {"", "short."}) {
     if (!fs::exists(data(prompt + "tokens.npy"))) continue;
     const auto tokens = testing::read_array<int32_t>(data(prompt + "tokens.npy"));
@@ -78,7 +78,7 @@ TEST_P(EveryArchitecture, GivesTheResultsOfTransformers) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Folders, EveryArchitecture, ::testing::ValuesIn(folders()), [](const auto& parameters) {
+INSTANTIATE_TEST_SUITE_P(Folders, EveryConvertedModel, ::testing::ValuesIn(folders()), [](const auto& parameters) {
   std::string name = parameters.param;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;

@@ -119,8 +119,8 @@ Result<Tensor> layer_norm(const Tensor& x, const Tensor& weight, const Tensor* b
 // x (rows, heads, d), row r at positions[r]; base^(-2i/d) radians per position (RoFormer, arXiv:2104.09864).
 Result<Tensor> rope(const Tensor& x, std::span<const int32_t> positions, float base, RopeStyle style);
 // query (n, heads, d), key (t, kv_heads, d), value (t, kv_heads, dv) -> (n, heads, dv); heads a multiple of kv_heads.
-// Query i stands at position t - n + i; `causal` hides later keys; `window` > 0 hides keys that many positions back or
-// more.
+// Query i stands at position t - n + i. `causal` hides later keys, and `window` > 0 those that many positions back or
+// more; without `causal` a window shows window / 2 positions either side.
 Result<Tensor> attention(const Tensor& query, const Tensor& key, const Tensor& value, float scale, bool causal,
                          int window = 0);
 

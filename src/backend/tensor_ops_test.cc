@@ -211,7 +211,8 @@ std::vector<double> attend(const Tensor& query, const Tensor& key, const Tensor&
       std::vector<double> result(size_t(dv), 0.0);
       double sum = 0;
       for (int64_t j = 0; j < t; ++j) {
-        if ((causal && j > position) || (window > 0 && j <= position - window)) continue;
+        if (causal && (j > position || (window > 0 && j <= position - window))) continue;
+        if (!causal && window > 0 && std::abs(j - position) > window / 2) continue;
         double score = 0;
         for (int64_t e = 0; e < d; ++e)
           score += double(q[size_t((i * heads + head) * d + e)]) * double(k[size_t((j * kv_heads + kv_head) * d + e)]);
