@@ -51,9 +51,7 @@ def render(source, variables):
     """The text, or None where jinja2 fails."""
     try:
         return ENVIRONMENT.from_string(source).render(**variables)
-    except RecursionError:
-        raise
-    except Exception:
+    except Exception:  # also a RecursionError: a template that calls itself without end
         return None
 
 

@@ -9,11 +9,7 @@ namespace {
 
 // What a filter or a call made counts as produced.
 Status spend_result(Runtime& runtime, const Value& value) {
-  if (value.is_string()) return runtime.spend_bytes(value.text().size());
-  if (value.depth() > kMaximumValueDepth) {
-    return fail(ErrorCode::kOutOfRange, "values nest more than {} levels deep", kMaximumValueDepth);
-  }
-  return {};
+  return value.is_string() ? runtime.spend_bytes(value.text().size()) : Status();
 }
 
 Result<Value> evaluate_or_none(const ExpressionPtr& expression, Frame& frame) {

@@ -105,8 +105,7 @@ Result<Value> filesizeformat(Runtime&, const Value& value, const Arguments& argu
   const bool binary = parameters.truth_or(0, false);
   const double base = binary ? 1024 : 1000;
   if (bytes == 1) return Value("1 Byte");
-  if (bytes < base) return Value(fmt::format("{:.0f} Bytes", std::trunc(bytes)));
-  if (!std::isfinite(bytes)) return needs_number("filesizeformat", value);
+  if (bytes < base) return Value(fmt::format("{:.0f} Bytes", std::trunc(bytes) + 0.0));
   double unit = base;
   static constexpr std::string_view kPrefixes = "kMGTPEZY";
   size_t i = 0;

@@ -81,6 +81,7 @@ Result<Value> sort(Runtime& runtime, const Value& value, const Arguments& argume
   METALLIC_ASSIGN(const Parameters parameters,
                   Parameters::bind("sort", arguments, {"reverse", "case_sensitive", "attribute"}));
   METALLIC_ASSIGN(const SharedList items, iterate(runtime, value));
+  METALLIC_ASSIGN(const bool reverse, parameters.flag_or(0, false));
   const bool case_sensitive = parameters.truth_or(1, false);
   const Value attribute = parameters.or_else(2, Value::none());
   std::vector<KeyRule> rules;  // one for each of "a,b"
@@ -100,7 +101,7 @@ Result<Value> sort(Runtime& runtime, const Value& value, const Arguments& argume
     }
     keys.push_back(Value::list(std::move(parts)));
   }
-  METALLIC_ASSIGN(ValueList sorted, sort_by(runtime, *items, keys, parameters.truth_or(0, false)));
+  METALLIC_ASSIGN(ValueList sorted, sort_by(runtime, *items, keys, reverse));
   return Value::list(std::move(sorted));
 }
 
@@ -108,6 +109,7 @@ Result<Value> dictsort(Runtime& runtime, const Value& value, const Arguments& ar
   METALLIC_ASSIGN(const Parameters parameters,
                   Parameters::bind("dictsort", arguments, {"case_sensitive", "by", "reverse"}));
   METALLIC_ASSIGN(const std::string_view by, parameters.text_or(1, "key"));
+  METALLIC_ASSIGN(const bool reverse, parameters.flag_or(2, false));
   if (by != "key" && by != "value") return refuse("dictsort sorts by 'key' or 'value', not by '{}'", by);
   if (value.is_undefined()) return fail_undefined(value);
   if (!value.is(Kind::kDict)) return refuse("dictsort of a {}, where it needs a dict", type_name(value));
@@ -116,7 +118,7 @@ Result<Value> dictsort(Runtime& runtime, const Value& value, const Arguments& ar
   for (const auto& [key, item] : value.dict().entries) items.push_back(Value::tuple({key, item}));
   const KeyRule rule{Value(by == "key" ? 0 : 1), parameters.truth_or(0, false), nullptr};
   METALLIC_ASSIGN(const ValueList keys, keys_of(runtime, items, rule));
-  METALLIC_ASSIGN(ValueList sorted, sort_by(runtime, items, keys, parameters.truth_or(2, false)));
+  METALLIC_ASSIGN(ValueList sorted, sort_by(runtime, items, keys, reverse));
   return Value::list(std::move(sorted));
 }
 

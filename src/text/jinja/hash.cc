@@ -26,6 +26,18 @@ Result<bool> equal_dicts(Runtime& runtime, const DictObject& a, const DictObject
   return true;
 }
 
+// keys() compare as sets, items() as the dicts they are of; values() are only equal to themselves.
+Result<bool> equal_views(Runtime& runtime, const DictViewObject& a, const DictViewObject& b) {
+  if (a.part != b.part || a.part == DictViewObject::Part::kValues) return false;
+  if (a.part == DictViewObject::Part::kItems) return equal_dicts(runtime, *a.dict, *b.dict);
+  if (a.dict->entries.size() != b.dict->entries.size()) return false;
+  for (const auto& entry : a.dict->entries) {
+    METALLIC_ASSIGN(const Value* found, find(runtime, *b.dict, entry.first));
+    if (!found) return false;
+  }
+  return true;
+}
+
 bool equal_ranges(const RangeObject& a, const RangeObject& b) {
   if (a.size != b.size) return false;
   return a.size == 0 || (a.start == b.start && (a.size == 1 || a.step == b.step));
@@ -109,6 +121,8 @@ Result<bool> equal(Runtime& runtime, const Value& a, const Value& b) {
       return equal_dicts(runtime, a.dict(), b.dict());
     case Kind::kRange:
       return equal_ranges(a.range(), b.range());
+    case Kind::kDictView:
+      return equal_views(runtime, a.view(), b.view());
     default:
       return false;
   }

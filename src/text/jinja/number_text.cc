@@ -72,9 +72,10 @@ bool copy_digits(std::string_view& text, std::string& out) {
 std::string integer_text(Integer value, int base, bool upper) {
   __extension__ typedef unsigned __int128 Magnitude;
   Magnitude rest = value < 0 ? Magnitude(0) - Magnitude(value) : Magnitude(value);
+  const std::string_view digits = upper ? "0123456789ABCDEF" : "0123456789abcdef";
   std::string out;
   do {
-    out += (upper ? "0123456789ABCDEF" : "0123456789abcdef")[size_t(rest % Magnitude(base))];
+    out += digits[size_t(rest % Magnitude(base))];
     rest /= Magnitude(base);
   } while (rest != 0);
   if (value < 0) out += '-';

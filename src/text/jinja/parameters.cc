@@ -36,6 +36,11 @@ Result<Integer> Parameters::integer(size_t index) const {
   return at(index).as_integer();
 }
 
+Result<bool> Parameters::flag_or(size_t index, bool fallback) const {
+  METALLIC_ASSIGN(const Integer flag, integer_or(index, fallback ? 1 : 0));
+  return flag != 0;
+}
+
 Result<Integer> Parameters::integer_or(size_t index, Integer fallback) const {
   return given(index) ? integer(index) : Result<Integer>(fallback);
 }

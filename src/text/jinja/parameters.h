@@ -23,6 +23,7 @@ class Parameters {
   Value or_else(size_t index, Value fallback) const { return values_[index] ? *values_[index] : fallback; }
   bool truth_or(size_t index, bool fallback) const { return values_[index] ? truth(*values_[index]) : fallback; }
   // The value as the type that is wanted; an error that names function and parameter where it is another.
+  Result<bool> flag_or(size_t index, bool fallback) const;  // true, false or an integer
   Result<Integer> integer(size_t index) const;
   Result<Integer> integer_or(size_t index, Integer fallback) const;
   Result<std::string_view> text(size_t index) const;

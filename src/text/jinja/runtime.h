@@ -16,6 +16,7 @@ struct Limits {
   uint64_t steps = 20'000'000;             // expressions evaluated, items walked
   uint64_t produced_bytes = 512ull << 20;  // of all strings and items made on the way
   int depth = 1000;                        // of nested evaluation: macros that call macros, ...
+  intptr_t stack_bytes = 2 << 20;          // that nested evaluation may take
   size_t range_items = 100'000;            // as jinja's sandbox
 };
 inline constexpr int kMaximumValueDepth = 200;  // of lists within lists
@@ -55,6 +56,12 @@ class Runtime {
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
+  // Whether nesting may go on: by its depth, and by the stack it took (which instrumented builds use up faster).
+  bool may_nest(int at_depth) const {
+    const auto used = stack_start_ - reinterpret_cast<intptr_t>(__builtin_frame_address(0));
+    return at_depth <= limits.depth && (used < 0 ? -used : used) < limits.stack_bytes;
+  }
+
   // The innermost place of the failure; {0, 0} before one.
   Position failed_at;
   int depth = 0;
@@ -63,6 +70,7 @@ class Runtime {
   static tl::unexpected<Error> too_much(const char* what, uint64_t limit) {
     return fail(ErrorCode::kOutOfRange, "the template uses more than {} {}", limit, what);
   }
+  const intptr_t stack_start_ = reinterpret_cast<intptr_t>(__builtin_frame_address(0));
   uint64_t steps_ = 0;
   uint64_t produced_ = 0;
   std::vector<std::shared_ptr<HostObject>> kept_;
@@ -76,8 +84,8 @@ class DepthGuard {
   DepthGuard(const DepthGuard&) = delete;
   DepthGuard& operator=(const DepthGuard&) = delete;
   Status check() const {
-    if (runtime_.depth <= runtime_.limits.depth) return {};
-    return fail(ErrorCode::kOutOfRange, "the template nests more than {} levels deep", runtime_.limits.depth);
+    if (runtime_.may_nest(runtime_.depth)) return {};
+    return fail(ErrorCode::kOutOfRange, "the template nests too deep, about {} levels", runtime_.depth);
   }
 
  private:

@@ -61,6 +61,8 @@ Status append_sequence(Runtime& runtime, const Value& value, std::string& out) {
 }
 
 Status append_repr(Runtime& runtime, const Value& value, std::string& out) {
+  const DepthGuard guard(runtime);  // namespaces may hold themselves
+  METALLIC_TRY(guard.check());
   switch (value.kind()) {
     case Kind::kUndefined:
       out += "Undefined";
@@ -96,8 +98,6 @@ Status append_repr(Runtime& runtime, const Value& value, std::string& out) {
     case Kind::kHost:
       break;
   }
-  const DepthGuard guard(runtime);  // namespaces may hold themselves
-  METALLIC_TRY(guard.check());
   METALLIC_ASSIGN(const std::string text, value.host().repr(runtime));
   out += text;
   return check_size(runtime, out);
