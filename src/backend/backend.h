@@ -176,8 +176,9 @@ class Backend : public Device {
   virtual void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) = 0;  // dense f32
 };
 
-// Backends by name, in order of preference. kNotFound lists the known ones.
-Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threads);
+// Backends by name, in order of preference. kNotFound lists the known ones. Without `repack` weights stay as they lie in
+// the file: nothing to wait for at load, more work in each step.
+Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threads, bool repack = true);
 std::span<const char* const> backend_names();
 
 }  // namespace metallic

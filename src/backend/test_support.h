@@ -102,7 +102,7 @@ inline std::vector<std::string> instruction_sets() {
 // A test with the instruction set as its parameter.
 class InstructionSetTest : public ::testing::TestWithParam<std::string> {
  protected:
-  std::shared_ptr<Backend> open(int threads = 2) const { return make_cpu_backend(threads, GetParam()).value(); }
+  std::shared_ptr<Backend> open(int threads = 2) const { return make_cpu_backend({.threads = threads, .isa = GetParam()}).value(); }
   const cpu::Kernels& kernels() const { return **cpu::find_kernels(GetParam()); }
 };
 #define METALLIC_FOR_EACH_INSTRUCTION_SET(Suite)                                                \
