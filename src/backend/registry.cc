@@ -16,7 +16,12 @@ struct Entry {
 
 constexpr std::array kBackends = {
     Entry{"cpu", [](int threads, bool repack) { return make_cpu_backend({.threads = threads, .repack = repack}); }},
-    Entry{"reference", [](int threads, bool) { return Result<std::shared_ptr<Backend>>(make_reference_backend(threads)); }},
+    Entry{"cpu-f32",
+          [](int threads, bool) {
+            return make_cpu_backend({.name = "cpu-f32", .threads = threads, .repack = false, .integers = false});
+          }},
+    Entry{"reference",
+          [](int threads, bool) { return Result<std::shared_ptr<Backend>>(make_reference_backend(threads)); }},
 };
 
 constexpr auto kNames = [] {

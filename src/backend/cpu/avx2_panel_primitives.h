@@ -67,7 +67,9 @@ struct Avx2Panels {
   static V load_low_nibbles(const uint8_t* x) {
     return to_float(_mm256_and_si256(_mm256_cvtepu8_epi32(eight(x)), _mm256_set1_epi32(15)));
   }
-  static V load_high_nibbles(const uint8_t* x) { return to_float(_mm256_srli_epi32(_mm256_cvtepu8_epi32(eight(x)), 4)); }
+  static V load_high_nibbles(const uint8_t* x) {
+    return to_float(_mm256_srli_epi32(_mm256_cvtepu8_epi32(eight(x)), 4));
+  }
   // 2^(e - 128), as quant::MXFP4::half_scale
   static V load_exponents(const uint8_t* x) {
     const __m256i e = _mm256_cvtepu8_epi32(eight(x));

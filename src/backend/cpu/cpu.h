@@ -22,20 +22,23 @@
 namespace metallic {
 
 struct CpuOptions {
-  int threads = 0;        // 0: one for each processor
+  const char* name = "cpu";
+  int threads = 0;            // 0: one for each processor
   std::string_view isa = {};  // forces an instruction set (scalar, avx2, avx512, neon); empty: the environment variable
-                          // METALLIC_ISA, and without that the best that this processor has
-  bool repack = true;     // pack weights at load; the results are the same
-  bool integers = true;   // multiply quantised weights with tokens quantised to 8 bits; false: in float
+                              // METALLIC_ISA, and without that the best that this processor has
+  bool repack = true;         // pack weights at load; the results are the same
+  bool integers = true;       // multiply quantised weights with tokens quantised to 8 bits; false: in float
 };
 Result<std::shared_ptr<Backend>> make_cpu_backend(const CpuOptions& options);
 
 namespace cpu {
 
+inline constexpr size_t kMaxTargets = 8;  // of one linear operation
+
 class CpuBackend final : public HostBackend {
  public:
   CpuBackend(const CpuOptions& options, const Kernels& kernels, const PanelKernels& panel_kernels)
-      : HostBackend("cpu", options.threads),
+      : HostBackend(options.name, options.threads),
         kernels_(kernels),
         panel_kernels_(panel_kernels),
         repack_(options.repack),
@@ -58,8 +61,6 @@ class CpuBackend final : public HostBackend {
   void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) override;
 
  private:
-  static constexpr size_t kMaxTargets = 8;  // of one linear operation
-
   // linear() for quantised weights in integers, and for all weights in float.
   void panel_linear(const LinearOp& op);
   void float_linear(const LinearOp& op);

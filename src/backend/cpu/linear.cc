@@ -1,5 +1,5 @@
-// out = x * weight^T + bias in float, for weights that are not quantised. A thread takes some rows of the weight, turns a chunk of their columns into floats in its
-// cache, and multiplies them with all tokens, tile by tile.
+// out = x * weight^T + bias in float, for weights that are not quantised. A thread takes some rows of the weight, turns
+// a chunk of their columns into floats in its cache, and multiplies them with all tokens, tile by tile.
 //
 // Floor: one token: the bytes of the weight over the memory's bandwidth. Many: 2 * rows * columns * tokens operations
 // over the peak of the fused multiply-add.
@@ -150,7 +150,8 @@ void CpuBackend::linear(const LinearOp& op) {
   size_t integers = 0, reals = 0;
   METALLIC_CHECK(op.targets.size() <= kMaxTargets);
   for (const LinearTarget& target : op.targets) {
-    const bool quantised = integers_ && panel_kernels_.format(target.weight->view.format) != nullptr;
+    const bool quantised = integers_ && target.precision != Precision::kFloat &&
+                           panel_kernels_.format(target.weight->view.format) != nullptr;
     (quantised ? integer[integers++] : real[reals++]) = target;
   }
   if (integers > 0) panel_linear({op.x, {integer.data(), integers}});

@@ -18,8 +18,8 @@
 namespace metallic::cpu {
 
 inline constexpr int kGroupColumns = 32;
-inline constexpr int kGroupSteps = 8;        // of four columns
-inline constexpr int kMaxPanelTokens = 6;    // tokens of a tile
+inline constexpr int kGroupSteps = 8;         // of four columns
+inline constexpr int kMaxPanelTokens = 6;     // tokens of a tile
 inline constexpr int64_t kUnpackGroups = 32;  // groups that are unpacked at a time, at most; a multiple of every block
 
 // What is known of 32 columns of a token beside their codes.
@@ -69,13 +69,16 @@ using DotUnpacked = void (*)(const UnpackedPanel& panels, int64_t panel_groups, 
 
 struct PanelKernels {
   const char* name;
-  int width;   // rows of a panel
-  int tokens;  // best number of tokens of a tile
-  int panels;  // best number of panels at once
-  const PanelFormat* (*format)(Format format);  // null for what is no quantised format
+  int width;                                      // rows of a panel
+  int tokens;                                     // best number of tokens of a tile
+  int panels;                                     // best number of panels at once
+  const PanelFormat* (*format)(Format format);    // null for what is no quantised format
   DotUnpacked dot[2][2][3][kMaxPanelTokens + 1];  // by halves - 1, has_offset, panels and tokens
   // A row of floats as number `token` of a tile of `tokens`. A number that is not finite makes its group's scale NaN.
   void (*quantize)(const float* x, int64_t groups, int token, int tokens, int8_t* codes, TokenGroup* info);
+  // What that left of x: out = x - scale * code.
+  void (*remainder)(const float* x, int64_t groups, int token, int tokens, const int8_t* codes, const TokenGroup* info,
+                    float* out);
 };
 
 // The tables that this processor can run, best first; the last is scalar.

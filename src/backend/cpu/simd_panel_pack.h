@@ -1,5 +1,5 @@
-// From the rows of a file to panels, packed or unpacked, and from floats to tokens. Included in the unnamed namespace of
-// each folder's panels.cc, after simd_panels.h.
+// From the rows of a file to panels, packed or unpacked, and from floats to tokens. Included in the unnamed namespace
+// of each folder's panels.cc, after simd_panel_dots.h.
 
 // Sets what a panel holds of rows that do not exist: codes and scales of zero.
 inline void clear(uint8_t* bytes, int64_t count) { __builtin_memset(bytes, 0, size_t(count)); }
@@ -8,7 +8,8 @@ inline void clear(uint8_t* bytes, int64_t count) { __builtin_memset(bytes, 0, si
 template <class F>
 inline void decode_group(const uint8_t* row, int64_t group, int8_t* codes, float* scales, float* offsets) {
   constexpr int kBlockGroups = F::kBlock / kGroupColumns, kParts = kGroupColumns / F::kGroup;
-  const auto& block = *reinterpret_cast<const typename F::Block*>(row + group / kBlockGroups * int64_t(sizeof(typename F::Block)));
+  const auto& block =
+      *reinterpret_cast<const typename F::Block*>(row + group / kBlockGroups * int64_t(sizeof(typename F::Block)));
   for (int part = 0; part < kParts; ++part)
     F::decode(block, int(group % kBlockGroups) * kParts + part, codes + part * F::kGroup, scales[part], offsets[part]);
 }
@@ -65,8 +66,8 @@ void pack_panel(const uint8_t* rows, int64_t row_stride, int count, int64_t grou
         for (int i = 0; i < kGroupColumns; ++i) high[i] = uint8_t(codes[i] >> Pack::kLow);
         put_plane<Pack::kHigh>(high, row, plane + Pack::kLow * kLaneBytes);
       }
-      const auto& block = *reinterpret_cast<const typename F::Block*>(
-          bytes + g / Pack::kBlockGroups * int64_t(sizeof(typename F::Block)));
+      const auto& block = *reinterpret_cast<const typename F::Block*>(bytes + g / Pack::kBlockGroups *
+                                                                                  int64_t(sizeof(typename F::Block)));
       Pack::Scales::pack(block, int(g % Pack::kBlockGroups), row, scales + Pack::header_of(g),
                          scales + Pack::scales_of(g));
     }
@@ -121,6 +122,15 @@ void quantize_token(const float* x, int64_t groups, int token, int tokens, int8_
   }
 }
 
+void token_remainder(const float* x, int64_t groups, int token, int tokens, const int8_t* codes, const TokenGroup* info,
+                     float* out) {
+  codes += token * kGroupColumns;
+  info += token;
+  for (int64_t g = 0; g < groups; ++g, codes += tokens * kGroupColumns, info += tokens)
+    for (int i = 0; i < kGroupColumns; ++i)
+      out[g * kGroupColumns + i] = x[g * kGroupColumns + i] - info->scale * float(codes[i]);
+}
+
 template <class Pack, int kTokens>
 void fill_dots(PanelFormat& format) {
   format.dot[kTokens] = dot_packed<Pack, kTokens>;
@@ -160,30 +170,60 @@ const PanelFormat* plain() {
 
 const PanelFormat* panel_format(Format format) {
   switch (format) {
-    case Format::kQ4_0: return packed<PackedQ4_0>();
-    case Format::kQ4_1: return packed<PackedQ4_1>();
-    case Format::kQ5_0: return packed<PackedQ5_0>();
-    case Format::kQ5_1: return packed<PackedQ5_1>();
-    case Format::kQ8_0: return packed<PackedQ8_0>();
-    case Format::kQ2_K: return packed<PackedQ2_K>();
-    case Format::kQ3_K: return packed<PackedQ3_K>();
-    case Format::kQ4_K: return packed<PackedQ4_K>();
-    case Format::kQ5_K: return packed<PackedQ5_K>();
-    case Format::kQ6_K: return packed<PackedQ6_K>();
-    case Format::kIQ4_NL: return packed<PackedIQ4_NL>();
-    case Format::kIQ4_XS: return packed<PackedIQ4_XS>();
-    case Format::kMXFP4: return packed<PackedMXFP4>();
-    case Format::kTQ2_0: return packed<PackedTQ2_0>();
-    case Format::kTQ1_0: return plain<quant::TQ1_0>();
-    case Format::kNVFP4: return plain<quant::NVFP4>();
-    case Format::kIQ1_S: return plain<quant::IQ1_S>();
-    case Format::kIQ1_M: return plain<quant::IQ1_M>();
-    case Format::kIQ2_XXS: return plain<quant::IQ2_XXS>();
-    case Format::kIQ2_XS: return plain<quant::IQ2_XS>();
-    case Format::kIQ2_S: return plain<quant::IQ2_S>();
-    case Format::kIQ3_XXS: return plain<quant::IQ3_XXS>();
-    case Format::kIQ3_S: return plain<quant::IQ3_S>();
-    default: return nullptr;
+    case Format::kQ4_0:
+      return packed<PackedQ4_0>();
+    case Format::kQ4_1:
+      return packed<PackedQ4_1>();
+    case Format::kQ5_0:
+      return packed<PackedQ5_0>();
+    case Format::kQ5_1:
+      return packed<PackedQ5_1>();
+    case Format::kQ8_0:
+      return packed<PackedQ8_0>();
+    case Format::kQ2_K:
+      return packed<PackedQ2_K>();
+    case Format::kQ3_K:
+      return packed<PackedQ3_K>();
+    case Format::kQ4_K:
+      return packed<PackedQ4_K>();
+    case Format::kQ5_K:
+      return packed<PackedQ5_K>();
+    case Format::kQ6_K:
+      return packed<PackedQ6_K>();
+    case Format::kIQ4_NL:
+      return packed<PackedIQ4_NL>();
+    case Format::kIQ4_XS:
+      return packed<PackedIQ4_XS>();
+    case Format::kMXFP4:
+      return packed<PackedMXFP4>();
+    case Format::kTQ2_0:
+      return packed<PackedTQ2_0>();
+    case Format::kQ1_0:
+      return plain<quant::Q1_0>();
+    case Format::kQ8_1:
+      return plain<quant::Q8_1>();
+    case Format::kQ8_K:
+      return plain<quant::Q8_K>();
+    case Format::kTQ1_0:
+      return plain<quant::TQ1_0>();
+    case Format::kNVFP4:
+      return plain<quant::NVFP4>();
+    case Format::kIQ1_S:
+      return plain<quant::IQ1_S>();
+    case Format::kIQ1_M:
+      return plain<quant::IQ1_M>();
+    case Format::kIQ2_XXS:
+      return plain<quant::IQ2_XXS>();
+    case Format::kIQ2_XS:
+      return plain<quant::IQ2_XS>();
+    case Format::kIQ2_S:
+      return plain<quant::IQ2_S>();
+    case Format::kIQ3_XXS:
+      return plain<quant::IQ3_XXS>();
+    case Format::kIQ3_S:
+      return plain<quant::IQ3_S>();
+    default:
+      return nullptr;
   }
 }
 
@@ -209,6 +249,7 @@ PanelKernels make_panel_kernels(const char* name) {
   kernels.panels = P::kPanels;
   kernels.format = panel_format;
   kernels.quantize = quantize_token;
+  kernels.remainder = token_remainder;
   fill_unpacked_panels<P::kPanels>(kernels);
   return kernels;
 }

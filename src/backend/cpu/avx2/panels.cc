@@ -17,8 +17,8 @@ struct P : Avx2Panels {
   static constexpr int kTokens = 4, kPanels = 1;
   static constexpr int kSignedBias = 0;
 
-  // vpmaddubsw takes unsigned bytes times signed ones and adds pairs in 16 bits, which must not saturate: codes of up to
-  // six bits go in as they are; codes with a sign give it to the token, 128 * 127 * 2 < 2^15.
+  // vpmaddubsw takes unsigned bytes times signed ones and adds pairs in 16 bits, which must not saturate: codes of up
+  // to six bits go in as they are; codes with a sign give it to the token, 128 * 127 * 2 < 2^15.
   template <bool kSigned>
   static I dot(I sum, C codes, T token) {
     const __m256i pairs = kSigned ? _mm256_maddubs_epi16(_mm256_abs_epi8(codes), _mm256_sign_epi8(token, codes))

@@ -1,5 +1,5 @@
-// The panel kernels for AVX2 with AVX-VNNI. As in ../avx512/kernels.cc nothing here may be visible to the linker under a
-// name that other files share.
+// The panel kernels for AVX2 with AVX-VNNI. As in ../avx512/kernels.cc nothing here may be visible to the linker under
+// a name that other files share.
 #include "backend/cpu/panels.h"
 
 #include <immintrin.h>

@@ -140,7 +140,7 @@ struct Packed {
   static constexpr int kLow = kLow_, kHigh = kHigh_;
   static constexpr int kBlockGroups = F::kBlock / kGroupColumns;
   static constexpr int64_t kCodeBytes = kLaneBytes * (kLow + kHigh);  // of a group
-  static constexpr bool kSigned = kLow == 8 || Table::kUsed;            // codes need all eight bits
+  static constexpr bool kSigned = kLow == 8 || Table::kUsed;          // codes need all eight bits
   // What the kernels' codes are larger by than the format's.
   static constexpr int kBias = kSigned ? P::kSignedBias : power_of_two_from(-F::kCodeMin) * (F::kCodeMin < 0);
   static constexpr TableBytes<Table> kTable = {};

@@ -1,5 +1,5 @@
-// The panel kernels of panels.h over the primitives of one instruction set (struct P). Included in the unnamed namespace
-// of each folder's panels.cc, after simd_panel_formats.h.
+// The panel kernels of panels.h over the primitives of one instruction set (struct P). Included in the unnamed
+// namespace of each folder's panels.cc, after simd_panel_codes.h.
 //
 // Floor of a packed dot: the panel's bytes; of an unpacked one: a dot-product instruction for each vector of codes and
 // token. Per 32 columns it costs three more instructions for the scales, and a fourth for the offsets.
