@@ -143,8 +143,11 @@ class GgufFile {
   const TensorInfo* find_tensor(std::string_view name) const;
   std::span<const std::byte> tensor_data(const TensorInfo& info) const;  // `info` is one of tensors()
 
-  // kIo if a file has been cut short since it was opened: what is gone reads as zero, in tensors and metadata alike. Worth
-  // asking after weights have been read, and before an answer made from the mapping is handed out.
+  // Lets the system take back the memory that reading the tensor brought in. Reading it again is still allowed.
+  void release(const TensorInfo& info) const;
+
+  // kIo if a file has been cut short since it was opened: what is gone reads as zero, in tensors and metadata alike.
+  // Worth asking after weights have been read, and before an answer made from the mapping is handed out.
   Status check_intact() const;
 
  private:

@@ -51,6 +51,15 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   return MappedFile(path, std::exchange(file.fd, -1), static_cast<const std::byte*>(data), size);
 }
 
+void MappedFile::release(std::span<const std::byte> part) const {
+  // Whole pages inside the part: those at its ends belong to its neighbours too.
+  const auto page = uintptr_t(::sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(part.data() + part.size()) / page * page;
+  if (begin < end)
+    ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // a hint: failure is harmless
+}
+
 Status MappedFile::check_intact() const {
   struct stat status {};
   if (::fstat(fd_, &status) != 0) return fail(ErrorCode::kIo, "{}: cannot stat: {}", path_, std::strerror(errno));

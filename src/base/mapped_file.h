@@ -27,6 +27,9 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
 
+  // Lets the system take back the memory that reading `part` of bytes() brought in. Reading it again is still allowed.
+  void release(std::span<const std::byte> part) const;
+
   // kIo if the file has become shorter since it was opened. What was read before an intact answer was really in the
   // file.
   Status check_intact() const;

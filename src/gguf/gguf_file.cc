@@ -154,6 +154,10 @@ std::span<const std::byte> GgufFile::tensor_data(const TensorInfo& info) const {
   return file.subspan(size_t(info.offset), size_t(info.bytes));
 }
 
+void GgufFile::release(const TensorInfo& info) const {
+  impl_->parts[size_t(info.file)].file.release(tensor_data(info));
+}
+
 Status GgufFile::check_intact() const {
   for (const GgufPart& part : impl_->parts) METALLIC_TRY(part.file.check_intact());
   return {};
