@@ -47,7 +47,7 @@ class PanelProduct {
   const PanelKernels& kernels_;
   int levels_;
   int64_t count_;  // rows of codes
-  int64_t groups_, tiles_;
+  int64_t groups_, tile_rows_, tiles_;
   int8_t* codes_ = nullptr;
   TokenGroup* info_ = nullptr;
 };

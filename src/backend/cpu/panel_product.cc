@@ -21,14 +21,15 @@ PanelProduct::PanelProduct(const PanelKernels& kernels, int64_t tokens, int64_t 
       levels_(levels),
       count_(tokens * levels),
       groups_(groups),
-      tiles_(tile_count(tokens, std::max(1, kernels.tokens / levels))) {}
+      tile_rows_(kernels.tokens / levels * levels),
+      tiles_(tile_count(count_, tile_rows_)) {}
 
 void PanelProduct::set_memory(std::byte* memory) {
   codes_ = reinterpret_cast<int8_t*>(memory);
   info_ = reinterpret_cast<TokenGroup*>(memory + count_ * groups_ * kGroupColumns);
 }
 
-int64_t PanelProduct::first_row(int64_t tile) const { return tile_begin(count_ / levels_, tiles_, tile) * levels_; }
+int64_t PanelProduct::first_row(int64_t tile) const { return std::min(tile * tile_rows_, count_); }
 
 TokenTile PanelProduct::tile(int64_t index, int64_t first_group) const {
   const int64_t first = first_row(index), rows = first_row(index + 1) - first;
@@ -95,7 +96,7 @@ void PanelProduct::store(const TargetPanels& panels, int64_t panel, float* sums,
     if (levels_ == 2)
       for (int64_t r = 0; r < rows; ++r) sums[r] += sums[stride + r];
     if (target.bias == nullptr && !target.accumulate) {
-      std::memcpy(out, sums, size_t(rows) * sizeof(float));
+      for (int64_t r = 0; r < rows; ++r) out[r] = sums[r];
       continue;
     }
     for (int64_t r = 0; r < rows; ++r) {
