@@ -12,6 +12,14 @@ if(CMAKE_CROSSCOMPILING)
   endforeach()
 endif()
 
+# Runs the command.
+set(METALLIC_COMMAND_TEST ${PROJECT_SOURCE_DIR}/tests/hole_classes_cli_test.cc)
+if(METALLIC_BUILD_CLI)
+  set_source_files_properties(${METALLIC_COMMAND_TEST} PROPERTIES COMPILE_DEFINITIONS METALLIC_CLI="$<TARGET_FILE:metallic_cli>")
+else()
+  list(REMOVE_ITEM METALLIC_TEST_SOURCES ${METALLIC_COMMAND_TEST})
+endif()
+
 set(METALLIC_TEST_FOLDERS "")
 foreach(source ${METALLIC_TEST_SOURCES})
   file(RELATIVE_PATH relative ${PROJECT_SOURCE_DIR} ${source})
@@ -28,6 +36,10 @@ foreach(folder ${METALLIC_TEST_FOLDERS})
   gtest_discover_tests(${folder}_test NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 900)
 endforeach()
 
+if(METALLIC_BUILD_CLI)
+  add_dependencies(tests_test metallic_cli)
+endif()
+
 if(NOT CMAKE_CROSSCOMPILING)
   find_path(PCRE2_INCLUDE_DIR pcre2.h REQUIRED)
   find_library(PCRE2_LIBRARY pcre2-8 REQUIRED)
@@ -35,6 +47,14 @@ if(NOT CMAKE_CROSSCOMPILING)
   find_library(UTF8PROC_LIBRARY utf8proc REQUIRED)
   target_include_directories(tokenizer_test PRIVATE ${PCRE2_INCLUDE_DIR} ${UTF8PROC_INCLUDE_DIR})
   target_link_libraries(tokenizer_test PRIVATE ${PCRE2_LIBRARY} ${UTF8PROC_LIBRARY})
+endif()
+
+# Processors without sdot and i8mm, with sdot alone, and with both (as the one that the other tests run on).
+if(CMAKE_CROSSCOMPILING AND METALLIC_QEMU)
+  foreach(processor cortex-a53 neoverse-n1 max)
+    add_test(NAME CpuFeatures.AreThoseOf.${processor}
+      COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} -cpu ${processor} $<TARGET_FILE:base_test> --gtest_filter=CpuFeatures.*)
+  endforeach()
 endif()
 
 if(NOT CMAKE_CROSSCOMPILING)

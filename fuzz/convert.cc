@@ -1,5 +1,5 @@
-// A Hugging Face folder: config.json, tokenizer.json and tokenizer_config.json, each ended by a NUL byte, then the bytes of
-// model.safetensors. What it is converted to must open again.
+// A Hugging Face folder: config.json, tokenizer.json and tokenizer_config.json, each ended by a NUL byte, then the
+// bytes of model.safetensors. What it is converted to must open again.
 #include "convert/convert.h"
 
 #include <unistd.h>
@@ -18,7 +18,8 @@ namespace {
 class Folder {
  public:
   Folder() {
-    std::string name = std::filesystem::exists("/dev/shm") ? "/dev/shm" : std::filesystem::temp_directory_path().string();
+    std::string name =
+        std::filesystem::exists("/dev/shm") ? "/dev/shm" : std::filesystem::temp_directory_path().string();
     name += "/metallic-fuzz-XXXXXX";
     if (::mkdtemp(name.data()) == nullptr) __builtin_trap();
     path_ = name;

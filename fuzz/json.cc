@@ -1,5 +1,5 @@
-// JSON of any bytes, where metallic takes it from others: messages, tools and variables of a request, through a template that
-// prints them all; the configuration files of a Hugging Face folder.
+// JSON of any bytes, where metallic takes it from others: messages, tools and variables of a request, through a
+// template that prints them all; the configuration files of a Hugging Face folder.
 #include <nlohmann/json.hpp>
 #include <string_view>
 

@@ -1,7 +1,6 @@
 // The safetensors reader on any bytes: whatever the header claims, all that it hands out lies inside the file.
-#include "safetensors/reader.h"
-
 #include "memory_file.h"
+#include "safetensors/reader.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;

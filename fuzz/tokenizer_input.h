@@ -1,4 +1,5 @@
-// A vocabulary and a text from bytes, for a tokenizer of any kind. One line each: what the first letter says, then the value.
+// A vocabulary and a text from bytes, for a tokenizer of any kind. One line each: what the first letter says, then the
+// value.
 //   T token   C control token   U user-defined token   N unknown token   B byte token   M merge   P pre-tokeniser
 //   S token with a score: a character that says which, then the token
 //   I special id: b (BOS), e (EOS), u (unknown), p (padding) or t (end of turn), then a number, which may be no id

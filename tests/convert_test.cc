@@ -367,6 +367,20 @@ TEST_F(Broken, AFolderWithoutItsFilesSaysWhichIsMissing) {
   EXPECT_NE(convert_error(folder).find("config.json"), std::string::npos);
 }
 
+TEST_F(Broken, AVocabularyOfAnotherKindThanTheArchitecturesOwnIsTaken) {
+  const auto folder = copy("mistral");
+  std::filesystem::remove(folder / "tokenizer.model");
+  std::filesystem::copy_file(folder_path("bert") + "/tokenizer.json", folder / "tokenizer.json",
+                             std::filesystem::copy_options::overwrite_existing);
+  const TestFolder out;
+  const std::string path = (out.path() / "out.gguf").string();
+  const auto summary = convert::convert_folder(folder.string(), path);
+  ASSERT_TRUE(summary) << summary.error().message;
+  const auto file = GgufFile::open(path);
+  ASSERT_TRUE(file) << file.error().message;
+  EXPECT_EQ(file->find("tokenizer.ggml.token_type_count"), nullptr);
+}
+
 // Every number of config.json replaced by a senseless one: an error or a file, never a crash.
 TEST_F(Broken, SenselessNumbersInConfigJsonAreErrors) {
   for (const char* name : {"llama3", "deepseek3", "gpt-oss-mxfp4", "stablelm-parallel", "gptneox", "phi3-longrope"}) {
