@@ -2,6 +2,7 @@
 #include "convert/convert.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <array>
 #include <cmath>
@@ -365,6 +366,20 @@ TEST_F(Broken, AFolderWithoutItsFilesSaysWhichIsMissing) {
   EXPECT_NE(convert_error(folder).find("model.safetensors"), std::string::npos);
   std::filesystem::remove(folder / "config.json");
   EXPECT_NE(convert_error(folder).find("config.json"), std::string::npos);
+}
+
+TEST_F(Broken, AShardThatShrinksMeanwhileIsNamedAndLeavesNoFile) {
+  const auto folder = copy("qwen3");
+  const std::string shard = (folder / "model.safetensors").string(), output = (folder_.path() / "out.gguf").string();
+  convert::ConvertOptions options;
+  options.progress = [&](const convert::ConvertOptions::Progress& progress) {
+    if (progress.tensor == 1) EXPECT_EQ(::truncate(shard.c_str(), 8192), 0);
+  };
+  const auto summary = convert::convert_folder(folder.string(), output, options);
+  ASSERT_FALSE(summary);
+  EXPECT_NE(summary.error().message.find(shard + ": at byte 8192: the file was cut short"), std::string::npos)
+      << summary.error().message;
+  EXPECT_FALSE(std::filesystem::exists(output));
 }
 
 TEST_F(Broken, AVocabularyOfAnotherKindThanTheArchitecturesOwnIsTaken) {
