@@ -373,7 +373,9 @@ TEST_F(Broken, AShardThatShrinksMeanwhileIsNamedAndLeavesNoFile) {
   const std::string shard = (folder / "model.safetensors").string(), output = (folder_.path() / "out.gguf").string();
   convert::ConvertOptions options;
   options.progress = [&](const convert::ConvertOptions::Progress& progress) {
-    if (progress.tensor == 1) EXPECT_EQ(::truncate(shard.c_str(), 8192), 0);
+    if (progress.tensor == 1) {
+      EXPECT_EQ(::truncate(shard.c_str(), 8192), 0);
+    }
   };
   const auto summary = convert::convert_folder(folder.string(), output, options);
   ASSERT_FALSE(summary);

@@ -157,7 +157,9 @@ TEST(HoleClasses, ANetworkOrAQuantisationWhoseFileShrinks) {
   QuantizeOptions options;
   options.type = "Q8_0";
   options.on_tensor = [&](const QuantizeProgress& progress) {
-    if (progress.tensor == 2) EXPECT_EQ(::truncate(path.c_str(), 8192), 0);
+    if (progress.tensor == 2) {
+      EXPECT_EQ(::truncate(path.c_str(), 8192), 0);
+    }
   };
   const auto report = quantize_file(path, out, options);
   ASSERT_FALSE(report);
