@@ -52,7 +52,7 @@ inline std::vector<HoleFile> broken_headers() {
   add("data that overlaps", overlap);
   alignment("an alignment of 0", 0);
   alignment("an alignment of 24", 24);
-  alignment("an alignment of 2^31", 1u << 31);
+  alignment("an alignment of 2^32 - 1", UINT32_MAX);
   add("an alignment of 64 bits", GgufBytes().header(0, 1).number("general.alignment", 10, uint64_t(32)));
   add("an alignment that is text", GgufBytes().header(0, 1).text("general.alignment", "32"));
   add("an alignment that is an array", GgufBytes().header(0, 1).key("general.alignment", 9).array(4, 1).u32(32));
