@@ -2,6 +2,7 @@
 #include "convert/convert.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <array>
 #include <cmath>
@@ -365,6 +366,36 @@ TEST_F(Broken, AFolderWithoutItsFilesSaysWhichIsMissing) {
   EXPECT_NE(convert_error(folder).find("model.safetensors"), std::string::npos);
   std::filesystem::remove(folder / "config.json");
   EXPECT_NE(convert_error(folder).find("config.json"), std::string::npos);
+}
+
+TEST_F(Broken, AShardThatShrinksMeanwhileIsNamedAndLeavesNoFile) {
+  const auto folder = copy("qwen3");
+  const std::string shard = (folder / "model.safetensors").string(), output = (folder_.path() / "out.gguf").string();
+  convert::ConvertOptions options;
+  options.progress = [&](const convert::ConvertOptions::Progress& progress) {
+    if (progress.tensor == 1) {
+      EXPECT_EQ(::truncate(shard.c_str(), 8192), 0);
+    }
+  };
+  const auto summary = convert::convert_folder(folder.string(), output, options);
+  ASSERT_FALSE(summary);
+  EXPECT_NE(summary.error().message.find(shard + ": at byte 8192: the file was cut short"), std::string::npos)
+      << summary.error().message;
+  EXPECT_FALSE(std::filesystem::exists(output));
+}
+
+TEST_F(Broken, AVocabularyOfAnotherKindThanTheArchitecturesOwnIsTaken) {
+  const auto folder = copy("mistral");
+  std::filesystem::remove(folder / "tokenizer.model");
+  std::filesystem::copy_file(folder_path("bert") + "/tokenizer.json", folder / "tokenizer.json",
+                             std::filesystem::copy_options::overwrite_existing);
+  const TestFolder out;
+  const std::string path = (out.path() / "out.gguf").string();
+  const auto summary = convert::convert_folder(folder.string(), path);
+  ASSERT_TRUE(summary) << summary.error().message;
+  const auto file = GgufFile::open(path);
+  ASSERT_TRUE(file) << file.error().message;
+  EXPECT_EQ(file->find("tokenizer.ggml.token_type_count"), nullptr);
 }
 
 // Every number of config.json replaced by a senseless one: an error or a file, never a crash.

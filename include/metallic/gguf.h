@@ -187,7 +187,10 @@ class GgufWriter {
   // in order (index, exact size wanted); the span must stay valid until the next call. On failure nothing is left
   // behind and a file that had the name before is untouched. It may be one that is open as a GgufFile.
   using DataSource = std::function<Result<std::span<const std::byte>>(size_t index, uint64_t bytes)>;
-  Status write(const std::string& path, const DataSource& data) const;
+  // `before_commit`, if given, has the last word before the file gets its name: whether what the data came from is
+  // still intact.
+  Status write(const std::string& path, const DataSource& data,
+               const std::function<Status()>& before_commit = nullptr) const;
 
  private:
   struct Impl;

@@ -134,7 +134,8 @@ VerifyCheck check_chat_template(const Model& model) {
   return std::move(findings).finish("chat template");
 }
 
-VerifyCheck check_canary(const std::string& path, const std::shared_ptr<const Model>& model, bool deep) {
+VerifyCheck check_canary(const std::string& path, const std::shared_ptr<const Model>& model,
+                         const VerifyOptions& options) {
   Findings findings;
   const auto done = [&] { return std::move(findings).finish("canary"); };
   const std::vector<TokenId> tokens = canary_tokens(*model);
@@ -143,9 +144,9 @@ VerifyCheck check_canary(const std::string& path, const std::shared_ptr<const Mo
   if (!all_finite(*logits)) return findings.failed("evaluating a short text gives logits that are not finite"), done();
   const auto [least, most] = std::ranges::minmax_element(*logits);
   if (*least == *most) return findings.failed("evaluating a short text gives the same logit for every token"), done();
-  if (!deep) return done();
+  if (!options.deep) return done();
 
-  const auto backend = open_backend("reference", 0);
+  const auto backend = open_backend("reference", options.threads);
   if (!backend) return findings.failed(backend.error().message), done();
   const auto reference = Model::load(path, *backend);
   if (!reference) return findings.failed(reference.error().message), done();

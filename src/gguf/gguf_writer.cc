@@ -6,9 +6,9 @@
 #include <limits>
 #include <unordered_map>
 
-#include "base/output_file.h"
 #include "base/checked_math.h"
 #include "base/error.h"
+#include "base/output_file.h"
 #include "base/printable.h"
 #include "base/utf8.h"
 #include "gguf/encode_metadata.h"
@@ -194,7 +194,8 @@ Status GgufWriter::add_tensor(std::string_view name, Format format, std::span<co
   return {};
 }
 
-Status GgufWriter::write(const std::string& path, const DataSource& data) const {
+Status GgufWriter::write(const std::string& path, const DataSource& data,
+                         const std::function<Status()>& before_commit) const {
   if (!impl_->status) return fail_while(path, impl_->status.error());
   METALLIC_ASSIGN(const Impl::Layout layout, impl_->lay_out());
   const uint64_t header_bytes = layout.header.size();
@@ -202,7 +203,9 @@ Status GgufWriter::write(const std::string& path, const DataSource& data) const 
   METALLIC_ASSIGN(OutputFile out, OutputFile::create(path, expected));
   METALLIC_TRY(out.write(std::as_bytes(std::span(layout.header))));
   METALLIC_TRY(write_padding(out, header_bytes, impl_->alignment));
-  METALLIC_TRY(impl_->write_data(out, data));
+  const Status written = impl_->write_data(out, data);
+  if (before_commit) METALLIC_TRY(before_commit());  // says why, if the data could not be had
+  METALLIC_TRY(written);
   return out.commit();
 }
 
