@@ -7,7 +7,7 @@
 Byte-level BPE and WordPiece are trained and run by Hugging Face tokenizers, the first with each pre-tokeniser's published
 expression; "spm" and "unigram" by sentencepiece. "rwkv" has no package: its few lines stand here. Every case has a text, its ids
 with special tokens parsed, and, where they differ, its ids as plain text. bert-text.json has, for every 4,096 code points, a hash of what
-BERT makes of each of them inside a word.
+BERT makes of each of them inside a word; pieces.json has how many bytes the pieces have that each published expression cuts.
 """
 import base64
 import io
@@ -285,6 +285,58 @@ def make_rwkv():
                    "types": [CONTROL] + [NORMAL] * (len(tokens) - 1), "unknown": -1, "cases": cases})
 
 
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+CONTRACTION = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+DEEPSEEK_V3 = (r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|"
+               r"\s*[\r\n]+|\s+(?!\S)|\s+")
+BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
+
+
+def cased(contraction, number, behind="[\r\n/]", without=""):
+    lead, follow = (rf"[{case}\p{{Lm}}\p{{Lo}}\p{{M}}{without}]" for case in (r"\p{Lu}\p{Lt}", r"\p{Ll}"))
+    before = r"[^\r\n\p{L}\p{N}]?"
+    return (rf"{before}{lead}*{follow}+{contraction}|{before}{lead}+{follow}*{contraction}|{number}| ?[^\s\p{{L}}\p{{N}}]+{behind}*|"
+            r"\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+PUBLISHED = {
+    "llama-bpe": [LLAMA3.format(number=r"\p{N}{1,3}")],
+    "qwen2": [LLAMA3.format(number=r"\p{N}")],
+    "qwen35": [CONTRACTION + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"],
+    "gpt-2": [GPT2],
+    "starcoder": [r"\p{N}", GPT2],
+    "deepseek-llm": [r"[\r\n]", deepseek_llm_letters(), r"\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$", EAST_ASIAN, r"\p{N}+"],
+    "deepseek-coder": [r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", EAST_ASIAN, r"\p{N}"],
+    "deepseek-v3": [r"\p{N}{1,3}", "[一-龥\u3040-ゟ゠-ヿ]+", DEEPSEEK_V3],
+    "gpt-4o": [cased(CONTRACTION + "?", r"\p{N}{1,3}")],
+    "tekken": [cased("", r"\p{N}")],
+    "kimi-k2": [r"[\p{Han}]+|" + cased(CONTRACTION + "?", r"\p{N}{1,3}", "[\r\n]", r"&&[^\p{Han}]")],
+    "youtu": ["[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥\u3040-ゟ゠-ヿ]+", cased(CONTRACTION + "?", r"\p{N}")],
+    "bailingmoe": [r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"],
+    "seed-coder": [CONTRACTION + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+"],
+    "ufakzeka": [r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"],
+    "laguna": [r"[^\n]+|[\n]+", LLAMA3.format(number=r"\p{N}")],
+    "minicpm5": [r"\p{N}{1,3}", LLAMA3.format(number=r"\p{N}+")],
+    "falcon": [r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"],
+    "superbpe": [r"\p{N}+", r"(?=(\d{3})+(?!\d))"],
+    "afmoe": [r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))", "[一-鿿㐀-䶿\uf900-\ufaff\u3040-ゟ゠-ヿ･-ﾟ\u2f00-\u2fdfเ-\u0e7f\u0e80-\u0effក-\u17ffက-႟ꩠ-ꩿ"
+              "ꧠ-\ua9ff가-\ud7afᄀ-ᇿ]+", DEEPSEEK_V3],
+    "bloom": [BLOOM],
+    "viking": [BLOOM, r"\p{N}"],
+}
+
+
+def make_pieces():
+    cased_words = ["iPhone's", "ABCdef", "camelCaseHTTPServer", "12345678", "1234567½12", "中文ABCd", "ǅaǅ", "a\u0301B\u0301c", " /path//to\r\n/", "don'T", "ʰAb", "a  12",
+                   "日本語テキスト", "１２３４", "x.y,z!", "\n\n  a"]
+    cases = texts(23)[:-4] + cased_words + [a + b for a in cased_words for b in (" ", "'ll", "日", "9")]
+    pieces = {}
+    for name, expressions in PUBLISHED.items():
+        split = pre_tokenizers.Sequence([isolated(expression) for expression in expressions])
+        pieces[name] = [[len(text[b:e].encode()) for _, (b, e) in split.pre_tokenize_str(text)] for text in cases]
+    write("pieces", {"texts": cases, "pieces": pieces})
+
+
 MAKERS = {name: lambda name=name, seed=seed: make_bpe(name, seed)
           for seed, name in enumerate(["gpt-2", "llama-bpe", "qwen2", "smollm", "deepseek-llm", "deepseek-coder"])} | {
     "spm": make_spm,
@@ -295,6 +347,7 @@ MAKERS = {name: lambda name=name, seed=seed: make_bpe(name, seed)
     "unigram-bytes": lambda: make_unigram("unigram-bytes", byte_fallback=True, extra_spaces=True),
     "unigram-suffix": lambda: make_unigram("unigram-suffix", suffix=True),
     "rwkv": make_rwkv,
+    "pieces": make_pieces,
 }
 
 if __name__ == "__main__":

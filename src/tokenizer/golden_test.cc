@@ -12,6 +12,7 @@
 #include "base/utf8.h"
 #include "metallic/tokenizer.h"
 #include "tokenizer/bert_text.h"
+#include "tokenizer/pretokenize.h"
 
 namespace metallic {
 namespace {
@@ -104,6 +105,23 @@ TEST(BertText, CutsEveryCodePointLikeHuggingFace) {
         for (const char byte : words) hash = (hash ^ uint8_t(byte)) * 0x100000001b3;
       }
       ASSERT_EQ(fmt::format("{:x}", hash), one["hashes"][block / 4096].get<std::string>()) << "from " << block;
+    }
+  }
+}
+
+TEST(PreTokenizers, CutLikeHuggingFace) {
+  const nlohmann::json golden = read_golden("pieces");
+  ASSERT_GT(golden["pieces"].size(), 20u);
+  for (const auto& [name, pieces] : golden["pieces"].items()) {
+    const PreTokenizer split = find_pre_tokenizer(name);
+    ASSERT_NE(split, nullptr) << name;
+    for (size_t i = 0; i < golden["texts"].size(); ++i) {
+      const std::string text = golden["texts"][i];
+      std::vector<uint32_t> ends(text.size()), sizes;
+      ends.resize(split(text, ends.data()));
+      for (size_t piece = 0; piece < ends.size(); ++piece)
+        sizes.push_back(ends[piece] - (piece == 0 ? 0 : ends[piece - 1]));
+      EXPECT_EQ(sizes, pieces[i].get<std::vector<uint32_t>>()) << name << ": " << testing::PrintToString(text);
     }
   }
 }
