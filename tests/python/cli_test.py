@@ -517,6 +517,11 @@ class Numbers(CommandTest):
 
 
 class Files(CommandTest):
+    def test_inspect_lists_the_architectures_of_the_documentation(self):
+        table = self.good("inspect", "--architectures").decode()
+        self.assertIn("| llama |", table)
+        self.assertIn("\n" + table + "\n", (MODELS.parents[2] / "docs" / "architectures.md").read_text())
+
     def test_inspect_shows_metadata_and_tensors(self):
         self.assertIn(b"architecture    llama", self.good("inspect", CHAT_MODEL))
         self.assertIn(b"token_embd.weight", self.good("inspect", CHAT_MODEL, "--tensors"))
