@@ -19,6 +19,8 @@ class ByteAlphabet {
   // Appends the bytes that `text` stands for. False, with nothing appended, if a character is not of the alphabet.
   bool decode(std::string_view text, std::string& out) const {
     const size_t start = out.size();
+    out.resize(start + text.size());
+    char* end = out.data() + start;
     for (size_t i = 0; i < text.size(); ++i) {
       uint32_t code_point = uint8_t(text[i]);
       if (code_point >= 0x80) {  // the alphabet ends at U+0143: two bytes in UTF-8
@@ -32,8 +34,9 @@ class ByteAlphabet {
         out.resize(start);
         return false;
       }
-      out += char(byte);
+      *end++ = char(byte);
     }
+    out.resize(size_t(end - out.data()));
     return true;
   }
 

@@ -5,14 +5,13 @@
 #include <array>
 #include <bit>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/page_array.h"
 #include "metallic/tokenizer.h"
 #include "tokenizer/hash.h"
 #include "tokenizer/scratch.h"
@@ -31,15 +30,7 @@ class WordCache {
     uint64_t low, high;
   };
 
-  // The memory comes zeroed, that is empty, and is only taken from the system where words fall.
-  WordCache() : memory_(std::calloc(kSets + 1, sizeof(Set))) {
-    if (memory_ == nullptr) throw std::bad_alloc();
-    const uintptr_t misaligned = reinterpret_cast<uintptr_t>(memory_) % alignof(Set);
-    sets_ = reinterpret_cast<Set*>(static_cast<char*>(memory_) + (misaligned == 0 ? 0 : alignof(Set) - misaligned));
-  }
-  ~WordCache() { std::free(memory_); }
-  WordCache(const WordCache&) = delete;
-  WordCache& operator=(const WordCache&) = delete;
+  WordCache() : sets_(kSets) {}
 
   // `readable` is how many bytes can be read at word.data(), at least word.size(). word.size() is at least 1.
   static Key key_of(std::string_view word, size_t readable) {
@@ -139,13 +130,12 @@ class WordCache {
   }
 
   void clear() {
-    std::memset(static_cast<void*>(sets_), 0, kSets * sizeof(Set));
+    std::memset(static_cast<void*>(sets_.data()), 0, sets_.bytes());
     words_.clear();
     ids_.clear();
   }
 
-  void* memory_;
-  Set* sets_;  // in memory_, aligned
+  PageArray<Set> sets_;  // empty where it is zero
   std::string words_;
   std::vector<TokenId> ids_;
 };
