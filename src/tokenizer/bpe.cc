@@ -14,20 +14,24 @@ constexpr size_t kShortWord = 32;
 
 // One line of `merges`: its two halves as raw bytes.
 struct MergeText {
-  std::string bytes;  // left, then right
-  size_t left_size = 0;
+  std::string storage;  // at least as long as the line: left, then right
+  size_t left_size = 0, size = 0;
 
-  std::string_view left() const { return std::string_view(bytes).substr(0, left_size); }
-  std::string_view right() const { return std::string_view(bytes).substr(left_size); }
+  std::string_view both() const { return {storage.data(), size}; }
+  std::string_view left() const { return both().substr(0, left_size); }
+  std::string_view right() const { return both().substr(left_size); }
 
   bool parse(std::string_view line) {
-    const size_t space = line.find(' ', 1);
-    if (space == std::string_view::npos) return false;
     const ByteAlphabet& alphabet = ByteAlphabet::get();
-    bytes.clear();
-    if (!alphabet.decode(line.substr(0, space), bytes)) return false;
-    left_size = bytes.size();
-    return alphabet.decode(line.substr(space + 1), bytes);
+    if (storage.size() < line.size()) storage.resize(line.size() * 2);
+    char* end = storage.data();
+    const size_t space = alphabet.decode_until_space(line, end);
+    left_size = size_t(end - storage.data());
+    if (space >= line.size() || line[space] != ' ' || space == 0) return false;
+    const std::string_view rest = line.substr(space + 1);
+    const bool known = alphabet.decode_until_space(rest, end) == rest.size();
+    size = size_t(end - storage.data());
+    return known;
   }
 };
 
@@ -62,8 +66,8 @@ Status BytePairMerger::build(const Vocab& vocab, const TokenTable& table) {
       const TokenId left = table.find(texts[i].left(), hashes[i][0]);
       const TokenId right = table.find(texts[i].right(), hashes[i][1]);
       // Most vocabularies have the results of their merges in order.
-      const bool in_order = table.is_token(last_result + 1, texts[i].bytes);
-      const TokenId result = in_order ? last_result + 1 : table.find(texts[i].bytes);
+      const bool in_order = table.is_token(last_result + 1, texts[i].both());
+      const TokenId result = in_order ? last_result + 1 : table.find(texts[i].both());
       last_result = result;
       if (left == kNoToken || right == kNoToken || result == kNoToken) {
         const char* which = left == kNoToken ? "its left half" : right == kNoToken ? "its right half" : "what it makes";

@@ -88,14 +88,26 @@ void Encoder::encode_words(std::string_view text, std::span<const uint32_t> ends
       word.set = state.cache.prefetch(word.key);
       begin = ends[i];
     }
-    for (const Word& word : std::span(words).first(count)) {
-      if (state.cache.append(word.key, word.set, word.text, state.ids)) [[likely]]
+    state.ids.reserve_more(2 * kBatch);
+    TokenId* out = state.ids.end();
+    for (size_t i = 0; i < count; ++i) {
+      const Word& word = words[i];
+      if (state.cache.write_short(word.key, word.set, out)) [[likely]]
         continue;
-      merge(word.text, state);
-      if (word.text.size() <= WordCache::kLongestWord) state.cache.add(word.key, word.set, word.text, state.word_ids);
+      state.ids.set_end(out);
+      encode_word(word.text, word.key, word.set, state);
+      state.ids.reserve_more(2 * kBatch);
+      out = state.ids.end();
     }
+    state.ids.set_end(out);
     ends = ends.subspan(count);
   }
+}
+
+void Encoder::encode_word(std::string_view word, WordCache::Key key, size_t set, EncodeState& state) const {
+  if (state.cache.append(key, set, word, state.ids)) return;
+  merge(word, state);
+  if (word.size() <= WordCache::kLongestWord) state.cache.add(key, set, word, state.word_ids);
 }
 
 void Encoder::merge(std::string_view word, EncodeState& state) const {

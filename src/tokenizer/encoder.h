@@ -62,6 +62,8 @@ class Encoder {
   void encode_spaced(std::string_view text, EncodeState& state) const;
   // The words of `text` end at `ends`.
   void encode_words(std::string_view text, std::span<const uint32_t> ends, EncodeState& state) const;
+  // One that is not among the short and known ones.
+  void encode_word(std::string_view word, WordCache::Key key, size_t set, EncodeState& state) const;
   void merge(std::string_view word,
              EncodeState& state) const;  // without the cache; leaves the ids in state.word_ids, too
 

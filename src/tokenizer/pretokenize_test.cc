@@ -115,7 +115,8 @@ const std::vector<Published>& published() {
       {"superbpe", {R"(\p{N}+)", R"((?=(\d{3})+(?!\d)))"}},
       {"afmoe",
        {R"(\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N})))",
-        "[一-鿿㐀-䶿\uf900-\ufaff぀-ゟ゠-ヿ･-ﾟ⼀-\u2fdfเ-\u0e7f\u0e80-\u0effក-\u17ffက-႟ꩠ-ꩿꧠ-\ua9ff가-"
+        "[一-鿿㐀-䶿\uf900-\ufaff぀-ゟ゠-ヿ･-ﾟ⼀-\u2fdfเ-\u0e7f\u0e80-\u0effក-\u17ffက-႟ꩠ-ꩿꧠ-"
+        "\ua9ff가-"
         "\xed\x9e\xafᄀ-"
         "ᇿ]+",
         kDeepseekV3Word}},
