@@ -1,6 +1,8 @@
 // A vocabulary and a text from bytes, one line each: what the first letter says, then the value.
 //   T token   C control token   U user-defined token   B byte token   M merge   S token with a score of minus its
-//   length P pre-tokeniser   O options: letters b (add BOS), e (add EOS), s (space prefix), i (ignore merges)   X text
+//   length P pre-tokeniser   O options: letters b (add BOS), e (add EOS), s (space prefix), i (ignore merges), x (remove extra
+//   spaces), f (space as suffix), c (keep case), a (keep accents)   K kind: w (WordPiece), u (unigram), l (longest match)
+//   H bytes of the character map; of several lines each is a newline behind the one before
 #pragma once
 
 #include <cstdint>
@@ -46,6 +48,19 @@ inline void read_line(char kind, std::string_view value, TokenizerInput& input) 
       vocab.add_eos = has('e');
       vocab.add_space_prefix = has('s');
       vocab.ignore_merges = has('i');
+      vocab.remove_extra_spaces = has('x');
+      vocab.space_as_suffix = has('f');
+      vocab.lowercase = !has('c');
+      vocab.strip_accents = !has('a');
+      return;
+    case 'K':
+      vocab.kind = has('u')   ? TokenizerKind::kUnigram
+                   : has('l') ? TokenizerKind::kLongestMatch
+                              : TokenizerKind::kWordPiece;
+      return;
+    case 'H':
+      if (!vocab.character_map.empty()) vocab.character_map += '\n';
+      vocab.character_map += value;
       return;
     case 'X':
       input.text += std::string(value) + "\n";
