@@ -61,7 +61,9 @@ class EveryDecoder : public ::testing::TestWithParam<std::tuple<const char*, con
 TEST_P(EveryDecoder, GivesTheLogitsOfTransformers) {
   const auto model = load(model_path(name() + ".gguf"), backend());
   ASSERT_TRUE(model);
-  const double bound = backend() == "reference" ? 1e-5 : 2e-5;
+  // "cpu" multiplies quantised weights with 8-bit tokens, which random weights forgive least; its kernels and all else
+  // are held to the definition elsewhere, and "cpu-f32" here.
+  const double bound = backend() == "reference" ? 1e-5 : backend() == "cpu" ? 5e-2 : 2e-5;
   for (const char* prompt : {"", ".short"}) {
     const auto tokens = read_array<int32_t>(model_path(name() + prompt + ".tokens.npy"));
     const auto golden = read_array<float>(model_path(name() + prompt + ".logits.npy"));
@@ -73,7 +75,7 @@ TEST_P(EveryDecoder, GivesTheLogitsOfTransformers) {
                 bound)
           << "position " << t;
     const auto half = evaluate(model, tokens, {int(tokens.size())}, Format::kF16);
-    ASSERT_LE(relative_l2(half, golden), 5e-3);
+    ASSERT_LE(relative_l2(half, golden), backend() == "cpu" ? 5e-2 : 5e-3);
     ASSERT_FALSE(same_bits(half, logits));
   }
 }
@@ -139,7 +141,8 @@ INSTANTIATE_TEST_SUITE_P(Models, EveryDecoder,
                                                                                          backend_names().end())),
                                             ::testing::ValuesIn(kDecoders)),
                          [](const auto& parameters) {
-                           std::string name = std::string(std::get<0>(parameters.param)) + "_" + std::get<1>(parameters.param);
+                           std::string name =
+                               std::string(std::get<0>(parameters.param)) + "_" + std::get<1>(parameters.param);
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });

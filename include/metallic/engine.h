@@ -66,6 +66,7 @@ struct Completion {
 struct EngineOptions {
   std::string backend = "cpu";
   int threads = 0;                  // 0: one for each processor
+  bool repack = true;               // false: weights stay as the file has them; loads at once, computes more slowly
   int context = 0;                  // positions of one sequence; 0: what the model was trained on, at most 4096
   int batch_rows = 512;             // the most tokens evaluated in one step
   int max_sequences = 1;            // sequences that run at the same time

@@ -143,6 +143,11 @@ class GgufFile {
   const TensorInfo* find_tensor(std::string_view name) const;
   std::span<const std::byte> tensor_data(const TensorInfo& info) const;  // `info` is one of tensors()
 
+  // Says that the bytes of a tensor (or a part of them) are not needed soon: they no longer count as this process's
+  // memory. Reading them again brings them back from the file.
+  void release(const TensorInfo& info, std::span<const std::byte> part) const;
+  void release(const TensorInfo& info) const { release(info, tensor_data(info)); }
+
   // kIo if a file has been cut short since it was opened: what is gone reads as zero, in tensors and metadata alike. Worth
   // asking after weights have been read, and before an answer made from the mapping is handed out.
   Status check_intact() const;

@@ -46,12 +46,20 @@ struct NormOp {
   int64_t weight_stride = 0;  // floats from one head's weight (and bias) to the next; 0: all heads share them
 };
 
+// How exactly a backend must take x where the weight is quantised. What it needs not, it may do.
+enum class Precision {
+  kCodes,        // 8 bits a number, with a scale for 32 of them
+  kDoubleCodes,  // 16 bits: for the few products whose errors weigh most (docs/decisions/)
+  kFloat,        // float32
+};
+
 // out = x * weight^T + bias, or out += that. Several targets share x, so that a backend prepares it once.
 struct LinearTarget {
   const Weight* weight;  // (m, k)
   const float* bias;     // (m), or null
   TensorView out;        // (rows, m), f32, contiguous last dimension
   bool accumulate;       // add to out (the residual) instead of replacing it
+  Precision precision = Precision::kCodes;
 };
 struct LinearOp {
   TensorView x;  // (rows, k), f32, contiguous last dimension
@@ -176,8 +184,9 @@ class Backend : public Device {
   virtual void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) = 0;  // dense f32
 };
 
-// Backends by name, in order of preference. kNotFound lists the known ones.
-Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threads);
+// Backends by name, in order of preference. kNotFound lists the known ones. Without `repack` weights stay as they lie
+// in the file: nothing to wait for at load, more work in each step.
+Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threads, bool repack = true);
 std::span<const char* const> backend_names();
 
 }  // namespace metallic

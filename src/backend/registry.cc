@@ -11,12 +11,17 @@ namespace {
 
 struct Entry {
   const char* name;
-  Result<std::shared_ptr<Backend>> (*make)(int threads);
+  Result<std::shared_ptr<Backend>> (*make)(int threads, bool repack);
 };
 
 constexpr std::array kBackends = {
-    Entry{"cpu", [](int threads) { return make_cpu_backend(threads); }},
-    Entry{"reference", [](int threads) { return Result<std::shared_ptr<Backend>>(make_reference_backend(threads)); }},
+    Entry{"cpu", [](int threads, bool repack) { return make_cpu_backend({.threads = threads, .repack = repack}); }},
+    Entry{"cpu-f32",
+          [](int threads, bool) {
+            return make_cpu_backend({.name = "cpu-f32", .threads = threads, .repack = false, .integers = false});
+          }},
+    Entry{"reference",
+          [](int threads, bool) { return Result<std::shared_ptr<Backend>>(make_reference_backend(threads)); }},
 };
 
 constexpr auto kNames = [] {
@@ -29,11 +34,11 @@ constexpr auto kNames = [] {
 
 std::span<const char* const> backend_names() { return kNames; }
 
-Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threads) {
+Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threads, bool repack) {
   if (threads < 0 || threads > 1024)
     return fail(ErrorCode::kInvalidArgument, "{} threads: give a number from 0 (one per processor) to 1024", threads);
   for (const Entry& entry : kBackends)
-    if (name == entry.name) return entry.make(threads);
+    if (name == entry.name) return entry.make(threads, repack);
   std::string known;
   for (const char* other : kNames) known += (known.empty() ? "" : ", ") + std::string(other);
   return fail(ErrorCode::kNotFound, "no backend is called '{}'; there are: {}", name, known);

@@ -148,7 +148,8 @@ Result<Tensor> linear(const Tensor& x, const Tensor& weight, const Tensor* bias)
   METALLIC_ASSIGN(Tensor out, TensorAccess::allocate(x.device(), shape, Format::kF32));
   Backend& backend = TensorAccess::backend(*x.device());
   METALLIC_ASSIGN(const Weight loaded, backend.load_weight(weight.view(), TensorAccess::owner(weight)));
-  const LinearTarget target{&loaded, bias ? float_at(bias_floats.view(), 0) : nullptr, as_matrix(out), false};
+  const LinearTarget target{&loaded, bias ? float_at(bias_floats.view(), 0) : nullptr, as_matrix(out), false,
+                            Precision::kFloat};
   backend.linear({as_matrix(in), {&target, 1}});
   return out;
 }

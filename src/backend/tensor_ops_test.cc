@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "backend/backend.h"
+#include "backend/test_support.h"
 #include "metallic/tensor.h"
 
 namespace metallic {
@@ -22,7 +23,7 @@ class TensorOps : public ::testing::TestWithParam<const char*> {
   }
 };
 INSTANTIATE_TEST_SUITE_P(, TensorOps, ::testing::ValuesIn(backend_names().begin(), backend_names().end()),
-                         [](const auto& test) { return std::string(test.param); });
+                         [](const auto& test) { return testing::test_name(test.param); });
 
 std::vector<float> floats(const Tensor& tensor) { return tensor.to_floats().value(); }
 

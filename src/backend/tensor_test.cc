@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "backend/backend.h"
+#include "backend/test_support.h"
 
 namespace metallic {
 namespace {
@@ -17,7 +18,7 @@ class Views : public ::testing::TestWithParam<const char*> {
   std::shared_ptr<Device> device() const { return Device::open(GetParam(), 2).value(); }
 };
 INSTANTIATE_TEST_SUITE_P(, Views, ::testing::ValuesIn(backend_names().begin(), backend_names().end()),
-                         [](const auto& test) { return std::string(test.param); });
+                         [](const auto& test) { return testing::test_name(test.param); });
 
 std::vector<float> count_up(int64_t count) {
   std::vector<float> values(static_cast<size_t>(count));
@@ -211,7 +212,7 @@ TEST(DeviceOpen, CpuComesFirstAndAnUnknownNameListsTheKnownOnes) {
   const auto device = Device::open("gpu");
   ASSERT_FALSE(device.has_value());
   EXPECT_EQ(device.error().code, ErrorCode::kNotFound);
-  EXPECT_NE(device.error().message.find("cpu, reference"), std::string::npos) << device.error().message;
+  EXPECT_NE(device.error().message.find("cpu, cpu-f32, reference"), std::string::npos) << device.error().message;
   EXPECT_EQ(Device::open("cpu", -1).error().code, ErrorCode::kInvalidArgument);
 }
 

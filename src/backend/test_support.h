@@ -93,6 +93,12 @@ inline Weight load_weight(Backend& backend, Format format, const std::vector<uin
   return backend.load_weight(view, host).value();
 }
 
+// A backend's name as GoogleTest allows it in a test's name.
+inline std::string test_name(std::string backend) {
+  std::replace(backend.begin(), backend.end(), '-', '_');
+  return backend;
+}
+
 inline std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;
   for (const cpu::Kernels* kernels : cpu::available_kernels()) names.emplace_back(kernels->name);
@@ -102,7 +108,9 @@ inline std::vector<std::string> instruction_sets() {
 // A test with the instruction set as its parameter.
 class InstructionSetTest : public ::testing::TestWithParam<std::string> {
  protected:
-  std::shared_ptr<Backend> open(int threads = 2) const { return make_cpu_backend(threads, GetParam()).value(); }
+  std::shared_ptr<Backend> open(int threads = 2, bool repack = true) const {
+    return make_cpu_backend({.threads = threads, .isa = GetParam(), .repack = repack}).value();
+  }
   const cpu::Kernels& kernels() const { return **cpu::find_kernels(GetParam()); }
 };
 #define METALLIC_FOR_EACH_INSTRUCTION_SET(Suite)                                                \

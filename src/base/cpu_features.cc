@@ -2,10 +2,20 @@
 
 #if defined(__aarch64__)
 #include <sys/auxv.h>
+#elif defined(__x86_64__)
+#include <cpuid.h>
 #endif
 
 namespace metallic {
 namespace {
+
+#if defined(__x86_64__)
+// Compilers of today do not know it by name.
+bool has_avx_vnni() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & 1u << 4) != 0;
+}
+#endif
 
 CpuFeatures probe() {
 #if defined(__x86_64__)
@@ -14,6 +24,8 @@ CpuFeatures probe() {
   features.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   features.avx512 = features.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  features.avx512_vnni = features.avx512 && __builtin_cpu_supports("avx512vnni");
+  features.avx_vnni = features.avx2 && has_avx_vnni();
   return features;
 #elif defined(__aarch64__)
   return arm_features(::getauxval(AT_HWCAP), ::getauxval(AT_HWCAP2));

@@ -109,7 +109,7 @@ void print_json(const Options& options, const Model& model, const std::vector<Me
 
 Status run_bench(const Options& options) {
   const EngineOptions& engine = options.model.engine;
-  METALLIC_ASSIGN(const auto backend, open_backend(engine.backend, engine.threads));
+  METALLIC_ASSIGN(const auto backend, open_backend(engine.backend, engine.threads, engine.repack));
   METALLIC_ASSIGN(const auto model, Model::load(options.model.path, backend));
   const int context = std::max({options.prompt, options.generate, 1});
   METALLIC_ASSIGN(const auto evaluator, Evaluator::create(model, context, engine.batch_rows, engine.kv_format));

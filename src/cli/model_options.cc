@@ -16,6 +16,8 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("-t,--threads", options.engine.threads, "threads to compute with (0: one per processor)")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
+  command.add_flag("!--no-repack", options.engine.repack,
+                   "use the weights as they lie in the file: starts at once, computes more slowly");
   std::string names;
   for (const char* name : backend_names()) names += (names.empty() ? "" : ", ") + std::string(name);
   options.engine.backend = backend_names().front();

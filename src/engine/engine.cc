@@ -236,7 +236,7 @@ const char* finish_reason_name(FinishReason reason) {
 Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const EngineOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   METALLIC_TRY(check_engine_options(options));
-  METALLIC_ASSIGN(const std::shared_ptr<Backend> backend, open_backend(options.backend, options.threads));
+  METALLIC_ASSIGN(const std::shared_ptr<Backend> backend, open_backend(options.backend, options.threads, options.repack));
   METALLIC_ASSIGN(const std::shared_ptr<const Model> model, Model::load(path, backend));
   const Config& config = model->config();
   if (config.spec->encoder)

@@ -97,7 +97,7 @@ Result<std::vector<float>> Mlp::evaluate(std::span<const float> input) const {
   for (const MlpLayer& layer : layers_) {
     const TensorView x = TensorView::dense(from, Format::kF32, {rows, layer.weight.columns()});
     const TensorView y = TensorView::dense(to, Format::kF32, {rows, layer.weight.rows()});
-    const LinearTarget target{&layer.weight, layer.bias.data(), y, false};
+    const LinearTarget target{&layer.weight, layer.bias.data(), y, false, Precision::kFloat};
     backend_->linear({x, {&target, 1}});
     const bool last = &layer == &layers_.back();
     backend_->activate({last ? output_ : hidden_, y, {}, y});

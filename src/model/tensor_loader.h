@@ -54,6 +54,7 @@ class TensorLoader {
 
  private:
   Result<const TensorInfo*> find(const std::string& name, std::initializer_list<int64_t> size);
+  Result<Weight> load(const TensorInfo& info, std::byte* data, int64_t rows, int64_t columns);
   Result<DeviceVector> upload(const TensorInfo& info, Part part);
 
   std::shared_ptr<const GgufFile> file_;

@@ -1,8 +1,5 @@
 #include "safetensors/reader.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -53,14 +50,6 @@ std::span<const std::byte> SafetensorsFile::data(const SafetensorsTensor& tensor
   return file_.bytes().subspan(data_begin_ + size_t(tensor.begin), size_t(tensor.bytes));
 }
 
-void SafetensorsFile::release(const SafetensorsTensor& tensor) const {
-  // Whole pages inside the tensor: those at its ends belong to its neighbours too.
-  const auto page = uintptr_t(::sysconf(_SC_PAGESIZE));
-  const std::span<const std::byte> bytes = data(tensor);
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
-  const uintptr_t end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size()) / page * page;
-  if (begin < end)
-    ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // a hint: failure is harmless
-}
+void SafetensorsFile::release(const SafetensorsTensor& tensor) const { file_.release(data(tensor)); }
 
 }  // namespace metallic

@@ -121,7 +121,7 @@ void Attention::load_queries(const Item& item, float* out) const {
 // in the rows that fill the last tile.
 void Attention::load_rows(const TensorView& pages, const Item& item, int64_t begin, int64_t count, int64_t width,
                           float* out) const {
-  const DequantizeRow convert = dequantizer(kernels_, pages.format);
+  const DequantizeRow convert = dequantize_function(pages.format);
   const int64_t columns = pages.shape[3];
   for (int64_t i = 0; i < count; ++i) {
     const int64_t position = begin + i;

@@ -63,8 +63,7 @@ struct Kernels {
 
   DotTile dot[kMaxDotTokens + 1];                         // by the number of tokens, from 1; 4 rows
   OuterTile outer[kOuterRows + 1][kMaxOuterVectors + 1];  // by rows and vectors, from 1
-  DequantizeRow (*dequantize)(Format format);             // null for formats that have no kernel here
-  FusedDot (*fused)(Format format);                       // null for formats that have no kernel here
+  FusedDot (*fused)(Format format);                       // for F32, F16 and BF16; null for others
   void (*float_to_half)(const float* x, int64_t count, uint16_t* out);
 
   void (*rms_norm)(const float* x, const NormArguments& arguments, float* out);

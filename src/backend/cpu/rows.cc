@@ -51,7 +51,7 @@ int64_t row_count(const Shape& shape) { return shape[0] * shape[1] * shape[2]; }
 
 void CpuBackend::embed(const EmbedOp& op) {
   const TensorView& weight = op.weight->view;
-  const DequantizeRow dequantize = dequantizer(kernels_, weight.format);
+  const DequantizeRow dequantize = dequantize_function(weight.format);
   const int64_t columns = op.weight->columns();
   for_rows(int64_t(op.ids.size()), columns, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
