@@ -5,8 +5,8 @@ namespace metallic {
 void ByteTrie::build(std::vector<Entry> entries) {
   std::erase_if(entries, [](const Entry& entry) { return entry.text.empty(); });
   std::ranges::stable_sort(entries, {}, &Entry::text);
-  const auto repeated = std::ranges::unique(entries, {}, &Entry::text);
-  entries.erase(repeated.begin(), repeated.end());
+  const auto same = [](const Entry& a, const Entry& b) { return a.text == b.text; };
+  entries.erase(std::unique(entries.begin(), entries.end(), same), entries.end());
 
   struct Pending {
     uint32_t begin, end, depth;  // the entries below a node, which share their first `depth` bytes
