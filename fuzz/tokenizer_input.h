@@ -3,7 +3,10 @@
 //   T token   C control token   U user-defined token   N unknown token   B byte token   M merge   P pre-tokeniser
 //   S token with a score: a character that says which, then the token
 //   I special id: b (BOS), e (EOS), u (unknown), p (padding) or t (end of turn), then a number, which may be no id
-//   O options: letters b (add BOS), e (add EOS), s (space prefix), i (ignore merges), y (no types)   X text
+//   O options: letters b (add BOS), e (add EOS), s (space prefix), i (ignore merges), y (no types),
+//     x (remove extra spaces), f (space as suffix), c (keep case), a (keep accents)   X text
+//   K kind: w (WordPiece), u (unigram), l (longest match)
+//   H bytes of the character map; of several lines each is a newline behind the one before
 // Fuzzing another kind takes a program of two lines (bpe.cc) and seeds (make-corpus).
 #pragma once
 
@@ -100,6 +103,19 @@ inline void read_line(char kind, std::string_view value, TokenizerInput& input) 
       vocab.add_space_prefix = has('s');
       vocab.ignore_merges = has('i');
       if (has('y')) vocab.types.clear();  // as many types as tokens, or none, or a number that must be refused
+      vocab.remove_extra_spaces = has('x');
+      vocab.space_as_suffix = has('f');
+      vocab.lowercase = !has('c');
+      vocab.strip_accents = !has('a');
+      return;
+    case 'K':
+      vocab.kind = has('u')   ? TokenizerKind::kUnigram
+                   : has('l') ? TokenizerKind::kLongestMatch
+                              : TokenizerKind::kWordPiece;
+      return;
+    case 'H':
+      if (!vocab.character_map.empty()) vocab.character_map += '\n';
+      vocab.character_map += value;
       return;
     case 'X':
       input.text += std::string(value) + "\n";

@@ -106,6 +106,8 @@ void write_vocab(const ExportedVocab& vocab, const HfModel& model, GgufWriter& w
       writer.set_unsigned(std::string("tokenizer.ggml.") + key + "_token_id", uint32_t(id->second));
   for (const auto& [name, value] : vocab.add) writer.set_bool("tokenizer.ggml.add_" + name + "_token", value);
   if (vocab.add_space_prefix) writer.set_bool("tokenizer.ggml.add_space_prefix", *vocab.add_space_prefix);
+  if (vocab.lowercase) writer.set_bool("tokenizer.ggml.normalizer.lowercase", *vocab.lowercase);
+  if (vocab.strip_accents) writer.set_bool("tokenizer.ggml.normalizer.strip_accents", *vocab.strip_accents);
   std::vector<std::string> names;
   for (const auto& [name, text] : vocab.templates) {
     writer.set_string(name.empty() ? "tokenizer.chat_template" : "tokenizer.chat_template." + name, text);

@@ -517,6 +517,19 @@ class Numbers(CommandTest):
 
 
 class Files(CommandTest):
+    def test_embed_gives_the_embeddings_of_transformers_for_texts(self):
+        for name in ("bert", "nomic-bert", "modernbert"):
+            folder, model = MODELS.parent / "architectures" / name, self.folder / f"{name}.gguf"
+            self.good("convert", folder, model)
+            for one, golden in zip(json.loads((folder / "encodings.json").read_text()), numpy.load(folder / "embeddings.npy")):
+                printed = numpy.array(self.good("embed", "-m", model, "--pooling", "mean", "-p", one["text"]).split(), float)
+                self.assertLessEqual(numpy.linalg.norm(printed - golden), 1e-4 * numpy.linalg.norm(golden), one["text"])
+
+    def test_inspect_lists_the_architectures_of_the_documentation(self):
+        table = self.good("inspect", "--architectures").decode()
+        self.assertIn("| llama |", table)
+        self.assertIn("\n" + table + "\n", (MODELS.parents[2] / "docs" / "architectures.md").read_text())
+
     def test_inspect_shows_metadata_and_tensors(self):
         self.assertIn(b"architecture    llama", self.good("inspect", CHAT_MODEL))
         self.assertIn(b"token_embd.weight", self.good("inspect", CHAT_MODEL, "--tensors"))
