@@ -4,7 +4,7 @@
 // Floor of a packed dot: the panel's bytes; of an unpacked one: a dot-product instruction for each vector of codes and
 // token. Per 32 columns it costs three more instructions for the scales, and a fourth for the offsets.
 
-constexpr int64_t kPrefetch = 4096;  // bytes ahead of the codes
+constexpr int64_t kPrefetch = 8192;  // bytes ahead of the codes
 
 // The sum that the code products of a group (kHalves == 1) or of a half of it start from: kBias times less than nothing
 // for each code.
