@@ -112,7 +112,7 @@ Status run_bench(const Options& options) {
   METALLIC_ASSIGN(const auto backend, open_backend(engine.backend, engine.threads, engine.repack));
   METALLIC_ASSIGN(const auto model, Model::load(options.model.path, backend));
   const int context = std::max({options.prompt, options.generate, 1});
-  METALLIC_ASSIGN(const auto evaluator, Evaluator::create(model, context, engine.batch_rows, engine.kv_format));
+  METALLIC_ASSIGN(const auto evaluator, Evaluator::create(model, context, engine.batch_rows, engine.kv_formats));
   std::vector<Measurement> results;
   if (options.prompt > 0) {
     METALLIC_ASSIGN(Measurement m, measure(*evaluator, "pp", options.prompt, evaluator->batch_rows(),
