@@ -188,6 +188,8 @@ class GgufWriter {
   // behind and a file that had the name before is untouched. It may be one that is open as a GgufFile.
   using DataSource = std::function<Result<std::span<const std::byte>>(size_t index, uint64_t bytes)>;
   Status write(const std::string& path, const DataSource& data) const;
+  // Writes to an open descriptor instead, from where it stands; `name` is for error messages.
+  Status write(int descriptor, const std::string& name, const DataSource& data) const;
 
  private:
   struct Impl;
