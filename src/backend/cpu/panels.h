@@ -82,7 +82,7 @@ struct PanelKernels {
   // For measuring what the processor can do at most (limits.h). Dot products of codes that stay in registers or the
   // nearest cache, with nothing around them; returns how many multiplications and additions that were.
   int64_t (*peak)(int64_t rounds);
-  // Reads `bytes`, a multiple of 1024, once and in order; what it returns depends on all of them.
+  // Reads `bytes`, a multiple of 1024, once and in order; returns all of them or-ed together.
   uint8_t (*read)(const uint8_t* from, int64_t bytes);
 };
 

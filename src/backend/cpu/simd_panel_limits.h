@@ -53,5 +53,7 @@ uint8_t read_all(const uint8_t* from, int64_t bytes) {
   }
   alignas(64) uint8_t result[sizeof(P::C)];
   P::store_codes(result, P::bits_or(P::bits_or(all[0], all[1]), P::bits_or(all[2], all[3])));
-  return result[0];
+  uint8_t any = 0;
+  for (const uint8_t byte : result) any |= byte;
+  return any;
 }
