@@ -80,6 +80,8 @@ struct Subject {
 };
 
 Status run_start(const Options& options, Format format) {
+  if (!options.shape.empty())
+    return fail(ErrorCode::kInvalidArgument, "--start measures how long a file takes to load; give one with -m");
   METALLIC_ASSIGN(const Subject subject, Subject::load(options));
   METALLIC_TRY(first_token(*subject.model, format));
   StartResult start;
