@@ -148,8 +148,8 @@ class GgufFile {
   void release(const TensorInfo& info, std::span<const std::byte> part) const;
   void release(const TensorInfo& info) const { release(info, tensor_data(info)); }
 
-  // kIo if a file has been cut short since it was opened: what is gone reads as zero, in tensors and metadata alike. Worth
-  // asking after weights have been read, and before an answer made from the mapping is handed out.
+  // kIo if a file has been cut short since it was opened: what is gone reads as zero, in tensors and metadata alike.
+  // Worth asking after weights have been read, and before an answer made from the mapping is handed out.
   Status check_intact() const;
 
  private:
@@ -191,6 +191,8 @@ class GgufWriter {
   // still intact.
   Status write(const std::string& path, const DataSource& data,
                const std::function<Status()>& before_commit = nullptr) const;
+  // Writes to an open descriptor instead, from where it stands; `name` is for error messages.
+  Status write(int descriptor, const std::string& name, const DataSource& data) const;
 
  private:
   struct Impl;

@@ -149,6 +149,12 @@ struct BinaryOp {
   TensorView a, b, out;
 };
 
+// What a device can do at most, for judging what was measured beside it. 0: not known.
+struct DeviceLimits {
+  double read_bytes_per_second = 0;      // of its memory, beyond all caches
+  double dot_operations_per_second = 0;  // multiplications and additions of 8-bit integers
+};
+
 // A device that can be told what to do. One thread at a time.
 class Backend : public Device {
  public:
@@ -187,6 +193,9 @@ class Backend : public Device {
   // Element by element between views of one shape: f32, f16, bf16 either way, and from quantised formats to f32.
   virtual void copy(const TensorView& from, const TensorView& to) = 0;
   virtual void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) = 0;  // dense f32
+
+  // Measures them now, with all threads, in less than a second.
+  virtual DeviceLimits measure_limits() { return {}; }
 };
 
 // Backends by name, in order of preference. kNotFound lists the known ones. Without `repack` weights stay as they lie

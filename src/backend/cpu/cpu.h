@@ -64,7 +64,11 @@ class CpuBackend final : public HostBackend {
   void copy(const TensorView& from, const TensorView& to) override;
   void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) override;
 
+  DeviceLimits measure_limits() override;  // limits.cc
+
  private:
+  double measure_read();
+  double measure_dot();
   // linear() for quantised weights in integers, and for all weights in float.
   void panel_linear(const LinearOp& op);
   void float_linear(const LinearOp& op);

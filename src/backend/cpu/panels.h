@@ -79,6 +79,11 @@ struct PanelKernels {
   // What that left of x: out = x - scale * code.
   void (*remainder)(const float* x, int64_t groups, int token, int tokens, const int8_t* codes, const TokenGroup* info,
                     float* out);
+  // For measuring what the processor can do at most (limits.h). Dot products of codes that stay in registers or the
+  // nearest cache, with nothing around them; returns how many multiplications and additions that were.
+  int64_t (*peak)(int64_t rounds);
+  // Reads `bytes`, a multiple of 1024, once and in order; returns all of them or-ed together.
+  uint8_t (*read)(const uint8_t* from, int64_t bytes);
 };
 
 // The tables that this processor can run, best first; the last is scalar.

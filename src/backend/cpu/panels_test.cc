@@ -140,5 +140,27 @@ TEST_P(Panels, QuantizedTokensAreWithinHalfAStep) {
   }
 }
 
+// What limits.cc measures is the work that these say they did.
+TEST_P(Panels, ThePeakCountsTheOperationsOfEachRound) {
+  const int64_t once = kernels().peak(1);
+  EXPECT_EQ(once % (8 * kernels().width), 0);
+  EXPECT_GT(once, 0);
+  EXPECT_EQ(kernels().peak(100), 100 * once);
+}
+
+TEST_P(Panels, ReadingTouchesEveryByte) {
+  constexpr int64_t kBytes = 4096;
+  std::vector<uint8_t> bytes(kBytes, 0);
+  const uint8_t none = kernels().read(bytes.data(), kBytes);
+  EXPECT_EQ(none, 0);
+  int64_t seen = 0;
+  for (int64_t at = 0; at < kBytes; ++at) {
+    bytes[size_t(at)] = 0xff;
+    seen += kernels().read(bytes.data(), kBytes) != 0;
+    bytes[size_t(at)] = 0;
+  }
+  EXPECT_EQ(seen, kBytes);
+}
+
 }  // namespace
 }  // namespace metallic::cpu

@@ -277,6 +277,8 @@ PanelKernels make_panel_kernels(const char* name) {
   kernels.format = panel_format;
   kernels.quantize = quantize_token;
   kernels.remainder = token_remainder;
+  kernels.peak = dot_peak;
+  kernels.read = read_all;
   fill_unpacked_panels<P::kPanels>(kernels);
   return kernels;
 }

@@ -2,4 +2,5 @@
 // panels.cc, after P. In the order of the alphabet each finds what it needs.
 #include "backend/cpu/simd_panel_codes.h"
 #include "backend/cpu/simd_panel_dots.h"
+#include "backend/cpu/simd_panel_limits.h"
 #include "backend/cpu/simd_panel_pack.h"
