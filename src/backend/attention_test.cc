@@ -1,4 +1,5 @@
 // Attention and the KV pages of the cpu backend against the reference.
+#include "backend/kv_rows.h"
 #include "backend/paged_case.h"
 
 namespace metallic {
@@ -25,6 +26,7 @@ std::vector<PagedShape> shapes() {
   add({{255, 2}, {256, 1}, {511, 3}}, 16, 7, 1, 33, 20);  // around the ends of chunks; dv is not d
   add({{0, 70}, {600, 1}}, 32, 8, 2, 64, 64);
   add({{0, 40}}, 32, 40, 1, 16, 16);  // more query heads than an item takes
+  for (const Format format : kKvFormats) all.push_back({{{0, 5}, {300, 2}}, 16, 8, 2, 64, 32, 0, true, format});
   return all;
 }
 
@@ -41,8 +43,10 @@ TEST_P(Attention, AgreesWithTheReferenceOnEveryPageTableRatioAndWindow) {
 }
 
 TEST_P(Attention, StoreKvWritesTheBytesOfTheReference) {
-  for (const Format format : {Format::kF32, Format::kF16, Format::kBF16}) {
-    const PagedShape shape{{{0, 9}, {3, 4}}, 4, 6, 3, 19, 5, 0, true, format};
+  for (const Format format : kKvFormats) {
+    const int64_t block = format_info(format).block_elements;
+    const PagedShape shape{{{0, 9}, {3, 4}},      4, 6,    3,     block > 1 ? 2 * block : 19,
+                           block > 1 ? block : 5, 0, true, format};
     const std::shared_ptr<Backend> backend = open(3), reference = make_reference_backend(1);
     const PagedCase actual(*backend, shape), expected(*reference, shape);
     for (const auto& pages : {&PagedCase::keys, &PagedCase::values}) {
@@ -50,6 +54,17 @@ TEST_P(Attention, StoreKvWritesTheBytesOfTheReference) {
       const size_t bytes = *format_bytes(format, uint64_t(a.view.shape.elements()));
       EXPECT_EQ(std::memcmp(a.view.data, b.view.data, bytes), 0);
     }
+  }
+}
+
+TEST(KvRows, ARowThatIsNoNumberReadsAsNoNumberInEveryFormat) {
+  for (const Format format : kKvFormats) {
+    std::vector<float> row(64, 1.0f), back(64);
+    row[40] = NAN;
+    std::vector<uint8_t> bytes(*format_bytes(format, 64));
+    store_kv_row(format, row.data(), 64, bytes.data());
+    dequantize_function(format)(bytes.data(), 64, back.data());
+    EXPECT_TRUE(std::isnan(back[40])) << format_info(format).name;
   }
 }
 

@@ -168,6 +168,11 @@ class Backend : public Device {
 
   // Brings a matrix to the device. `host` is dense and lives as long as `owner`; any format that has a dequantiser.
   virtual Result<Weight> load_weight(const TensorView& host, std::shared_ptr<const void> owner) = 0;
+  // The same for a matrix of which rows are looked up (embed), or which is multiplied in float: no other layout is
+  // needed.
+  virtual Result<Weight> load_plain(const TensorView& host, std::shared_ptr<const void> owner) {
+    return load_weight(host, std::move(owner));
+  }
 
   virtual void embed(const EmbedOp& op) = 0;
   virtual void norm(const NormOp& op) = 0;

@@ -29,18 +29,9 @@ struct Options {
   std::vector<int> batches = {1};
   int depth = 0;
   int repetitions = 5;
-  std::string key_type = "f16", value_type = "f16";
   bool start = false;
   std::string format = "md";
 };
-
-Result<Format> kv_format(const Options& options) {
-  const auto key = format_from_name(options.key_type), value = format_from_name(options.value_type);
-  if (key == value) return *key;
-  return fail(ErrorCode::kInvalidArgument,
-              "keys in {} and values in {}: both have one type so far; give -ctk and -ctv the same", options.key_type,
-              options.value_type);
-}
 
 // The tests in the order in which they are printed.
 std::vector<SpeedTest> wanted_tests(const Options& options) {
@@ -79,11 +70,11 @@ struct Subject {
   }
 };
 
-Status run_start(const Options& options, Format format) {
+Status run_start(const Options& options) {
   if (!options.shape.empty())
     return fail(ErrorCode::kInvalidArgument, "--start measures how long a file takes to load; give one with -m");
   METALLIC_ASSIGN(const Subject subject, Subject::load(options));
-  METALLIC_TRY(first_token(*subject.model, format));
+  METALLIC_TRY(first_token(*subject.model, options.model.engine.kv_formats));
   StartResult start;
   start.seconds = std::chrono::duration<double>(Clock::now() - program_start).count();
   rusage usage{};
@@ -94,15 +85,14 @@ Status run_start(const Options& options, Format format) {
 }
 
 Status run_bench(const Options& options) {
-  METALLIC_ASSIGN(const Format format, kv_format(options));
-  if (options.start) return run_start(options, format);
+  if (options.start) return run_start(options);
   const std::vector<SpeedTest> tests = wanted_tests(options);
   if (tests.empty()) return fail(ErrorCode::kInvalidArgument, "nothing to measure: -p and -n are both 0");
   METALLIC_ASSIGN(const Subject subject, Subject::load(options));
   METALLIC_ASSIGN(const auto tester, SpeedTester::create(subject.model, tests,
                                                          {.step_rows = options.model.engine.batch_rows,
                                                           .repetitions = options.repetitions,
-                                                          .kv_format = format}));
+                                                          .kv_formats = options.model.engine.kv_formats}));
   std::vector<SpeedResult> results;
   for (const SpeedTest& test : tests) {
     METALLIC_ASSIGN(SpeedResult result, tester->run(test));
@@ -148,13 +138,7 @@ void add_bench(CLI::App& root, Action& action) {
   command->add_option("--ubatch-size", options->model.engine.batch_rows, "(-ub) the most tokens evaluated in one step")
       ->capture_default_str()
       ->check(CLI::Range(1, kMostTokens));
-  const CLI::IsMember is_kv_type({"f16", "f32"}, CLI::ignore_case);
-  command->add_option("--cache-type-k", options->key_type, "(-ctk) type of the keys in the KV cache")
-      ->capture_default_str()
-      ->check(is_kv_type);
-  command->add_option("--cache-type-v", options->value_type, "(-ctv) type of the values in the KV cache")
-      ->capture_default_str()
-      ->check(is_kv_type);
+  add_kv_options(*command, options->model);
   command->add_option("-o,--output", options->format, "md: a table; json: every figure")
       ->capture_default_str()
       ->check(CLI::IsMember({"md", "json"}));

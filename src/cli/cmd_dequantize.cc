@@ -68,6 +68,7 @@ Status dequantize(const Options& options) {
   const std::span<const std::byte> data = file.tensor_data(*tensor);
   METALLIC_TRY(type == NpyType::kFloat32 ? write_decoded(writer, tensor->format, data, tensor->elements())
                                          : writer.append(data));
+  METALLIC_TRY(file.check_intact());
   return writer.finish();
 }
 

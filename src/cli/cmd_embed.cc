@@ -115,7 +115,7 @@ void add_embed(CLI::App& root, Action& action) {
       ->check(CLI::IsMember({"none", "mean", "cls", "last"}));
   command->add_flag("--normalize", options->normalise, "scale the vector to length 1");
   command->add_option("-o,--output", options->output, "write float32 .npy (vectors, width) instead of printing");
-  command->footer("Example:\n  metallic embed -m all-minilm.gguf --tokens 101,7592,102 --normalize");
+  command->footer("Example:\n  metallic embed -m all-minilm.gguf -p \"How do birds fly?\" --normalize");
   command->callback([options, &action] { action = [options] { return embed(*options); }; });
 }
 

@@ -29,13 +29,15 @@ Status measure(const Options& options) {
   importance.context = options.model.engine.context > 0 ? options.model.engine.context : 512;
   importance.chunks = options.chunks;
   importance.dataset = std::filesystem::path(options.text_path).filename().string();
-  importance.on_chunk = [](int done, int chunks) {
+  bool line_begun = false;
+  importance.on_chunk = [&](int done, int chunks) {
+    line_begun = true;
     fmt::print(stderr, "\r[{}/{}] chunks ", done, chunks);
     std::fflush(stderr);
     return !InterruptGuard::pending();
   };
   auto matrix = collect_importance(text, importance);
-  fmt::print(stderr, "\n");
+  if (line_begun) fmt::print(stderr, "\n");
   if (!matrix) return tl::unexpected<Error>(matrix.error());
   METALLIC_TRY(options.output_format == "dat" ? matrix->write_legacy(options.output) : matrix->write(options.output));
   fmt::print("{}: importance of {} tensors, from {} chunks of {} tokens\n", options.output, matrix->tensors.size(),

@@ -117,7 +117,7 @@ Result<std::unique_ptr<SpeedTester>> SpeedTester::create(std::shared_ptr<const M
   const int rows = std::max(std::min(options.step_rows, context), sequences);
   METALLIC_ASSIGN(Decoder decoder, Decoder::create(model->config(), model->weights(), model->backend(), rows, context));
   METALLIC_ASSIGN(KvCache cache,
-                  KvCache::create(model->config(), model->backend(), int(pages), kPageTokens, options.kv_format));
+                  KvCache::create(model->config(), model->backend(), int(pages), kPageTokens, options.kv_formats));
   return std::unique_ptr<SpeedTester>(
       new SpeedTester(std::move(model), options, std::move(decoder), std::move(cache), context));
 }
@@ -197,11 +197,11 @@ Result<SpeedResult> SpeedTester::run(const SpeedTest& test) {
   return result;
 }
 
-Status first_token(const Model& model, Format kv_format) {
+Status first_token(const Model& model, const KvFormats& kv_formats) {
   constexpr int kPrompt = 5;
   METALLIC_ASSIGN(Decoder decoder,
                   Decoder::create(model.config(), model.weights(), model.backend(), kPrompt, kPageTokens));
-  METALLIC_ASSIGN(KvCache cache, KvCache::create(model.config(), model.backend(), 1, kPageTokens, kv_format));
+  METALLIC_ASSIGN(KvCache cache, KvCache::create(model.config(), model.backend(), 1, kPageTokens, kv_formats));
   const int32_t page = 0;
   Batch batch;
   for (int i = 0; i < kPrompt; ++i) {

@@ -62,7 +62,7 @@ struct SpeedResult {
 struct SpeedOptions {
   int step_rows = 512;  // the most tokens of one step
   int repetitions = 5;
-  Format kv_format = Format::kF16;
+  KvFormats kv_formats;
 };
 
 // Runs tests on one model. One thread at a time.
@@ -99,6 +99,6 @@ class SpeedTester {
 };
 
 // Loads a file and computes the token after a short prompt: all that a user waits for at the start.
-Status first_token(const Model& model, Format kv_format);
+Status first_token(const Model& model, const KvFormats& kv_formats);
 
 }  // namespace metallic

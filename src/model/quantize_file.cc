@@ -214,7 +214,9 @@ Result<QuantizeReport> Quantizer::write(const std::string& path) {
     report.quantized += plan.format != tensor.format ? 1 : 0;
     report.fallbacks += plan.fallback ? 1 : 0;
   }
-  METALLIC_TRY(writer.write(path, [this](size_t index, uint64_t bytes) { return data_of(index, bytes); }));
+  METALLIC_TRY(writer.write(
+      path, [this](size_t index, uint64_t bytes) { return data_of(index, bytes); },
+      [this] { return file_.check_intact(); }));
   return report;
 }
 

@@ -51,6 +51,12 @@ Result<Weight> TensorLoader::matrix(const std::string& name, Part rows, int64_t 
   return load(*info, data, rows.count, columns);
 }
 
+Result<Weight> TensorLoader::lookup(const std::string& name, int64_t rows, int64_t columns) {
+  METALLIC_ASSIGN(const TensorInfo* info, find(name, {columns, rows}));
+  auto* data = const_cast<std::byte*>(file_->tensor_data(*info).data());
+  return backend_.load_plain(TensorView::dense(data, info->format, {rows, columns}), file_);
+}
+
 // Where the backend has made its own copy, the file's bytes are let go.
 Result<Weight> TensorLoader::load(const TensorInfo& info, std::byte* data, int64_t rows, int64_t columns) {
   METALLIC_ASSIGN(Weight weight, backend_.load_weight(TensorView::dense(data, info.format, {rows, columns}), file_));

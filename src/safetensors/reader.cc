@@ -37,6 +37,7 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::string& path) {
     return fail(ErrorCode::kCorrupt, "{}: the header does not begin with '{{'; this is no safetensors file", path);
   const size_t data_begin = size_t(kLengthBytes + header_bytes);
   auto tensors = parse_safetensors_header(json, bytes.size() - data_begin);
+  METALLIC_TRY(file.check_intact());  // what was parsed may have been zeros
   if (!tensors) return fail_while(path, tensors.error());
   return SafetensorsFile(std::move(file), data_begin, std::move(*tensors));
 }

@@ -530,7 +530,7 @@ class Numbers(CommandTest):
             self.assertGreater(entry["share_of_limit"], 0)
 
     def test_bench_decodes_several_sequences_at_depth(self):
-        options = ("-m", CHAT_MODEL, "-p", "8", "-n", "4", "-r", "1", "-b", "1,3", "-d", "40", "-ub", "7", "-ctk", "f32", "-ctv", "F32")
+        options = ("-m", CHAT_MODEL, "-p", "8", "-n", "4", "-r", "1", "-b", "1,3", "-d", "40", "-ub", "7", "-ctk", "f32", "-ctv", "BF16")
         figures = json.loads(self.good("bench", *options, "--no-repack", "-o", "json"))
         self.assertEqual([entry["test"] for entry in figures], ["pp8@d40", "tg4@d40", "tg4x3@d40"])
         self.assertEqual([entry["sequences"] for entry in figures], [1, 1, 3])
@@ -559,12 +559,24 @@ class Numbers(CommandTest):
 
     def test_bench_refuses_what_it_cannot_measure(self):
         self.bad("bench", "-m", CHAT_MODEL, "-p", "0", "-n", "0", says="-p and -n")
-        self.bad("bench", "-m", CHAT_MODEL, "-ctk", "f16", "-ctv", "f32", says="-ctv")
         self.bad("bench", "-m", CHAT_MODEL, "-p", "0", "-n", "1048576", "-b", "4096", says="too many")
         self.bad("bench", "--shape", "smollm2-135m:q4_0", "--start", says="-m")
 
 
 class Files(CommandTest):
+    def test_embed_gives_the_embeddings_of_transformers_for_texts(self):
+        for name in ("bert", "nomic-bert", "modernbert"):
+            folder, model = MODELS.parent / "architectures" / name, self.folder / f"{name}.gguf"
+            self.good("convert", folder, model)
+            for one, golden in zip(json.loads((folder / "encodings.json").read_text()), numpy.load(folder / "embeddings.npy")):
+                printed = numpy.array(self.good("embed", "-m", model, "--pooling", "mean", "-p", one["text"]).split(), float)
+                self.assertLessEqual(numpy.linalg.norm(printed - golden), 1e-4 * numpy.linalg.norm(golden), one["text"])
+
+    def test_inspect_lists_the_architectures_of_the_documentation(self):
+        table = self.good("inspect", "--architectures").decode()
+        self.assertIn("| llama |", table)
+        self.assertIn("\n" + table + "\n", (MODELS.parents[2] / "docs" / "architectures.md").read_text())
+
     def test_inspect_shows_metadata_and_tensors(self):
         self.assertIn(b"architecture    llama", self.good("inspect", CHAT_MODEL))
         self.assertIn(b"token_embd.weight", self.good("inspect", CHAT_MODEL, "--tensors"))

@@ -34,6 +34,12 @@ struct Avx2Panels {
   static C look_up(C table, C index) { return _mm256_shuffle_epi8(table, index); }
 
   static I set_int(int32_t x) { return _mm256_set1_epi32(x); }
+  static I sub(I a, I b) { return _mm256_sub_epi32(a, b); }
+  // kBias is a power of two.
+  template <int kBias>
+  static I times(I x) {
+    return _mm256_slli_epi32(x, std::countr_zero(unsigned(kBias)));
+  }
   static V to_float(I x) { return _mm256_cvtepi32_ps(x); }
   static V zero() { return _mm256_setzero_ps(); }
   static V set(float x) { return _mm256_set1_ps(x); }

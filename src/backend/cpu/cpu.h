@@ -47,6 +47,10 @@ class CpuBackend final : public HostBackend {
 
   Result<Weight> load_weight(const TensorView& host, std::shared_ptr<const void> owner) override;
 
+  Result<Weight> load_plain(const TensorView& host, std::shared_ptr<const void> owner) override {
+    return Weight{host, std::move(owner), nullptr};
+  }
+
   void embed(const EmbedOp& op) override;
   void norm(const NormOp& op) override;
   void linear(const LinearOp& op) override;

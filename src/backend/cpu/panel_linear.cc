@@ -95,10 +95,12 @@ void CpuBackend::panel_linear(const LinearOp& op) {
 
   const auto multiply = [&](int64_t unit, int thread) { work.multiply(unit, scratch_[size_t(thread)]); };
   if (op.x.shape[0] > 1) return for_each_item(work.units(), multiply);
-  // One contiguous range of the weights for each thread, as the processor's own prefetching likes it.
-  on_threads([&](int thread) {
-    const int64_t threads = pool_.size(), units = work.units();
-    for (int64_t unit = tile_begin(units, threads, thread); unit < tile_begin(units, threads, thread + 1); ++unit)
+  // Contiguous ranges of the weights, as the processor's own prefetching likes it, but several for each thread, since
+  // threads don't all get the same share of the memory's bandwidth.
+  constexpr int64_t kRangesOfAThread = 6;
+  const int64_t units = work.units(), ranges = std::min(units, kRangesOfAThread * pool_.size());
+  for_each_item(ranges, [&](int64_t range, int thread) {
+    for (int64_t unit = tile_begin(units, ranges, range); unit < tile_begin(units, ranges, range + 1); ++unit)
       multiply(unit, thread);
   });
 }

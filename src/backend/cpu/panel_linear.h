@@ -39,15 +39,17 @@ class PanelProduct {
   int64_t first_row(int64_t tile) const;
   TokenTile tile(int64_t index, int64_t first_group) const;
   void multiply_packed(const TargetPanels& panels, int64_t panel, float* sums) const;
+  // Writes the results too, tile by tile.
   void multiply_unpacked(const TargetPanels& panels, int64_t first, int64_t count, float* scratch, float* sums) const;
   void unpack(const TargetPanels& panels, int64_t panel, int64_t first_group, int64_t groups,
               const UnpackedPanel& out) const;
-  void store(const TargetPanels& panels, int64_t panel, float* sums, int64_t stride) const;
+  void prefetch_out(const TargetPanels& panels, int64_t first, int64_t begin, int64_t end) const;
+  void store(const TargetPanels& panels, int64_t panel, int64_t begin, int64_t end, float* sums, int64_t stride) const;
 
   const PanelKernels& kernels_;
   int levels_;
   int64_t count_;  // rows of codes
-  int64_t groups_, tiles_;
+  int64_t groups_, tile_rows_, tiles_;
   int8_t* codes_ = nullptr;
   TokenGroup* info_ = nullptr;
 };

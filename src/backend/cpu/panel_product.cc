@@ -21,14 +21,15 @@ PanelProduct::PanelProduct(const PanelKernels& kernels, int64_t tokens, int64_t 
       levels_(levels),
       count_(tokens * levels),
       groups_(groups),
-      tiles_(tile_count(tokens, std::max(1, kernels.tokens / levels))) {}
+      tile_rows_(kernels.tokens / levels * levels),
+      tiles_(tile_count(count_, tile_rows_)) {}
 
 void PanelProduct::set_memory(std::byte* memory) {
   codes_ = reinterpret_cast<int8_t*>(memory);
   info_ = reinterpret_cast<TokenGroup*>(memory + count_ * groups_ * kGroupColumns);
 }
 
-int64_t PanelProduct::first_row(int64_t tile) const { return tile_begin(count_ / levels_, tiles_, tile) * levels_; }
+int64_t PanelProduct::first_row(int64_t tile) const { return std::min(tile * tile_rows_, count_); }
 
 TokenTile PanelProduct::tile(int64_t index, int64_t first_group) const {
   const int64_t first = first_row(index), rows = first_row(index + 1) - first;
@@ -81,21 +82,39 @@ void PanelProduct::multiply_unpacked(const TargetPanels& panels, int64_t first, 
       unpack(panels, first + p, g, groups,
              {memory.codes + p * groups * kGroupColumns * width, memory.scales + scales, memory.offsets + scales});
     }
-    for (int64_t i = 0; i < tiles_; ++i)
+    const bool last = g + groups == groups_;
+    for (int64_t i = 0; i < tiles_; ++i) {
+      if (last) prefetch_out(panels, first, first_row(i + 1), first_row(i + 2));
       dots[first_row(i + 1) - first_row(i)](memory, groups, groups, tile(i, g), sums + first_row(i) * count * width);
+      if (last)
+        for (int64_t p = 0; p < count; ++p)
+          store(panels, first + p, first_row(i), first_row(i + 1), sums + p * width, count * width);
+    }
   }
 }
 
-// `sums` holds a panel's rows for each row of codes, `stride` floats apart.
-void PanelProduct::store(const TargetPanels& panels, int64_t panel, float* sums, int64_t stride) const {
+// The lines of the output that the panels from `first` on will write for some rows of codes.
+void PanelProduct::prefetch_out(const TargetPanels& panels, int64_t first, int64_t begin, int64_t end) const {
+  constexpr int64_t kLineFloats = 16;
+  const int64_t row = first * kernels_.width;
+  for (int64_t t = begin / levels_; t < end / levels_; ++t) {
+    const float* out = float_at(panels.target->out, t) + row;
+    for (int64_t i = 0; i < kernels_.panels * kernels_.width; i += kLineFloats) __builtin_prefetch(out + i, 1);
+  }
+}
+
+// What a panel gives for rows [begin, end) of codes; `sums` holds it for all, `stride` floats apart.
+void PanelProduct::store(const TargetPanels& panels, int64_t panel, int64_t begin, int64_t end, float* sums,
+                         int64_t stride) const {
   const LinearTarget& target = *panels.target;
   const int64_t row = panel * kernels_.width, rows = std::min<int64_t>(kernels_.width, target.weight->rows() - row);
-  for (int64_t t = 0; t < count_ / levels_; ++t, sums += levels_ * stride) {
+  sums += begin * stride;
+  for (int64_t t = begin / levels_; t < end / levels_; ++t, sums += levels_ * stride) {
     float* out = float_at(target.out, t) + row;
     if (levels_ == 2)
       for (int64_t r = 0; r < rows; ++r) sums[r] += sums[stride + r];
     if (target.bias == nullptr && !target.accumulate) {
-      std::memcpy(out, sums, size_t(rows) * sizeof(float));
+      for (int64_t r = 0; r < rows; ++r) out[r] = sums[r];
       continue;
     }
     for (int64_t r = 0; r < rows; ++r) {
@@ -112,12 +131,11 @@ void PanelProduct::multiply(const TargetPanels& panels, int64_t first, int64_t c
   if (panels.packed != nullptr && tiles_ == 1) {
     for (int64_t p = 0; p < count; ++p) {
       multiply_packed(panels, first + p, sums);
-      store(panels, first + p, sums, width);
+      store(panels, first + p, 0, count_, sums, width);
     }
     return;
   }
   multiply_unpacked(panels, first, count, memory, sums);
-  for (int64_t p = 0; p < count; ++p) store(panels, first + p, sums + p * width, count * width);
 }
 
 }  // namespace metallic::cpu

@@ -20,7 +20,7 @@ namespace metallic::cpu {
 inline constexpr int kGroupColumns = 32;
 inline constexpr int kGroupSteps = 8;         // of four columns
 inline constexpr int kMaxPanelTokens = 6;     // tokens of a tile
-inline constexpr int64_t kUnpackGroups = 32;  // groups that are unpacked at a time, at most; a multiple of every block
+inline constexpr int64_t kUnpackGroups = 16;  // groups that are unpacked at a time, at most; a multiple of every block
 
 // What is known of 32 columns of a token beside their codes.
 struct TokenGroup {

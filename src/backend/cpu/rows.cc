@@ -6,6 +6,7 @@
 #include "backend/activation.h"
 #include "backend/copy.h"
 #include "backend/cpu/cpu.h"
+#include "backend/kv_rows.h"
 #include "backend/strided.h"
 #include "base/check.h"
 
@@ -96,7 +97,7 @@ void CpuBackend::store_kv(const StoreKvOp& op) {
       if (pages.format == Format::kF16)
         kernels_.float_to_half(from, width, static_cast<uint16_t*>(to));
       else
-        convert_row(Format::kF32, from, pages.format, to, width);
+        store_kv_row(pages.format, from, width, to);
     }
   };
   for (const BatchSequence& sequence : op.sequences)

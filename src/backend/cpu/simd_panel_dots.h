@@ -4,13 +4,16 @@
 // Floor of a packed dot: the panel's bytes; of an unpacked one: a dot-product instruction for each vector of codes and
 // token. Per 32 columns it costs three more instructions for the scales, and a fourth for the offsets.
 
-constexpr int64_t kPrefetch = 4096;  // bytes ahead of the codes
+constexpr int64_t kPrefetch = 8192;  // bytes ahead of the codes
 
-// The sum that a group's code products start from.
-template <int kBias>
-inline P::I biased_zero(int32_t minus_sum) {
+// The sum that the code products of a group (kHalves == 1) or of a half of it start from: kBias times less than nothing
+// for each code.
+template <int kBias, int kHalves>
+inline P::I start_sum(const TokenGroup& x, int half) {
   if constexpr (kBias == 0) return P::set_int(0);
-  return P::set_int(minus_sum * kBias);
+  if constexpr (kHalves == 1) return P::template times<kBias>(P::set_int(x.minus_sum));
+  if (half == 0) return P::template times<kBias>(P::set_int(x.minus_first));
+  return P::template times<kBias>(P::sub(P::set_int(x.minus_sum), P::set_int(x.minus_first)));
 }
 
 template <class T, int... kStep>
@@ -32,19 +35,6 @@ inline P::V add_offsets(P::V accumulator, const P::V* offset, const TokenGroup& 
   return P::fma(offset[1], P::set(second), P::fma(offset[0], P::set(first), accumulator));
 }
 
-template <int kBias, int kHalves, int kTokens>
-inline void start_sums(const TokenGroup* x, P::I (&sum)[kTokens][2]) {
-#pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t) {
-    if constexpr (kHalves == 1) {
-      sum[t][0] = biased_zero<kBias>(x[t].minus_sum);
-    } else {
-      sum[t][0] = biased_zero<kBias>(x[t].minus_first);
-      sum[t][1] = biased_zero<kBias>(x[t].minus_sum - x[t].minus_first);
-    }
-  }
-}
-
 template <class Pack, int kTokens>
 void dot_packed(const uint8_t* panel, int64_t groups, const TokenTile& tokens, float* sums) {
   using Scales = typename Pack::Scales;
@@ -61,7 +51,10 @@ void dot_packed(const uint8_t* panel, int64_t groups, const TokenTile& tokens, f
 #pragma GCC unroll 8
     for (int64_t at = 0; at < Pack::kCodeBytes; at += 64) __builtin_prefetch(codes + kPrefetch + at);
     P::I sum[kTokens][2];
-    start_sums<Pack::kBias, kHalves>(info, sum);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 2
+      for (int half = 0; half < kHalves; ++half) sum[t][half] = start_sum<Pack::kBias, kHalves>(info[t], half);
     const typename Pack::Planes planes = Pack::load(codes);
     for_steps(
         [&](auto step) {
@@ -112,11 +105,9 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
       P::I sum[kPanels][kTokens];
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
-        const int32_t minus = kHalves == 1 ? info[t].minus_sum
-                              : half == 0  ? info[t].minus_first
-                                           : info[t].minus_sum - info[t].minus_first;
+        const P::I start = start_sum<P::kSignedBias, kHalves>(info[t], half);
 #pragma GCC unroll 2
-        for (int p = 0; p < kPanels; ++p) sum[p][t] = biased_zero<P::kSignedBias>(minus);
+        for (int p = 0; p < kPanels; ++p) sum[p][t] = start;
       }
 #pragma GCC unroll 8
       for (int s = half * 4; s < (half + 1) * kGroupSteps / kHalves; ++s) {

@@ -46,32 +46,59 @@ inline void put_plane(const uint8_t* codes, int row, uint8_t* plane) {
   for (int i = 0; i < kBits; ++i) __builtin_memcpy(plane + i * kLaneBytes + 4 * row, bytes + 4 * i, 4);
 }
 
+// Bits 0, 4, ... 28 of x, side by side.
+inline uint8_t every_fourth_bit(uint32_t x) {
+  x &= 0x11111111;
+  x = (x | x >> 3) & 0x03030303;
+  x = (x | x >> 6) & 0x000f000f;
+  return uint8_t(x | x >> 12);
+}
+
+// The formats of 32 weights a block hold their low four bits as the plane does, and a fifth in a word.
+template <class Pack>
+constexpr bool kLiesLikeItsPlane = Pack::F::kBlock == kGroupColumns && Pack::kLow == 4;
+
+// The codes of a row's group in their planes.
+template <class Pack>
+inline void put_codes(const typename Pack::F::Block& block, int group_of_block, int row, uint8_t* plane) {
+  using F = typename Pack::F;
+  if constexpr (kLiesLikeItsPlane<Pack>) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) __builtin_memcpy(plane + i * kLaneBytes + 4 * row, block.codes + 4 * i, 4);
+    if constexpr (Pack::kHigh == 1) {
+      const uint32_t high = block.high_bits;
+      for (int i = 0; i < 4; ++i) plane[4 * kLaneBytes + 4 * row + i] = every_fourth_bit(high >> i);
+    }
+    return;
+  }
+  constexpr int kParts = kGroupColumns / F::kGroup;
+  alignas(32) int8_t decoded[kGroupColumns];
+  alignas(32) uint8_t codes[kGroupColumns], low[kGroupColumns], high[kGroupColumns];
+  float scale, offset;  // go their own way
+  for (int part = 0; part < kParts; ++part)
+    F::decode(block, group_of_block * kParts + part, decoded + part * F::kGroup, scale, offset);
+  for (int i = 0; i < kGroupColumns; ++i) codes[i] = Pack::stored(decoded[i]);
+  for (int i = 0; i < kGroupColumns; ++i) low[i] = uint8_t(codes[i] & ((1 << Pack::kLow) - 1));
+  put_plane<Pack::kLow>(low, row, plane);
+  if constexpr (Pack::kHigh > 0) {
+    for (int i = 0; i < kGroupColumns; ++i) high[i] = uint8_t(codes[i] >> Pack::kLow);
+    put_plane<Pack::kHigh>(high, row, plane + Pack::kLow * kLaneBytes);
+  }
+}
+
 template <class Pack>
 void pack_panel(const uint8_t* rows, int64_t row_stride, int count, int64_t groups, uint8_t* panel) {
-  using F = typename Pack::F;
+  using Block = typename Pack::F::Block;
   if (count < P::kWidth) clear(panel, Pack::panel_bytes(groups));
   uint8_t* scales = panel + Pack::scales_at(groups);
-  for (int64_t g = 0; g < groups; ++g) {
-    uint8_t* plane = panel + g * Pack::kCodeBytes;
+  for (int64_t g = 0; g < groups; ++g)
     for (int row = 0; row < count; ++row) {
-      const uint8_t* bytes = rows + row * row_stride;
-      alignas(32) int8_t decoded[kGroupColumns];
-      alignas(32) uint8_t codes[kGroupColumns], low[kGroupColumns], high[kGroupColumns];
-      float unused[2 * kGroupColumns / F::kGroup];
-      decode_group<F>(bytes, g, decoded, unused, unused + kGroupColumns / F::kGroup);
-      for (int i = 0; i < kGroupColumns; ++i) codes[i] = Pack::stored(decoded[i]);
-      for (int i = 0; i < kGroupColumns; ++i) low[i] = uint8_t(codes[i] & ((1 << Pack::kLow) - 1));
-      put_plane<Pack::kLow>(low, row, plane);
-      if constexpr (Pack::kHigh > 0) {
-        for (int i = 0; i < kGroupColumns; ++i) high[i] = uint8_t(codes[i] >> Pack::kLow);
-        put_plane<Pack::kHigh>(high, row, plane + Pack::kLow * kLaneBytes);
-      }
-      const auto& block = *reinterpret_cast<const typename F::Block*>(bytes + g / Pack::kBlockGroups *
-                                                                                  int64_t(sizeof(typename F::Block)));
+      const auto& block =
+          *reinterpret_cast<const Block*>(rows + row * row_stride + g / Pack::kBlockGroups * int64_t(sizeof(Block)));
+      put_codes<Pack>(block, int(g % Pack::kBlockGroups), row, panel + g * Pack::kCodeBytes);
       Pack::Scales::pack(block, int(g % Pack::kBlockGroups), row, scales + Pack::header_of(g),
                          scales + Pack::scales_of(g));
     }
-  }
 }
 
 // The codes of the panels' planes with the bias of unpacked ones.

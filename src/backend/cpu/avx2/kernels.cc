@@ -43,6 +43,21 @@ struct Simd {
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
   }
+  static void transpose(V (&x)[8]) {
+    V y[8];
+    for (int i = 0; i < 8; i += 4) {
+      const V a = _mm256_unpacklo_ps(x[i], x[i + 1]), b = _mm256_unpackhi_ps(x[i], x[i + 1]);
+      const V c = _mm256_unpacklo_ps(x[i + 2], x[i + 3]), d = _mm256_unpackhi_ps(x[i + 2], x[i + 3]);
+      y[i] = _mm256_shuffle_ps(a, c, 0x44);
+      y[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
+      y[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
+      y[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
+    }
+    for (int i = 0; i < 4; ++i) {
+      x[i] = _mm256_permute2f128_ps(y[i], y[i + 4], 0x20);
+      x[i + 4] = _mm256_permute2f128_ps(y[i], y[i + 4], 0x31);
+    }
+  }
   // to[i] += the sum of the lanes of the i-th vector
   static void add_four_sums(float* to, V a, V b, V c, V d) {
     const V ab = add(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));

@@ -52,6 +52,31 @@ struct Simd {
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
   }
   static float reduce_max(V x) { return _mm512_reduce_max_ps(x); }
+  static void transpose(V (&x)[16]) {
+    V y[16];
+    for (int i = 0; i < 16; i += 2) {  // pairs of lanes
+      y[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
+      y[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {  // columns of four rows, one in each quarter
+      x[i] = _mm512_shuffle_ps(y[i], y[i + 2], 0x44);
+      x[i + 1] = _mm512_shuffle_ps(y[i], y[i + 2], 0xee);
+      x[i + 2] = _mm512_shuffle_ps(y[i + 1], y[i + 3], 0x44);
+      x[i + 3] = _mm512_shuffle_ps(y[i + 1], y[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; ++i) {  // the quarters of rows 0 to 7 and 8 to 15
+      y[i] = _mm512_shuffle_f32x4(x[i], x[i + 4], 0x88);
+      y[i + 4] = _mm512_shuffle_f32x4(x[i], x[i + 4], 0xdd);
+      y[i + 8] = _mm512_shuffle_f32x4(x[i + 8], x[i + 12], 0x88);
+      y[i + 12] = _mm512_shuffle_f32x4(x[i + 8], x[i + 12], 0xdd);
+    }
+    for (int i = 0; i < 4; ++i) {
+      x[i] = _mm512_shuffle_f32x4(y[i], y[i + 8], 0x88);
+      x[i + 8] = _mm512_shuffle_f32x4(y[i], y[i + 8], 0xdd);
+      x[i + 4] = _mm512_shuffle_f32x4(y[i + 4], y[i + 12], 0x88);
+      x[i + 12] = _mm512_shuffle_f32x4(y[i + 4], y[i + 12], 0xdd);
+    }
+  }
   // to[i] += the sum of the lanes of the i-th vector
   static void add_four_sums(float* to, V a, V b, V c, V d) {
     const V ab = add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));

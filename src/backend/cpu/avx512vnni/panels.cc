@@ -9,6 +9,7 @@
 
 #include <immintrin.h>
 
+#include <bit>
 #include <utility>
 
 #include "quant/formats.h"
@@ -54,6 +55,12 @@ struct P {
   static C look_up(C table, C index) { return _mm512_shuffle_epi8(table, index); }
 
   static I set_int(int32_t x) { return _mm512_set1_epi32(x); }
+  static I sub(I a, I b) { return _mm512_sub_epi32(a, b); }
+  // kBias is a power of two.
+  template <int kBias>
+  static I times(I x) {
+    return _mm512_slli_epi32(x, std::countr_zero(unsigned(kBias)));
+  }
   static V to_float(I x) { return _mm512_cvtepi32_ps(x); }
   static V zero() { return _mm512_setzero_ps(); }
   static V set(float x) { return _mm512_set1_ps(x); }

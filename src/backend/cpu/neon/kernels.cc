@@ -35,6 +35,14 @@ struct Simd {
   }
   static float reduce_add(V x) { return vaddvq_f32(x); }
   static float reduce_max(V x) { return vmaxvq_f32(x); }
+  static void transpose(V (&x)[4]) {
+    const float32x4_t a = vtrn1q_f32(x[0], x[1]), b = vtrn2q_f32(x[0], x[1]);
+    const float32x4_t c = vtrn1q_f32(x[2], x[3]), d = vtrn2q_f32(x[2], x[3]);
+    x[0] = vcombine_f32(vget_low_f32(a), vget_low_f32(c));
+    x[1] = vcombine_f32(vget_low_f32(b), vget_low_f32(d));
+    x[2] = vcombine_f32(vget_high_f32(a), vget_high_f32(c));
+    x[3] = vcombine_f32(vget_high_f32(b), vget_high_f32(d));
+  }
   // to[i] += the sum of the lanes of the i-th vector
   static void add_four_sums(float* to, V a, V b, V c, V d) {
     vst1q_f32(to, vaddq_f32(vld1q_f32(to), vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d))));

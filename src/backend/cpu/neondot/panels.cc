@@ -3,6 +3,7 @@
 
 #include <arm_neon.h>
 
+#include <bit>
 #include <utility>
 
 #include "quant/formats.h"

@@ -66,6 +66,14 @@ struct Simd {
     for (int i = 1; i < 4; ++i) highest = x.lane[i] > highest ? x.lane[i] : highest;
     return highest;
   }
+  static void transpose(V (&x)[4]) {
+    for (int r = 0; r < 4; ++r)
+      for (int c = 0; c < r; ++c) {
+        const float above = x[c].lane[r];
+        x[c].lane[r] = x[r].lane[c];
+        x[r].lane[c] = above;
+      }
+  }
   // to[i] += the sum of the lanes of the i-th vector
   static void add_four_sums(float* to, V a, V b, V c, V d) {
     to[0] += reduce_add(a);
