@@ -115,7 +115,8 @@ void Decoder::project_query_key_value(const LayerWeights& layer, int index, cons
   Activations& a = activations_;
   const int rows = batch.rows();
   const LinearTarget projections[] = {
-      {&layer.query.weight, layer.query.bias.data(), row_view(a.query, rows, config_.query_width()), false},
+      {&layer.query.weight, layer.query.bias.data(), row_view(a.query, rows, config_.query_width()), false,
+       Precision::kDoubleCodes},
       {&layer.key.weight, layer.key.bias.data(), row_view(a.key, rows, config_.key_width()), false,
        Precision::kDoubleCodes},
       {&layer.value.weight, layer.value.bias.data(), row_view(a.value, rows, config_.value_width()), false,
