@@ -69,7 +69,8 @@ void normalise_rows(std::vector<float>& rows, size_t width) {
 Status embed(const Options& options) {
   if (options.text.empty() == options.tokens.empty())
     return fail(ErrorCode::kInvalidArgument, "give either a text with -p or token ids with --tokens");
-  METALLIC_ASSIGN(const auto backend, open_backend(options.model.engine.backend, options.model.engine.threads, options.model.engine.repack));
+  METALLIC_ASSIGN(const auto backend, open_backend(options.model.engine.backend, options.model.engine.threads,
+                                                   options.model.engine.repack));
   METALLIC_ASSIGN(const auto model, Model::load(options.model.path, backend));
   if (!model->config().spec->encoder)
     return fail(ErrorCode::kUnsupported, "{}: '{}' is no encoder; it generates text (metallic run)", options.model.path,

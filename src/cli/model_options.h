@@ -16,9 +16,9 @@ struct ModelOptions {
 
 // Adds -m, -t and --backend.
 void add_model_options(CLI::App& command, ModelOptions& options);
-// Adds -ctk and -ctv.
+// -ctk, -ctv: what the KV cache holds.
 void add_kv_options(CLI::App& command, ModelOptions& options);
-// Adds these, -c and -b as well.
+// Adds -c and -b as well.
 void add_context_options(CLI::App& command, ModelOptions& options);
 
 // The whole content of a text file; "-" is standard input. kInvalidArgument names the first byte that is not UTF-8.
