@@ -530,7 +530,7 @@ class Numbers(CommandTest):
             self.assertGreater(entry["share_of_limit"], 0)
 
     def test_bench_decodes_several_sequences_at_depth(self):
-        options = ("-m", CHAT_MODEL, "-p", "8", "-n", "4", "-r", "1", "-b", "1,3", "-d", "40", "-ub", "7", "-ctk", "f32", "-ctv", "F32")
+        options = ("-m", CHAT_MODEL, "-p", "8", "-n", "4", "-r", "1", "-b", "1,3", "-d", "40", "-ub", "7", "-ctk", "f32", "-ctv", "BF16")
         figures = json.loads(self.good("bench", *options, "--no-repack", "-o", "json"))
         self.assertEqual([entry["test"] for entry in figures], ["pp8@d40", "tg4@d40", "tg4x3@d40"])
         self.assertEqual([entry["sequences"] for entry in figures], [1, 1, 3])
