@@ -49,7 +49,7 @@ TEST(SpeedResult, JudgesPromptsByTheirOperations) {
 }
 
 TEST(WeightCost, CountsEachMatrixOnceAndNoRowsOfTheEmbedding) {
-  const auto model = tiny_model("llama-bias.gguf");
+  const auto model = tiny_model("llama-rope3.gguf");
   ASSERT_NE(model->file().find_tensor("output.weight"), nullptr);
   double bytes = 0;
   for (const TensorInfo& tensor : model->file().tensors())
