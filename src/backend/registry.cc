@@ -1,27 +1,43 @@
 // The backends, best first.
+#include <algorithm>
 #include <array>
 
 #include "backend/backend.h"
 #include "backend/cpu/cpu.h"
+#include "backend/cuda/cuda.h"
 #include "backend/reference/reference.h"
 #include "base/error.h"
 
 namespace metallic {
 namespace {
 
+#ifdef METALLIC_HAS_CUDA
+constexpr bool kCudaBuilt = true;
+#else
+constexpr bool kCudaBuilt = false;
+#endif
+
 struct Entry {
   const char* name;
+  bool built;  // false: known, and refused with the reason
   Result<std::shared_ptr<Backend>> (*make)(int threads);
 };
 
 constexpr std::array kBackends = {
-    Entry{"cpu", [](int threads) { return make_cpu_backend(threads); }},
-    Entry{"reference", [](int threads) { return Result<std::shared_ptr<Backend>>(make_reference_backend(threads)); }},
+    Entry{"cpu", true, [](int threads) { return make_cpu_backend(threads); }},
+    Entry{"reference", true,
+          [](int threads) { return Result<std::shared_ptr<Backend>>(make_reference_backend(threads)); }},
+    Entry{"cuda", kCudaBuilt, [](int) { return make_cuda_backend({}); }},
+    Entry{"cuda-reproducible", kCudaBuilt, [](int) { return make_cuda_backend({.reproducible = true}); }},
 };
 
+constexpr size_t kBuilt = size_t(std::count_if(kBackends.begin(), kBackends.end(), [](const Entry& e) { return e.built; }));
+
 constexpr auto kNames = [] {
-  std::array<const char*, kBackends.size()> names{};
-  for (size_t i = 0; i < names.size(); ++i) names[i] = kBackends[i].name;
+  std::array<const char*, kBuilt> names{};
+  size_t count = 0;
+  for (const Entry& entry : kBackends)
+    if (entry.built) names[count++] = entry.name;
   return names;
 }();
 
