@@ -8,16 +8,18 @@
 #include <numeric>
 
 #include "backend/backend.h"
+#include "backend/test_support.h"
 
 namespace metallic {
 namespace {
 
 class Views : public ::testing::TestWithParam<const char*> {
  protected:
+  void SetUp() override { METALLIC_SKIP_IF_ABSENT(GetParam()); }
   std::shared_ptr<Device> device() const { return Device::open(GetParam(), 2).value(); }
 };
 INSTANTIATE_TEST_SUITE_P(, Views, ::testing::ValuesIn(backend_names().begin(), backend_names().end()),
-                         [](const auto& test) { return std::string(test.param); });
+                         [](const auto& test) { return testing::test_name(test.param); });
 
 std::vector<float> count_up(int64_t count) {
   std::vector<float> values(static_cast<size_t>(count));

@@ -13,6 +13,7 @@ tl::unexpected<Error> absent() {
 }  // namespace
 
 Result<std::vector<CudaDevice>> cuda_devices() { return absent(); }
+Result<double> measure_cuda_read_rate(int) { return absent(); }
 Result<std::shared_ptr<Backend>> make_cuda_backend(const CudaOptions&) { return absent(); }
 
 }  // namespace metallic

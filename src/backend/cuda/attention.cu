@@ -1,5 +1,5 @@
-// KV pages, and attention in float32: a block for each query row and head, keys in tiles of 128 with an online softmax. The
-// order of the sums depends on the query's position alone, so the bits are the same in any batch.
+// KV pages, and attention in float32: a block for each query row and head, keys in tiles of 128 with an online softmax.
+// The order of the sums depends on the query's position alone, so the bits are the same in any batch.
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/launch.h"
 #include "base/half.h"

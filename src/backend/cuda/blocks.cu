@@ -1,6 +1,6 @@
-// Weights as they lie in the file, through the decode() of their format: any format, in float32. A warp for each row of the
-// weight; a lane takes every 32nd group. The order of a sum depends on the columns alone, so an output has the same bits in
-// any batch. Bound by instructions, not by memory: the tuned formats have planes (planes.h).
+// Weights as they lie in the file, through the decode() of their format: any format, in float32. A warp for each row of
+// the weight; a lane takes every 32nd group. The order of a sum depends on the columns alone, so an output has the same
+// bits in any batch. Bound by instructions, not by memory: the tuned formats have planes (planes.h).
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/launch.h"
 #include "quant/formats.h"
@@ -121,8 +121,7 @@ void launch_blocks(const LinearArgs& a, cudaStream_t stream) {
 void launch_blocks(const ExpertsArgs& a, cudaStream_t stream) {
   if (int64_t(a.pairs) * a.rows == 0) return;
   const dim3 grid(unsigned(divide_up(a.rows, kWarps)), unsigned(a.pairs));
-  quant::visit_format(a.format,
-                      [&]<class F>(F) { experts_kernel<F><<<grid, kWarps * kWarp, 0, stream>>>(a); });
+  quant::visit_format(a.format, [&]<class F>(F) { experts_kernel<F><<<grid, kWarps * kWarp, 0, stream>>>(a); });
 }
 
 void launch_blocks(const EmbedArgs& a, cudaStream_t stream) {

@@ -1,6 +1,6 @@
-// One operation as plain data: what a backend call becomes once all its host arguments (ids, positions, page tables) are
-// in device memory. A list of commands can be compared byte by byte, planned, launched, and captured in a CUDA graph.
-// Host and device share it; strides are in elements, not bytes, where not said otherwise.
+// One operation as plain data: what a backend call becomes once all its host arguments (ids, positions, page tables)
+// are in device memory. A list of commands can be compared byte by byte, planned, launched, and captured in a CUDA
+// graph. Host and device share it; strides are in elements, not bytes, where not said otherwise.
 #pragma once
 
 #include <cstdint>
@@ -175,6 +175,8 @@ struct ExpertsArgs {
   int32_t own_rows;  // x has a row for each pair
   int32_t rows, columns;
   Format format;
+  int32_t in_planes;
+  int32_t padding;
 };
 
 struct CombineArgs {

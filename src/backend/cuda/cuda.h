@@ -21,6 +21,9 @@ struct CudaDevice {
 // Every GPU, or why there is none that can be used: no driver, one that is too old, no permission, no GPU.
 Result<std::vector<CudaDevice>> cuda_devices();
 
+// Bytes a second that a plain kernel reads from the memory of a GPU; takes 4 GiB of it for a moment.
+Result<double> measure_cuda_read_rate(int device);
+
 struct CudaOptions {
   int device = 0;
   // Float32 arithmetic in one order: the same bits for any batch composition, slower.

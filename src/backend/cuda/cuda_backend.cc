@@ -76,8 +76,8 @@ void CudaBackend::copy_to_host(void* to, const void* from, uint64_t bytes) {
   if (bytes == 0) return;
   queue_->flush();
   Stream& stream = queue_->stream();
-  if (bounce_ == nullptr && stream.check(cudaMallocHost(reinterpret_cast<void**>(&bounce_), kBounceBytes),
-                                         "allocating pinned memory"))
+  if (bounce_ == nullptr &&
+      stream.check(cudaMallocHost(reinterpret_cast<void**>(&bounce_), kBounceBytes), "allocating pinned memory"))
     bounce_owner_ = std::shared_ptr<void>(bounce_, [](void* p) { (void)cudaFreeHost(p); });
   const bool small = bytes <= kBounceBytes && bounce_ != nullptr;
   stream.check(cudaMemcpyAsync(small ? bounce_ : to, from, bytes, cudaMemcpyDeviceToHost, stream.get()),
@@ -326,6 +326,7 @@ void CudaBackend::experts(const ExpertsOp& op) {
   args.rows = int32_t(op.out.shape[1]);
   args.columns = int32_t(op.x.shape[1]);
   args.format = op.experts.front().view.format;
+  args.in_planes = weight_ref(op.experts.front()).layout == Layout::kPlanes;
   queue_->add(command);
 }
 
@@ -427,7 +428,8 @@ Result<std::shared_ptr<Backend>> make_cuda_backend(const CudaOptions& options) {
   std::unique_ptr<Launcher> launcher = make_launcher(*stream, options.reproducible);
   METALLIC_ASSIGN(std::shared_ptr<Queue> queue, Queue::open(std::move(stream), std::move(launcher)));
   std::string name = options.reproducible ? "cuda-reproducible" : "cuda";
-  return std::shared_ptr<Backend>(std::make_shared<CudaBackend>(std::move(name), std::move(queue), options.reproducible));
+  return std::shared_ptr<Backend>(
+      std::make_shared<CudaBackend>(std::move(name), std::move(queue), options.reproducible));
 }
 
 }  // namespace metallic

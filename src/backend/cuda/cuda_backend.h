@@ -86,6 +86,8 @@ Result<std::shared_ptr<void>> allocate_shared(const std::shared_ptr<Queue>& queu
 // One command by the plain kernels, whose weights are in Layout::kBlocks.
 void launch_exact(const Command& command, cudaStream_t stream);
 
+std::unique_ptr<Launcher> make_fast_launcher(Stream& stream);
+
 // The launcher of all commands.
 std::unique_ptr<Launcher> make_launcher(Stream& stream, bool reproducible);
 

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "backend/cuda/cuda.h"
+#include "backend/cuda/launch.h"
 #include "backend/cuda/status.h"
 
 namespace metallic {
@@ -23,7 +24,8 @@ tl::unexpected<Error> no_device(cudaError_t error) {
   const bool has_control = ::access(kControlDevice, F_OK) == 0;
   if (has_control && ::access(kControlDevice, R_OK | W_OK) != 0 && errno == EACCES)
     return fail(ErrorCode::kUnsupported,
-                "no permission to use the NVIDIA GPU: {} cannot be opened; join the group that owns it", kControlDevice);
+                "no permission to use the NVIDIA GPU: {} cannot be opened; join the group that owns it",
+                kControlDevice);
   int driver = 0, runtime = 0;
   (void)cudaDriverGetVersion(&driver);
   (void)cudaRuntimeGetVersion(&runtime);
@@ -31,11 +33,13 @@ tl::unexpected<Error> no_device(cudaError_t error) {
     return fail(ErrorCode::kUnsupported, "no NVIDIA driver was found{}",
                 has_control ? ", though there is a GPU: libcuda.so.1 is missing" : "");
   if (error == cudaErrorInsufficientDriver || driver / 1000 < runtime / 1000)
-    return fail(ErrorCode::kUnsupported,
-                "the NVIDIA driver is too old: it knows CUDA {}, this program was built with CUDA {}; update the driver",
-                version_text(driver), version_text(runtime));
+    return fail(
+        ErrorCode::kUnsupported,
+        "the NVIDIA driver is too old: it knows CUDA {}, this program was built with CUDA {}; update the driver",
+        version_text(driver), version_text(runtime));
   if (error == cudaErrorNoDevice || error == cudaSuccess)
-    return fail(ErrorCode::kUnsupported, "no NVIDIA GPU was found (the driver is there; CUDA_VISIBLE_DEVICES may hide it)");
+    return fail(ErrorCode::kUnsupported,
+                "no NVIDIA GPU was found (the driver is there; CUDA_VISIBLE_DEVICES may hide it)");
   return fail(ErrorCode::kUnsupported, "the NVIDIA GPU cannot be used: {}", cudaGetErrorString(error));
 }
 
@@ -46,8 +50,8 @@ tl::unexpected<Error> device_error(cudaError_t error, const std::string& doing) 
     case cudaErrorDevicesUnavailable:
       return fail(ErrorCode::kDevice, "another process holds the GPU for itself (while {})", doing);
     case cudaErrorNoKernelImageForDevice:
-      return fail(ErrorCode::kUnsupported, "this program holds no code for this GPU (while {}); build it on this machine",
-                  doing);
+      return fail(ErrorCode::kUnsupported,
+                  "this program holds no code for this GPU (while {}); build it on this machine", doing);
     case cudaErrorLaunchFailure:
     case cudaErrorIllegalAddress:
       return fail(ErrorCode::kDevice, "a kernel failed while {}: {} (a defect in metallic; the GPU has to be reopened)",
@@ -89,6 +93,16 @@ Result<std::vector<CudaDevice>> cuda_devices() {
   }
   (void)cudaSetDevice(0);
   return devices;
+}
+
+Result<double> measure_cuda_read_rate(int device) {
+  constexpr uint64_t kBytes = uint64_t(4) << 30;
+  double rate = 0;
+  cudaError_t error = cudaSetDevice(device);
+  if (error == cudaSuccess) error = cuda::time_reading(kBytes, rate);
+  if (error == cudaSuccess) return rate;
+  (void)cudaGetLastError();
+  return cuda::device_error(error, fmt::format("measuring how fast cuda:{} reads its memory", device));
 }
 
 }  // namespace metallic

@@ -26,4 +26,7 @@ void launch_blocks(const EmbedArgs& args, cudaStream_t stream);
 void launch_blocks(const LinearArgs& args, cudaStream_t stream);
 void launch_blocks(const ExpertsArgs& args, cudaStream_t stream);
 
+// How fast the current device reads `bytes` of its memory.
+cudaError_t time_reading(uint64_t bytes, double& bytes_per_second);
+
 }  // namespace metallic::cuda

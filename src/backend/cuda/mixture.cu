@@ -17,8 +17,8 @@ __device__ int best_of(const float* scores, const uint8_t* allowed, int count) {
   for (int offset = kWarp / 2; offset > 0; offset /= 2) {
     const float other = __shfl_xor_sync(kAllLanes, best, offset);
     const int other_index = __shfl_xor_sync(kAllLanes, index, offset);
-    const bool better = other_index != INT32_MAX &&
-                        (index == INT32_MAX || other > best || (other == best && other_index < index));
+    const bool better =
+        other_index != INT32_MAX && (index == INT32_MAX || other > best || (other == best && other_index < index));
     if (better) {
       best = other;
       index = other_index;
@@ -46,10 +46,10 @@ __device__ float group_score(const float* scores, int size, int top) {
 
 __global__ void route_kernel(const RouteArgs a) {
   extern __shared__ float memory[];
-  float* scores = memory;                       // (experts)
-  float* group_scores = scores + a.experts;     // (groups)
+  float* scores = memory;                                                  // (experts)
+  float* group_scores = scores + a.experts;                                // (groups)
   uint8_t* allowed = reinterpret_cast<uint8_t*>(group_scores + a.groups);  // (experts)
-  uint8_t* open = allowed + a.experts;          // (groups): not chosen yet
+  uint8_t* open = allowed + a.experts;                                     // (groups): not chosen yet
   const int64_t row = blockIdx.x;
   const int lane = int(threadIdx.x), n = a.experts;
   float* chances = a.logits.data + row * a.logits.stride;
@@ -97,8 +97,7 @@ __global__ void route_kernel(const RouteArgs a) {
   }
   if (a.sigmoid) sum += 1e-20f;
   const float factor = a.scale / (a.normalise ? sum : 1.0f);
-  for (int k = lane; k < a.used; k += kWarp)
-    a.weights[row * a.used + k] = chances[a.ids[row * a.used + k]] * factor;
+  for (int k = lane; k < a.used; k += kWarp) a.weights[row * a.used + k] = chances[a.ids[row * a.used + k]] * factor;
 }
 
 }  // namespace

@@ -80,7 +80,8 @@ const void* Queue::stage_bytes(const void* values, uint64_t bytes) {
   if (bytes == 0) return parameters_;
   Staging& staging = staging_[current_];
   constexpr size_t kLookBack = 8;
-  for (size_t i = staged_.size(); i > 0 && i + kLookBack > staged_.size(); --i) {  // positions are the same in all layers
+  for (size_t i = staged_.size(); i > 0 && i + kLookBack > staged_.size();
+       --i) {  // positions are the same in all layers
     const Staged& before = staged_[i - 1];
     if (before.bytes == bytes && std::memcmp(staging.host + before.offset, values, bytes) == 0)
       return parameters_ + before.offset;

@@ -1,5 +1,5 @@
-// Operations wait here until somebody needs a result; then they are planned and launched together. A list of commands that
-// comes again, as the steps of a decoder do, is captured in a CUDA graph and replayed: only its parameters travel.
+// Operations wait here until somebody needs a result; then they are planned and launched together. A list of commands
+// that comes again, as the steps of a decoder do, is captured in a CUDA graph and replayed: only its parameters travel.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -46,6 +46,7 @@ class Queue {
   ~Queue();
 
   Stream& stream() { return *stream_; }
+  Scratch& upload() { return upload_; }  // for weights on their way
 
   // Before the parameters of one command: makes room for `bytes` of them and 16 for each array.
   void reserve(uint64_t bytes);
@@ -62,7 +63,7 @@ class Queue {
 
  private:
   Queue(std::unique_ptr<Stream> stream, std::unique_ptr<Launcher> launcher)
-      : stream_(std::move(stream)), launcher_(std::move(launcher)) {}
+      : stream_(std::move(stream)), launcher_(std::move(launcher)), upload_(*stream_) {}
   struct Replay {
     std::vector<Command> commands;
     uint64_t generation = 0;
@@ -85,6 +86,7 @@ class Queue {
 
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<Launcher> launcher_;
+  Scratch upload_;
   std::vector<Command> commands_;
   std::list<Replay> replays_;  // the latest first
   Staging staging_[kStagings];

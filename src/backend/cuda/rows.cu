@@ -1,5 +1,5 @@
-// Operations on rows of floats: norm, activation, scale, softmax, rope, element-wise. All are bound by memory, a few bytes
-// an element; what counts is that rows are read in order, and that there are enough of them.
+// Operations on rows of floats: norm, activation, scale, softmax, rope, element-wise. All are bound by memory, a few
+// bytes an element; what counts is that rows are read in order, and that there are enough of them.
 #include "backend/activation.h"
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/launch.h"

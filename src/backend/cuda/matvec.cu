@@ -1,0 +1,306 @@
+// Matrix times a few vectors, the work of decoding: a warp for two rows of the weight and up to eight tokens. Layout:
+// planes (planes.h) against activations of eight bits, or plain numbers against floats. Floor: the bytes of the weight.
+// Up to eight 16-byte loads of a lane are under way before the kernel waits for the one ahead of it. The epilogue does
+// what would otherwise be a kernel of its own: bias, residual, the gate of a feed-forward network, or rope and the
+// write to the KV pages. The two rows of a warp are the two of a gate, or the two that rope turns together.
+#include <cuda_bf16.h>
+
+#include "backend/activation.h"
+#include "backend/cuda/dependent.cuh"
+#include "backend/cuda/device.cuh"
+#include "backend/cuda/fast.h"
+#include "backend/cuda/planes.cuh"
+
+namespace metallic::cuda {
+namespace {
+
+constexpr int kWarps = 4;
+// Units of each row that a lane has under way.
+constexpr int ahead_for(int tokens) { return tokens == 1 ? 4 : 2; }
+
+// How a row is read, 16 bytes at a time: `Unit load(unit)`, and `float dot(unit, token)` with the activations.
+template <class P>
+struct PlaneRow {
+  static constexpr int kUnit = P::kUnit;
+  using Unit = PlaneUnit<P>;
+  PlaneReader<P> reader;
+  __device__ PlaneRow(const WeightRef& weight, int row) : reader(weight, row) {}
+  __device__ Unit load(int unit) const { return reader.load(unit); }
+};
+template <class P>
+struct PlaneInput {
+  int words[P::kUnit / 4];
+  ActivationGroup group;
+  __device__ PlaneInput(const MatvecArgs& a, int token, int unit) {
+    const int64_t at = int64_t(token) * a.columns + unit * P::kUnit;
+    const int4* from = reinterpret_cast<const int4*>(a.x.codes + at);
+    for (int i = 0; i < P::kUnit / 16; ++i) {
+      const int4 v = from[i];
+      words[4 * i] = v.x, words[4 * i + 1] = v.y, words[4 * i + 2] = v.z, words[4 * i + 3] = v.w;
+    }
+    group = static_cast<const ActivationGroup*>(a.x.groups)[at / 32];
+  }
+  __device__ float dot(const PlaneUnit<P>& unit) const { return unit.dot(words, group); }
+};
+
+struct Float32 {
+  static constexpr int kUnit = 4;
+  __device__ static void floats(const uint4& v, float* out) {
+    out[0] = __uint_as_float(v.x), out[1] = __uint_as_float(v.y);
+    out[2] = __uint_as_float(v.z), out[3] = __uint_as_float(v.w);
+  }
+};
+struct Float16 {
+  static constexpr int kUnit = 8;
+  __device__ static void floats(const uint4& v, float* out) {
+    const uint32_t words[4] = {v.x, v.y, v.z, v.w};
+    for (int i = 0; i < 4; ++i) {
+      const float2 pair = __half22float2(*reinterpret_cast<const __half2*>(words + i));
+      out[2 * i] = pair.x, out[2 * i + 1] = pair.y;
+    }
+  }
+};
+struct BFloat16 {
+  static constexpr int kUnit = 8;
+  __device__ static void floats(const uint4& v, float* out) {
+    const uint32_t words[4] = {v.x, v.y, v.z, v.w};
+    for (int i = 0; i < 4; ++i) {
+      out[2 * i] = __uint_as_float(words[i] << 16);
+      out[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
+    }
+  }
+};
+template <class Number>
+struct FloatRow {
+  static constexpr int kUnit = Number::kUnit;
+  using Unit = uint4;
+  const uint4* row;
+  __device__ FloatRow(const WeightRef& weight, int row_number)
+      : row(reinterpret_cast<const uint4*>(static_cast<const char*>(weight.codes) + row_number * weight.row_bytes)) {}
+  __device__ Unit load(int unit) const { return load_once(row + unit); }
+};
+template <class Number>
+struct FloatInput {
+  float x[Number::kUnit];
+  __device__ FloatInput(const MatvecArgs& a, int token, int unit) {
+    const float4* from =
+        reinterpret_cast<const float4*>(a.floats.data + token * a.floats.stride + unit * Number::kUnit);
+    for (int i = 0; i < Number::kUnit / 4; ++i) {
+      const float4 v = from[i];
+      x[4 * i] = v.x, x[4 * i + 1] = v.y, x[4 * i + 2] = v.z, x[4 * i + 3] = v.w;
+    }
+  }
+  __device__ float dot(const uint4& unit) const {
+    float weights[Number::kUnit];
+    Number::floats(unit, weights);
+    float sum = 0;
+    for (int i = 0; i < Number::kUnit; ++i) sum = fmaf(weights[i], x[i], sum);
+    return sum;
+  }
+};
+
+// The two rows of a warp.
+struct RowPair {
+  int target;
+  int first, second;  // second: -1 if there is none
+};
+
+__device__ RowPair rows_of_pair(const MatvecArgs& a, int pair) {
+  if (a.epilogue == Epilogue::kGated) return {0, pair, pair};
+  int t = 0;
+  while (t + 1 < a.count && pair >= a.targets[t + 1].first_pair) ++t;
+  const MatvecArgs::Target& target = a.targets[t];
+  pair -= target.first_pair;
+  if (a.epilogue == Epilogue::kAttention && target.pairs > 0 && !target.interleaved) {
+    const int half = target.head_width / 2, head = pair / half, i = pair % half;
+    const int base = head * target.head_width;
+    if (i < target.pairs) return {t, base + i, base + i + target.pairs};
+    return {t, base + 2 * i, base + 2 * i + 1};
+  }
+  return {t, 2 * pair, 2 * pair + 1 < target.weight.rows ? 2 * pair + 1 : -1};
+}
+
+__device__ void store_page(const Pages& pages, int64_t at, float value) {
+  if (pages.format == Format::kF16)
+    static_cast<uint16_t*>(pages.data)[at] = float_to_half(value);
+  else
+    static_cast<float*>(pages.data)[at] = value;
+}
+
+__device__ void write_page(const MatvecArgs& a, const MatvecArgs::Target& target, int token, int row, float value) {
+  const Pages& pages = target.store == 1 ? a.keys : a.values;
+  const RowPlace place = a.places[token];
+  const DeviceSequence sequence = a.sequences[place.sequence];
+  const int position = sequence.position + place.row - sequence.first_row;
+  const int head = row / target.head_width, i = row % target.head_width;
+  store_page(pages,
+             sequence.pages[position / pages.page_tokens] * pages.page_stride + head * pages.head_stride +
+                 position % pages.page_tokens * pages.token_stride + i,
+             value);
+}
+
+__device__ void write_row(const MatvecArgs& a, const MatvecArgs::Target& target, int token, int row, float value) {
+  float* out = target.out.data + token * target.out.stride + row;
+  if (target.accumulate) value += *out;
+  *out = value;
+  if (target.residual) target.residual[token * target.residual_stride + row] += value;
+  if (a.epilogue == Epilogue::kAttention && target.store != 0) write_page(a, target, token, row, value);
+}
+
+// The sums of a token, for one lane.
+__device__ void finish(const MatvecArgs& a, const RowPair& rows, int token, float first, float second) {
+  const MatvecArgs::Target& target = a.targets[rows.target];
+  if (a.epilogue == Epilogue::kGated) {  // target 0 is what goes through the activation
+    const MatvecArgs::Target& up = a.targets[1];
+    if (target.bias) first += target.bias[rows.first];
+    if (up.bias) second += up.bias[rows.first];
+    target.out.data[token * target.out.stride + rows.first] = gated_value(a.activation, first, second, a.clamp);
+    up.out.data[token * up.out.stride + rows.first] = second;
+    return;
+  }
+  if (target.bias) {
+    first += target.bias[rows.first];
+    if (rows.second >= 0) second += target.bias[rows.second];
+  }
+  if (a.epilogue == Epilogue::kAttention && target.pairs > 0) {
+    const int in_head = rows.first % target.head_width;
+    const int pair = target.interleaved ? in_head / 2 : in_head;
+    if (pair < target.pairs && (target.interleaved || rows.second == rows.first + target.pairs)) {
+      float sine, cosine;
+      sincosf(float(a.positions[token]) * target.frequencies[pair], &sine, &cosine);
+      sine *= target.magnitude;
+      cosine *= target.magnitude;
+      const float x = first, y = second;
+      first = x * cosine - y * sine;
+      second = x * sine + y * cosine;
+    }
+  }
+  write_row(a, target, token, rows.first, first);
+  if (rows.second >= 0) write_row(a, target, token, rows.second, second);
+}
+
+template <class Row, class Input, int kTokens>
+__global__ void __launch_bounds__(kWarps* kWarp) matvec_kernel(const __grid_constant__ MatvecArgs a) {
+  const int pair = int(blockIdx.x) * kWarps + int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp;
+  let_next_start();
+  if (pair >= a.pairs) {
+    wait_for_previous();
+    return;
+  }
+  const RowPair rows = rows_of_pair(a, pair);
+  const bool gated = a.epilogue == Epilogue::kGated;
+  const Row first(a.targets[rows.target].weight, rows.first);
+  const Row second(a.targets[gated ? 1 : rows.target].weight, rows.second >= 0 ? rows.second : rows.first);
+  const int units = a.columns / Row::kUnit;
+
+  constexpr int kAhead = ahead_for(kTokens);
+  float sums[2][kTokens] = {};
+  typename Row::Unit ahead[2][kAhead];
+  const auto load = [&](int base) {
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const int unit = base + i * kWarp + lane;
+      if (unit < units) {
+        ahead[0][i] = first.load(unit);
+        ahead[1][i] = second.load(unit);
+      }
+    }
+  };
+  load(0);
+  wait_for_previous();
+  for (int base = 0; base < units; base += kAhead * kWarp) {
+    if (base > 0) load(base);
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const int unit = base + i * kWarp + lane;
+      if (unit < units) {
+#pragma unroll
+        for (int token = 0; token < kTokens; ++token) {
+          if (token >= a.tokens) break;
+          const Input x(a, token, unit);
+          sums[0][token] += x.dot(ahead[0][i]);
+          sums[1][token] += x.dot(ahead[1][i]);
+        }
+      }
+    }
+  }
+#pragma unroll
+  for (int token = 0; token < kTokens; ++token) {
+    const float one = warp_sum(sums[0][token]), two = warp_sum(sums[1][token]);
+    if (lane == token && token < a.tokens) finish(a, rows, token, one, two);
+  }
+}
+
+// A warp for two rows of the expert of a (row, expert) pair.
+template <class P>
+__global__ void __launch_bounds__(kWarps* kWarp) experts_kernel(const __grid_constant__ PlaneExpertsArgs a) {
+  const ExpertsArgs& e = a.experts;
+  const int row = (int(blockIdx.x) * kWarps + int(threadIdx.x) / kWarp) * 2, lane = int(threadIdx.x) % kWarp;
+  const int64_t pair = blockIdx.y;
+  if (row >= e.rows) return;
+  const int expert = e.ids[pair];
+  const WeightRef weight = e.experts[expert];
+  const PlaneReader<P> first(weight, row), second(weight, row + 1 < e.rows ? row + 1 : row);
+  const int64_t x_row = e.own_rows ? pair : pair / e.used;
+  float sums[2] = {};
+  for (int unit = lane; unit < e.columns / P::kUnit; unit += kWarp) {
+    const PlaneUnit<P> one = first.load(unit), two = second.load(unit);
+    const int64_t at = x_row * e.columns + unit * P::kUnit;
+    int words[P::kUnit / 4];
+    for (int i = 0; i < P::kUnit / 4; ++i) words[i] = reinterpret_cast<const int*>(a.x.codes + at)[i];
+    const ActivationGroup group = static_cast<const ActivationGroup*>(a.x.groups)[at / 32];
+    sums[0] += one.dot(words, group);
+    sums[1] += two.dot(words, group);
+  }
+  for (float& sum : sums) sum = warp_sum(sum);
+  if (lane < 2 && row + lane < e.rows)
+    e.out.data[pair * e.out.stride + row + lane] =
+        (lane == 0 ? sums[0] : sums[1]) + (e.bias ? e.bias[int64_t(expert) * e.rows + row + lane] : 0.0f);
+}
+
+template <class Row, class Input>
+void launch_rows(const MatvecArgs& a, cudaStream_t stream) {
+  const dim3 grid(unsigned(divide_up(a.pairs, kWarps)));
+  const bool dependent = a.dependent != 0;
+  const auto run = [&](auto kernel) { launch_kernel(kernel, grid, dim3(kWarps * kWarp), 0, dependent, a, stream); };
+  if (a.tokens == 1)
+    run(matvec_kernel<Row, Input, 1>);
+  else
+    run(matvec_kernel<Row, Input, kMostTokens>);
+}
+
+template <class Number>
+void launch_floats(const MatvecArgs& a, cudaStream_t stream) {
+  launch_rows<FloatRow<Number>, FloatInput<Number>>(a, stream);
+}
+
+}  // namespace
+
+void launch(const MatvecArgs& a, cudaStream_t stream) {
+  if (a.pairs == 0 || a.tokens == 0) return;
+  const WeightRef& weight = a.targets[0].weight;
+  if (weight.layout == Layout::kPlanes)
+    visit_planes(weight.format, [&]<class P>(P) { launch_rows<PlaneRow<P>, PlaneInput<P>>(a, stream); });
+  else if (weight.format == Format::kF32)
+    launch_floats<Float32>(a, stream);
+  else if (weight.format == Format::kF16)
+    launch_floats<Float16>(a, stream);
+  else if (weight.format == Format::kBF16)
+    launch_floats<BFloat16>(a, stream);
+}
+
+bool has_matvec(const WeightRef& weight) {
+  if (weight.layout == Layout::kPlanes) return true;
+  const bool plain = weight.format == Format::kF32 || weight.format == Format::kF16 || weight.format == Format::kBF16;
+  return plain && weight.row_bytes % 16 == 0 && weight.columns > 0 &&
+         reinterpret_cast<uintptr_t>(weight.codes) % 16 == 0;
+}
+
+void launch(const PlaneExpertsArgs& a, cudaStream_t stream) {
+  if (int64_t(a.experts.pairs) * a.experts.rows == 0) return;
+  const dim3 grid(unsigned(divide_up(a.experts.rows, 2 * kWarps)), unsigned(a.experts.pairs));
+  visit_planes(a.experts.format,
+               [&]<class P>(P) { launch_kernel(experts_kernel<P>, grid, dim3(kWarps * kWarp), 0, false, a, stream); });
+}
+
+}  // namespace metallic::cuda
