@@ -72,7 +72,8 @@ TEST_P(EveryConvertedModel, GivesTheResultsOfTransformers) {
     const auto golden = testing::read_array<float>(data(prompt + (encoder ? "hidden.npy" : "logits.npy")));
     const auto whole = evaluate(backend(), tokens, tokens.size());
     ASSERT_EQ(whole.size(), golden.size());
-    EXPECT_LE(testing::relative_l2(whole, golden), 1e-4) << prompt;
+    // The cuda backend multiplies with bfloat16 or 8-bit activations.
+    EXPECT_LE(testing::relative_l2(whole, golden), backend() == "cuda" ? 3e-2 : 1e-4) << prompt;
     if (encoder || (backend() != "cpu" && backend() != "cuda-reproducible")) continue;
     EXPECT_EQ(whole, evaluate(backend(), tokens, 1)) << "one token at a time";
     EXPECT_EQ(whole, evaluate(backend(), tokens, 7)) << "in chunks";

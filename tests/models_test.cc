@@ -63,7 +63,8 @@ class EveryDecoder : public ::testing::TestWithParam<std::tuple<const char*, con
 TEST_P(EveryDecoder, GivesTheLogitsOfTransformers) {
   const auto model = load(model_path(name() + ".gguf"), backend());
   ASSERT_TRUE(model);
-  const double bound = backend() == "reference" ? 1e-5 : 2e-5;
+  // The cuda backend multiplies with bfloat16 or 8-bit activations where weights are not float32.
+  const double bound = backend() == "reference" ? 1e-5 : backend() == "cuda" ? 2e-2 : 2e-5;
   for (const char* prompt : {"", ".short"}) {
     const auto tokens = read_array<int32_t>(model_path(name() + prompt + ".tokens.npy"));
     const auto golden = read_array<float>(model_path(name() + prompt + ".logits.npy"));
@@ -75,7 +76,7 @@ TEST_P(EveryDecoder, GivesTheLogitsOfTransformers) {
                 bound)
           << "position " << t;
     const auto half = evaluate(model, tokens, {int(tokens.size())}, Format::kF16);
-    ASSERT_LE(relative_l2(half, golden), 5e-3);
+    ASSERT_LE(relative_l2(half, golden), std::max(5e-3, bound));
     ASSERT_FALSE(same_bits(half, logits));
   }
 }
@@ -173,7 +174,8 @@ TEST_P(EveryNetwork, GivesTheOutputsOfTorch) {
     auto output = mlp->evaluate(read_array<float>(model_path(name + ".input.npy")));
     ASSERT_TRUE(output) << output.error().message;
     ASSERT_EQ(output->size(), golden.size());
-    EXPECT_LE(relative_l2(*output, golden), name == "mlp-relu" ? 0.0 : 1e-6);
+    const bool rounds = std::string(GetParam()) == "cuda";  // weights that are not float32
+    EXPECT_LE(relative_l2(*output, golden), name == "mlp-relu" ? 0.0 : rounds ? 2e-2 : 1e-6);
   }
 }
 

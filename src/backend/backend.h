@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "backend/batch.h"
 #include "metallic/tensor.h"
@@ -176,8 +177,19 @@ class Backend : public Device {
   virtual void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) = 0;  // dense f32
 };
 
-// Backends by name, in order of preference. kNotFound lists the known ones.
+// Backends by name, in order of preference; "auto" is the GPU if one can be used, else the CPU. kNotFound lists the
+// known ones, kUnsupported says why one that is known cannot be used here.
 Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threads);
 std::span<const char* const> backend_names();
+
+// What there is to compute with: the processor first.
+struct DeviceInfo {
+  std::string name;         // to open it by: "cpu", "cuda"
+  std::string description;  // "NVIDIA H200, compute capability 9.0, 132 multiprocessors"
+  uint64_t memory_bytes = 0, free_bytes = 0;
+  double bandwidth = 0;  // of its memory, bytes a second; 0: not known
+  std::string problem;   // why it cannot be used; empty if it can
+};
+std::vector<DeviceInfo> list_devices();
 
 }  // namespace metallic

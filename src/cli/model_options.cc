@@ -16,9 +16,9 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("-t,--threads", options.engine.threads, "threads to compute with (0: one per processor)")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
-  std::string names;
-  for (const char* name : backend_names()) names += (names.empty() ? "" : ", ") + std::string(name);
-  options.engine.backend = backend_names().front();
+  std::string names = "auto";
+  for (const char* name : backend_names()) names += ", " + std::string(name);
+  options.engine.backend = "auto";
   command.add_option("--backend,--device", options.engine.backend, "where to compute: " + names)->capture_default_str();
 }
 
