@@ -64,7 +64,7 @@ TEST_P(EveryDecoder, GivesTheLogitsOfTransformers) {
   const auto model = load(model_path(name() + ".gguf"), backend());
   ASSERT_TRUE(model);
   // The cuda backend multiplies with bfloat16 or 8-bit activations where weights are not float32.
-  const double bound = backend() == "reference" ? 1e-5 : backend() == "cuda" ? 2e-2 : 2e-5;
+  const double bound = backend() == "reference" ? 1e-5 : backend() == "cuda" ? 3e-2 : 2e-5;
   for (const char* prompt : {"", ".short"}) {
     const auto tokens = read_array<int32_t>(model_path(name() + prompt + ".tokens.npy"));
     const auto golden = read_array<float>(model_path(name() + prompt + ".logits.npy"));

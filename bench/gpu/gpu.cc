@@ -7,114 +7,25 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstdlib>
-#include <cstring>
 #include <numeric>
-#include <random>
 
 #include "backend/cuda/cuda.h"
 #include "base/error.h"
 #include "model/forward.h"
-#include "quant/quantize.h"
+#include "support/random_model.h"
 
 namespace metallic {
 namespace {
 
-struct ModelShape {
-  const char* name;
-  const char* architecture;
-  int layers, width, ff_width, heads, kv_heads, head_dim, vocab;
-  bool qkv_bias;
-};
+using testing::ModelShape;
+using testing::RandomWeights;
+
 constexpr ModelShape kShapes[] = {
     {"qwen2.5-0.5b", "qwen2", 24, 896, 4864, 14, 2, 64, 151936, true},
     {"llama3.2-1b", "llama", 16, 2048, 8192, 32, 8, 64, 128256, false},
     {"qwen2.5-7b", "qwen2", 28, 3584, 18944, 28, 4, 128, 152064, true},
 };
-
-Config config_of(const ModelShape& shape) {
-  Config config;
-  config.spec = find_arch_spec(shape.architecture).value();
-  config.layers = shape.layers;
-  config.width = shape.width;
-  config.ff_width = shape.ff_width;
-  config.heads = shape.heads;
-  config.kv_heads = shape.kv_heads;
-  config.head_dim = config.value_dim = shape.head_dim;
-  config.vocab = shape.vocab;
-  config.context_length = 8192;
-  config.norm_epsilon = 1e-6f;
-  config.attention_scale = 1 / std::sqrt(float(shape.head_dim));
-  config.local.assign(size_t(shape.layers), false);
-  config.rope.dims = shape.head_dim;
-  config.rope.base = 1e6f;
-  return config;
-}
-
-// Random weights of one format; all matrices come from the same bytes on the host.
-class RandomWeights {
- public:
-  RandomWeights(Backend& backend, Format format, uint64_t most_elements) : backend_(backend), format_(format) {
-    constexpr int64_t kSample = 1 << 16;
-    std::vector<float> values(kSample);
-    std::mt19937 random(1);
-    std::normal_distribution<float> normal(0, 0.02f);
-    for (float& value : values) value = normal(random);
-    std::vector<char> sample(*format_bytes(format, kSample));
-    quantize_rows(format, values.data(), 1, kSample, nullptr, sample.data());
-    bytes_ = std::make_shared<std::vector<char>>(*format_bytes(format, (most_elements + 255) / 256 * 256));
-    for (size_t at = 0; at < bytes_->size(); at += sample.size())
-      std::memcpy(bytes_->data() + at, sample.data(), std::min(sample.size(), bytes_->size() - at));
-  }
-
-  Result<Weight> matrix(int64_t rows, int64_t columns) {
-    total_ += *format_bytes(format_, uint64_t(rows * columns));
-    return backend_.load_weight(TensorView::dense(bytes_->data(), format_, {rows, columns}), bytes_);
-  }
-  Result<DeviceVector> vector(int64_t size) {
-    const std::vector<float> ones(size_t(size), 1.0f);
-    METALLIC_ASSIGN(std::shared_ptr<void> memory, backend_.allocate(uint64_t(size) * sizeof(float)));
-    backend_.copy_from_host(memory.get(), ones.data(), ones.size() * sizeof(float));
-    return DeviceVector{std::move(memory), size};
-  }
-  uint64_t total() const { return total_; }
-
- private:
-  Backend& backend_;
-  Format format_;
-  std::shared_ptr<std::vector<char>> bytes_;
-  uint64_t total_ = 0;
-};
-
-Result<Weights> random_weights(const ModelShape& shape, RandomWeights& random) {
-  Weights weights;
-  const int64_t query = int64_t(shape.heads) * shape.head_dim, key = int64_t(shape.kv_heads) * shape.head_dim;
-  const auto projection = [&](int64_t rows, int64_t columns, bool bias) -> Result<Projection> {
-    Projection result;
-    METALLIC_ASSIGN(result.weight, random.matrix(rows, columns));
-    if (bias) {
-      METALLIC_ASSIGN(result.bias, random.vector(rows));
-    }
-    return result;
-  };
-  METALLIC_ASSIGN(weights.embedding, random.matrix(shape.vocab, shape.width));
-  weights.head.weight = weights.embedding;
-  for (int i = 0; i < shape.layers; ++i) {
-    LayerWeights& layer = weights.layers.emplace_back();
-    METALLIC_ASSIGN(layer.attention_norm.weight, random.vector(shape.width));
-    METALLIC_ASSIGN(layer.ffn_norm.weight, random.vector(shape.width));
-    METALLIC_ASSIGN(layer.query, projection(query, shape.width, shape.qkv_bias));
-    METALLIC_ASSIGN(layer.key, projection(key, shape.width, shape.qkv_bias));
-    METALLIC_ASSIGN(layer.value, projection(key, shape.width, shape.qkv_bias));
-    METALLIC_ASSIGN(layer.attention_output, projection(shape.width, query, false));
-    METALLIC_ASSIGN(layer.ffn.gate, projection(shape.ff_width, shape.width, false));
-    METALLIC_ASSIGN(layer.ffn.up, projection(shape.ff_width, shape.width, false));
-    METALLIC_ASSIGN(layer.ffn.down, projection(shape.width, shape.ff_width, false));
-  }
-  METALLIC_ASSIGN(weights.output_norm.weight, random.vector(shape.width));
-  return weights;
-}
 
 constexpr int kPageTokens = 32;
 
@@ -188,11 +99,11 @@ Status run(const std::string& name, Format format, double read_rate) {
   if (shape == std::end(kShapes)) return fail(ErrorCode::kNotFound, "no shape is called {}", name);
   const char* device = std::getenv("METALLIC_DEVICE");
   METALLIC_ASSIGN(const std::shared_ptr<Backend> backend, open_backend(device ? device : "cuda", 0));
-  const Config config = config_of(*shape);
+  const Config config = testing::config_of(*shape);
   const auto begin = std::chrono::steady_clock::now();
   RandomWeights random(*backend, format, uint64_t(shape->vocab) * uint64_t(shape->width));
   const auto loading = std::chrono::steady_clock::now();
-  METALLIC_ASSIGN(const Weights weights, random_weights(*shape, random));
+  METALLIC_ASSIGN(const Weights weights, testing::random_weights(*shape, random));
   METALLIC_TRY(backend->synchronize());
   const double load = std::chrono::duration<double>(std::chrono::steady_clock::now() - loading).count();
   METALLIC_ASSIGN(Bench bench, Bench::create(*backend, config, weights));

@@ -63,8 +63,13 @@ struct MatvecArgs {
     float magnitude;
     int32_t interleaved;
   };
-  Quantised x;  // for planes
-  Rows floats;  // for plain numbers
+  Quantised x;       // for planes
+  Rows floats;       // for plain numbers
+  int32_t has_norm;  // one token: the kernel makes x itself, from norm.x; norm.out gets the floats
+  int32_t padding;
+  NormArgs norm;
+  Quantised gated;   // kGated: the outputs, quantised once more for the product behind; or null
+  int32_t* arrived;  // kGated: (groups of 32), zero
   int32_t tokens, columns;
   Epilogue epilogue;
   int32_t count, pairs;
@@ -78,6 +83,7 @@ struct MatvecArgs {
   Target targets[LinearArgs::kTargets];
 };
 constexpr int kMostTokens = 8;
+constexpr int kWidestPrologue = 8192;  // columns that a block can bring to eight bits itself
 // All targets have one format: planes, or F32, F16, BF16 with rows of whole 16-byte pieces.
 void launch(const MatvecArgs& args, cudaStream_t stream);
 bool has_matvec(const WeightRef& weight);
@@ -93,6 +99,7 @@ struct SplitAttentionArgs {
   AttentionArgs attention;
   float* partial;    // (rows, heads, splits, dv + 2)
   int32_t* arrived;  // (rows, kv_heads), zero
+  Quantised to;      // the outputs (rows, heads * dv), quantised; or null
   int32_t splits, tile_keys;
   int32_t dependent;
   int32_t padding;

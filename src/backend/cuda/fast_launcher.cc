@@ -21,20 +21,23 @@ bool is_planes(const LinearArgs& linear) {
 class FastLauncher final : public Launcher {
  public:
   explicit FastLauncher(Stream& stream)
-      : quantised_(stream), partial_(stream), arrived_(stream), gemm_(Gemm::create(stream)) {
+      : quantised_(stream), next_codes_(stream), partial_(stream), arrived_(stream), gemm_(Gemm::create(stream)) {
     dependent_ = stream.properties().major >= 9;
   }
 
   void run(std::span<const Command> commands, Stream& stream) override {
     stream_ = &stream;
+    ready_ = {};
     for (size_t at = 0; at < commands.size();) {
+      if (commands[at].kind != CommandKind::kLinear) ready_ = {};  // it is for the very next command
       const size_t taken = step(commands.subspan(at));
       if (!stream.check(cudaGetLastError(), "launching a kernel") || taken == 0) return;
       at += taken;
     }
   }
   uint64_t generation() const override {
-    return quantised_.generation() + partial_.generation() + arrived_.generation() + gemm_->generation();
+    return quantised_.generation() + next_codes_.generation() + partial_.generation() + arrived_.generation() +
+           gemm_->generation();
   }
 
  private:
@@ -47,7 +50,7 @@ class FastLauncher final : public Launcher {
       case CommandKind::kLinear:
         return linear(commands, nullptr);
       case CommandKind::kAttention:
-        attention(command.attention);
+        attention(commands);
         return 1;
       case CommandKind::kEmbed:
         command.embed.weight.layout == Layout::kPlanes ? launch_planes(command.embed, stream_->get())
@@ -77,14 +80,15 @@ class FastLauncher final : public Launcher {
   }
 
   // Codes and groups for `rows` rows in working memory.
-  Quantised quantised(int64_t rows, int64_t columns) {
+  static Quantised codes_in(Scratch& scratch, int64_t rows, int64_t columns) {
     const uint64_t codes = uint64_t(rows * columns + 255) / 256 * 256;
-    char* memory = static_cast<char*>(quantised_.get(codes + uint64_t(rows * columns / 32) * 8));
+    char* memory = static_cast<char*>(scratch.get(codes + uint64_t(rows * columns / 32) * 8));
+    if (memory == nullptr) return {};
     return {reinterpret_cast<int8_t*>(memory), memory + codes};
   }
 
   bool quantise(const Rows& x, int rows, int columns, const NormArgs* norm, Quantised& to) {
-    to = quantised(rows, columns);
+    to = codes_in(quantised_, rows, columns);
     if (to.codes == nullptr) return false;
     QuantiseArgs args = {};
     args.x = norm ? Rows{norm->x.data, norm->x.row_stride} : x;
@@ -125,10 +129,52 @@ class FastLauncher final : public Launcher {
     args.floats = linear.x;
     args.tokens = linear.rows;
     args.columns = linear.columns;
-    if (planes && !quantise(linear.x, linear.rows, linear.columns, norm, args.x)) return 0;
+    if (planes && !prepare_input(linear, norm, args)) return 0;
+    ready_ = {};
     const size_t fused = plan_epilogue(commands, args);
+    if (args.epilogue == Epilogue::kGated && commands.size() > 2) plan_gated_input(commands[2], args);
     launch_by_format(linear, args);
     return 1 + fused;
+  }
+
+  // x in eight bits: what the kernel before has left, or by the kernel itself, or by one of its own.
+  bool prepare_input(const LinearArgs& linear, const NormArgs* norm, MatvecArgs& args) {
+    if (!norm && ready_.x.data == linear.x.data && ready_.x.stride == linear.x.stride && ready_.rows == linear.rows &&
+        ready_.columns == linear.columns) {
+      args.x = ready_.codes;
+      return true;
+    }
+    const bool alone = norm && linear.rows == 1 && linear.columns <= kWidestPrologue && linear.columns % 32 == 0 &&
+                       reinterpret_cast<uintptr_t>(norm->x.data) % 16 == 0;
+    if (!alone) return quantise(linear.x, linear.rows, linear.columns, norm, args.x);
+    args.has_norm = 1;
+    args.norm = *norm;
+    return true;
+  }
+
+  // The product behind a gate reads what the gate writes: it gets it in eight bits.
+  void plan_gated_input(const Command& next, MatvecArgs& args) {
+    const MatvecArgs::Target& gate = args.targets[0];
+    const int width = gate.weight.rows;
+    if (next.kind != CommandKind::kLinear || width % 32 != 0 || !is_planes(next.linear)) return;
+    const LinearArgs& linear = next.linear;
+    if (linear.x.data != gate.out.data || linear.x.stride != gate.out.stride || linear.rows != args.tokens ||
+        linear.columns != width)
+      return;
+    args.arrived = counters(width / 32);
+    args.gated = codes_in(next_codes_, args.tokens, width);
+    if (args.arrived == nullptr) args.gated = {};
+    if (args.gated.codes) ready_ = {linear.x, args.tokens, width, args.gated};
+  }
+
+  // Counters that are zero between kernels.
+  int32_t* counters(int64_t count) {
+    const uint64_t bytes = std::max<uint64_t>(uint64_t(count) * sizeof(int32_t), 1 << 16);
+    const uint64_t before = arrived_.generation();
+    auto* memory = static_cast<int32_t*>(arrived_.get(bytes));
+    if (memory != nullptr && arrived_.generation() != before)
+      stream_->check(cudaMemsetAsync(memory, 0, bytes, stream_->get()), "clearing counters");
+    return memory;
   }
 
   // Targets of which some have no tuned kernel.
@@ -302,21 +348,23 @@ class FastLauncher final : public Launcher {
     }
   }
 
-  void attention(const AttentionArgs& args) {
+  void attention(std::span<const Command> commands) {
+    const AttentionArgs& args = commands.front().attention;
     constexpr int64_t kMostRows = 1024;  // above, a block for each query is no worse
-    if (!can_split(args) || args.rows > kMostRows) {
-      return launch(args, stream_->get());
-    }
+    if (!can_split(args) || args.rows > kMostRows) return launch(args, stream_->get());
     SplitAttentionArgs split = {};
     split.attention = args;
     split.partial = static_cast<float*>(partial_.get(split_bytes(args)));
-    const uint64_t counters = uint64_t(args.rows) * uint64_t(args.kv_heads) * sizeof(int32_t);
-    const uint64_t before = arrived_.generation();
-    split.arrived = static_cast<int32_t*>(arrived_.get(std::max<uint64_t>(counters, 1 << 16)));
+    split.arrived = counters(int64_t(args.rows) * args.kv_heads);
     if (split.partial == nullptr || split.arrived == nullptr) return;
-    if (arrived_.generation() != before)
-      stream_->check(cudaMemsetAsync(split.arrived, 0, std::max<uint64_t>(counters, 1 << 16), stream_->get()),
-                     "clearing counters");
+    const int width = args.heads * args.values.width;
+    if (commands.size() > 1 && commands[1].kind == CommandKind::kLinear && args.values.width % 32 == 0) {
+      const LinearArgs& linear = commands[1].linear;
+      const bool fits = same(linear.x, args.out) && linear.rows == args.rows && linear.columns == width &&
+                        args.out.head_stride == args.values.width && linear.rows <= kMostTokens && is_planes(linear);
+      if (fits) split.to = codes_in(next_codes_, args.rows, width);
+      if (split.to.codes) ready_ = {linear.x, args.rows, width, split.to};
+    }
     split.dependent = dependent_;
     launch(split, stream_->get());
   }
@@ -330,8 +378,14 @@ class FastLauncher final : public Launcher {
   }
 
   Stream* stream_ = nullptr;
-  Scratch quantised_, partial_, arrived_;
+  Scratch quantised_, next_codes_, partial_, arrived_;
   std::unique_ptr<Gemm> gemm_;
+  // What the kernel before has left in eight bits for the product that comes next.
+  struct {
+    Rows x;
+    int32_t rows, columns;
+    Quantised codes;
+  } ready_ = {};
   int32_t dependent_ = 0;  // the GPU can start a kernel before the one ahead of it has ended
 };
 

@@ -9,12 +9,12 @@
 #include "backend/cuda/dependent.cuh"
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/fast.h"
-#include "backend/cuda/planes.cuh"
+#include "backend/cuda/quantise.cuh"
 
 namespace metallic::cuda {
 namespace {
 
-constexpr int kWarps = 4;
+constexpr int kWarps = 8;
 // Units of each row that a lane has under way.
 constexpr int ahead_for(int tokens) { return tokens == 1 ? 4 : 2; }
 
@@ -31,14 +31,14 @@ template <class P>
 struct PlaneInput {
   int words[P::kUnit / 4];
   ActivationGroup group;
-  __device__ PlaneInput(const MatvecArgs& a, int token, int unit) {
+  __device__ PlaneInput(const MatvecArgs& a, const Quantised& from_x, int token, int unit) {
     const int64_t at = int64_t(token) * a.columns + unit * P::kUnit;
-    const int4* from = reinterpret_cast<const int4*>(a.x.codes + at);
+    const int4* from = reinterpret_cast<const int4*>(from_x.codes + at);
     for (int i = 0; i < P::kUnit / 16; ++i) {
       const int4 v = from[i];
       words[4 * i] = v.x, words[4 * i + 1] = v.y, words[4 * i + 2] = v.z, words[4 * i + 3] = v.w;
     }
-    group = static_cast<const ActivationGroup*>(a.x.groups)[at / 32];
+    group = static_cast<const ActivationGroup*>(from_x.groups)[at / 32];
   }
   __device__ float dot(const PlaneUnit<P>& unit) const { return unit.dot(words, group); }
 };
@@ -82,7 +82,7 @@ struct FloatRow {
 template <class Number>
 struct FloatInput {
   float x[Number::kUnit];
-  __device__ FloatInput(const MatvecArgs& a, int token, int unit) {
+  __device__ FloatInput(const MatvecArgs& a, const Quantised&, int token, int unit) {
     const float4* from =
         reinterpret_cast<const float4*>(a.floats.data + token * a.floats.stride + unit * Number::kUnit);
     for (int i = 0; i < Number::kUnit / 4; ++i) {
@@ -179,24 +179,84 @@ __device__ void finish(const MatvecArgs& a, const RowPair& rows, int token, floa
   if (rows.second >= 0) write_row(a, target, token, rows.second, second);
 }
 
-template <class Row, class Input, int kTokens>
-__global__ void __launch_bounds__(kWarps* kWarp) matvec_kernel(const __grid_constant__ MatvecArgs a) {
-  const int pair = int(blockIdx.x) * kWarps + int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp;
-  let_next_start();
-  if (pair >= a.pairs) {
-    wait_for_previous();
-    return;
+// x of one token by the whole block: the norm, and its result in eight bits in shared memory. The first block writes
+// the floats, too.
+__device__ Quantised make_input(const MatvecArgs& a) {
+  extern __shared__ int4 memory[];
+  __shared__ float reduce[kWarp + 1];
+  constexpr int kStep = kWarps * kWarp * 4, kMost = kWidestPrologue / kStep;
+  const Quantised x{reinterpret_cast<int8_t*>(memory), reinterpret_cast<char*>(memory) + a.columns};
+  const NormArgs& n = a.norm;
+  float values[kMost][4];
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < kMost; ++i) {
+    const int at = int(threadIdx.x) * 4 + i * kStep;
+    float4 v = make_float4(0, 0, 0, 0);
+    if (at < a.columns) v = *reinterpret_cast<const float4*>(n.x.data + at);
+    values[i][0] = v.x, values[i][1] = v.y, values[i][2] = v.z, values[i][3] = v.w;
+    sum += v.x + v.y + v.z + v.w;
   }
-  const RowPair rows = rows_of_pair(a, pair);
-  const bool gated = a.epilogue == Epilogue::kGated;
-  const Row first(a.targets[rows.target].weight, rows.first);
-  const Row second(a.targets[gated ? 1 : rows.target].weight, rows.second >= 0 ? rows.second : rows.first);
-  const int units = a.columns / Row::kUnit;
+  const float mean = n.layer ? block_sum(sum, reduce) / float(a.columns) : 0.0f;
+  float squares = 0;
+#pragma unroll
+  for (int i = 0; i < kMost; ++i)
+    if (int(threadIdx.x) * 4 + i * kStep < a.columns)
+      for (int k = 0; k < 4; ++k) {
+        values[i][k] -= mean;
+        squares = fmaf(values[i][k], values[i][k], squares);
+      }
+  squares = block_sum(squares, reduce);
+  const float factor = 1.0f / sqrtf(squares / float(a.columns) + n.epsilon);
+#pragma unroll
+  for (int i = 0; i < kMost; ++i) {
+    const int at = int(threadIdx.x) * 4 + i * kStep;
+    if (at - int(threadIdx.x % kWarp) * 4 >= a.columns) break;  // the same for all lanes of a warp
+    const bool valid = at < a.columns;
+    for (int k = 0; k < 4 && valid; ++k) {
+      float value = values[i][k] * factor;
+      if (n.weight) value *= n.weight[at + k];
+      if (n.bias) value += n.bias[at + k];
+      values[i][k] = value;
+      if (blockIdx.x == 0) n.out.data[at + k] = value;
+    }
+    quantise_four(values[i], valid, at, x.codes, static_cast<ActivationGroup*>(x.groups));
+  }
+  __syncthreads();
+  return x;
+}
 
+// The last warp to have written its output of a group of 32 brings the group to eight bits.
+__device__ void quantise_gated(const MatvecArgs& a, int row) {
+  const int lane = int(threadIdx.x) % kWarp, group = row / 32;
+  int before = 0;
+  __threadfence();
+  __syncwarp();
+  if (lane == 0) before = atomicAdd(a.arrived + group, 1);
+  if (__shfl_sync(kAllLanes, before, 0) != 31) return;
+  __threadfence();
+  if (lane == 0) a.arrived[group] = 0;
+  const Rows& out = a.targets[0].out;
+  const int64_t width = a.targets[0].weight.rows;
+  for (int token = 0; token < a.tokens; ++token)
+    quantise_lane(__ldcg(out.data + token * out.stride + group * 32 + lane), token * width + group * 32, a.gated.codes,
+                  static_cast<ActivationGroup*>(a.gated.groups));
+}
+
+template <class Row, class Input, int kTokens, bool kPrologue>
+__global__ void __launch_bounds__(kWarps* kWarp, kTokens == 1 ? 2 : 1)
+    matvec_kernel(const __grid_constant__ MatvecArgs a) {
   constexpr int kAhead = ahead_for(kTokens);
-  float sums[2][kTokens] = {};
+  const int lane = int(threadIdx.x) % kWarp, units = a.columns / Row::kUnit, step = int(gridDim.x) * kWarps;
+  const bool gated = a.epilogue == Epilogue::kGated;
+  int pair = int(blockIdx.x) * kWarps + int(threadIdx.x) / kWarp;
+  let_next_start();
+
+  RowPair rows = {0, 0, -1};
   typename Row::Unit ahead[2][kAhead];
   const auto load = [&](int base) {
+    const Row first(a.targets[rows.target].weight, rows.first);
+    const Row second(a.targets[gated ? 1 : rows.target].weight, rows.second >= 0 ? rows.second : rows.first);
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {
       const int unit = base + i * kWarp + lane;
@@ -206,28 +266,46 @@ __global__ void __launch_bounds__(kWarps* kWarp) matvec_kernel(const __grid_cons
       }
     }
   };
-  load(0);
+  if (pair < a.pairs) {
+    rows = rows_of_pair(a, pair);
+    load(0);
+  }
   wait_for_previous();
-  for (int base = 0; base < units; base += kAhead * kWarp) {
-    if (base > 0) load(base);
+  Quantised x = a.x;
+  if constexpr (kPrologue) x = make_input(a);
+
+  while (pair < a.pairs) {
+    float sums[2][kTokens] = {};
+    const RowPair done = rows;
+    for (int base = 0; base < units; base += kAhead * kWarp) {
 #pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      const int unit = base + i * kWarp + lane;
-      if (unit < units) {
+      for (int i = 0; i < kAhead; ++i) {
+        const int unit = base + i * kWarp + lane;
+        if (unit < units) {
 #pragma unroll
-        for (int token = 0; token < kTokens; ++token) {
-          if (token >= a.tokens) break;
-          const Input x(a, token, unit);
-          sums[0][token] += x.dot(ahead[0][i]);
-          sums[1][token] += x.dot(ahead[1][i]);
+          for (int token = 0; token < kTokens; ++token) {
+            if (token >= a.tokens) break;
+            const Input input(a, x, token, unit);
+            sums[0][token] += input.dot(ahead[0][i]);
+            sums[1][token] += input.dot(ahead[1][i]);
+          }
         }
       }
+      // The next loads are under way before this pair's sums are put together.
+      if (base + kAhead * kWarp < units) {
+        load(base + kAhead * kWarp);
+      } else if (pair + step < a.pairs) {
+        rows = rows_of_pair(a, pair + step);
+        load(0);
+      }
     }
-  }
 #pragma unroll
-  for (int token = 0; token < kTokens; ++token) {
-    const float one = warp_sum(sums[0][token]), two = warp_sum(sums[1][token]);
-    if (lane == token && token < a.tokens) finish(a, rows, token, one, two);
+    for (int token = 0; token < kTokens; ++token) {
+      const float one = warp_sum(sums[0][token]), two = warp_sum(sums[1][token]);
+      if (lane == token && token < a.tokens) finish(a, done, token, one, two);
+    }
+    if (gated && a.gated.codes) quantise_gated(a, done.first);
+    pair += step;
   }
 }
 
@@ -258,20 +336,29 @@ __global__ void __launch_bounds__(kWarps* kWarp) experts_kernel(const __grid_con
         (lane == 0 ? sums[0] : sums[1]) + (e.bias ? e.bias[int64_t(expert) * e.rows + row + lane] : 0.0f);
 }
 
-template <class Row, class Input>
+constexpr int kResident = 132 * 2;  // blocks of a GPU at a time, about: more take turns
+
+template <class Row, class Input, bool kCanQuantise>
 void launch_rows(const MatvecArgs& a, cudaStream_t stream) {
-  const dim3 grid(unsigned(divide_up(a.pairs, kWarps)));
+  const int64_t blocks = divide_up(a.pairs, kWarps);
+  // Turns of a block cost nothing, and spare the work at its beginning; but they must come out even.
+  const int64_t turns = std::max<int64_t>(1, blocks / kResident);
+  const dim3 grid(unsigned(divide_up(blocks, turns)));
   const bool dependent = a.dependent != 0;
-  const auto run = [&](auto kernel) { launch_kernel(kernel, grid, dim3(kWarps * kWarp), 0, dependent, a, stream); };
+  const auto run = [&](auto kernel, size_t shared) {
+    launch_kernel(kernel, grid, dim3(kWarps * kWarp), shared, dependent, a, stream);
+  };
+  if constexpr (kCanQuantise)
+    if (a.has_norm) return run(matvec_kernel<Row, Input, 1, true>, size_t(a.columns) / 32 * 40);
   if (a.tokens == 1)
-    run(matvec_kernel<Row, Input, 1>);
+    run(matvec_kernel<Row, Input, 1, false>, 0);
   else
-    run(matvec_kernel<Row, Input, kMostTokens>);
+    run(matvec_kernel<Row, Input, kMostTokens, false>, 0);
 }
 
 template <class Number>
 void launch_floats(const MatvecArgs& a, cudaStream_t stream) {
-  launch_rows<FloatRow<Number>, FloatInput<Number>>(a, stream);
+  launch_rows<FloatRow<Number>, FloatInput<Number>, false>(a, stream);
 }
 
 }  // namespace
@@ -280,7 +367,7 @@ void launch(const MatvecArgs& a, cudaStream_t stream) {
   if (a.pairs == 0 || a.tokens == 0) return;
   const WeightRef& weight = a.targets[0].weight;
   if (weight.layout == Layout::kPlanes)
-    visit_planes(weight.format, [&]<class P>(P) { launch_rows<PlaneRow<P>, PlaneInput<P>>(a, stream); });
+    visit_planes(weight.format, [&]<class P>(P) { launch_rows<PlaneRow<P>, PlaneInput<P>, true>(a, stream); });
   else if (weight.format == Format::kF32)
     launch_floats<Float32>(a, stream);
   else if (weight.format == Format::kF16)

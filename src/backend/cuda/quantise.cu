@@ -3,33 +3,13 @@
 #include "backend/cuda/dependent.cuh"
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/fast.h"
-#include "backend/cuda/planes.cuh"
+#include "backend/cuda/quantise.cuh"
 
 namespace metallic::cuda {
 namespace {
 
 constexpr int kThreads = 512;
 constexpr int kMostFours = 16;  // of a thread: rows of up to 32768 floats stay in registers
-
-// Eight neighbouring lanes hold a group of 32, four floats each. All threads of the warp call it together.
-__device__ void quantise_four(const float* x, bool valid, int64_t at, const QuantiseArgs& a, int64_t row) {
-  float largest = fmaxf(fmaxf(fabsf(x[0]), fabsf(x[1])), fmaxf(fabsf(x[2]), fabsf(x[3])));
-  for (int offset = 1; offset < 8; offset *= 2) largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, offset));
-  const float scale = largest / 127.0f, inverse = largest > 0 ? 127.0f / largest : 0.0f;
-  char4 codes;
-  codes.x = char(__float2int_rn(x[0] * inverse));
-  codes.y = char(__float2int_rn(x[1] * inverse));
-  codes.z = char(__float2int_rn(x[2] * inverse));
-  codes.w = char(__float2int_rn(x[3] * inverse));
-  int sum = codes.x + codes.y + codes.z + codes.w;
-  for (int offset = 1; offset < 4; offset *= 2) sum += __shfl_xor_sync(kAllLanes, sum, offset);
-  const int other = __shfl_xor_sync(kAllLanes, sum, 4);
-  if (!valid) return;
-  *reinterpret_cast<char4*>(a.to.codes + row * a.columns + at) = codes;
-  if (threadIdx.x % 8 == 0)
-    static_cast<ActivationGroup*>(a.to.groups)[(row * a.columns + at) / 32] = {scale,
-                                                                               make_short2(short(sum), short(other))};
-}
 
 template <bool kAligned>
 __device__ void load_four(const float* from, float* x) {
@@ -46,6 +26,7 @@ __global__ void __launch_bounds__(kThreads) quantise_kernel(const QuantiseArgs a
   __shared__ float shared[kWarp + 1];
   const int64_t row = blockIdx.x;
   const float* x = a.x.data + row * a.x.stride;
+  auto* groups = static_cast<ActivationGroup*>(a.to.groups);
   let_next_start();
   wait_for_previous();
   const int step = int(blockDim.x) * 4, padded = (a.columns + 127) / 128 * 128;  // whole warps take part
@@ -53,7 +34,7 @@ __global__ void __launch_bounds__(kThreads) quantise_kernel(const QuantiseArgs a
     for (int at = int(threadIdx.x) * 4; at < padded; at += step) {
       float values[4] = {};
       if (at < a.columns) load_four<kAligned>(x + at, values);
-      quantise_four(values, at < a.columns, at, a, row);
+      quantise_four(values, at < a.columns, row * a.columns + at, a.to.codes, groups);
     }
     return;
   }
@@ -92,7 +73,7 @@ __global__ void __launch_bounds__(kThreads) quantise_kernel(const QuantiseArgs a
       values[i][k] = value;
       out[at + k] = value;
     }
-    quantise_four(values[i], valid, at, a, row);
+    quantise_four(values[i], valid, row * a.columns + at, a.to.codes, groups);
   }
 }
 

@@ -1,6 +1,7 @@
 // Operations on rows of floats: norm, activation, scale, softmax, rope, element-wise. All are bound by memory, a few
 // bytes an element; what counts is that rows are read in order, and that there are enough of them.
 #include "backend/activation.h"
+#include "backend/cuda/dependent.cuh"
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/launch.h"
 #include "backend/random.h"
@@ -13,6 +14,7 @@ constexpr int kThreads = 256;
 // A block for each row and head. x / sqrt(mean(x^2) + epsilon) * weight, or the same of x - mean, + bias.
 __global__ void norm_kernel(const NormArgs a) {
   __shared__ float shared[kWarp + 1];
+  let_next_start();
   const int64_t row = blockIdx.x / unsigned(a.heads), head = blockIdx.x % unsigned(a.heads);
   const float* x = a.x.data + row * a.x.row_stride + head * a.x.head_stride;
   float* out = a.out.data + row * a.out.row_stride + head * a.out.head_stride;

@@ -7,6 +7,7 @@
 #include "backend/cuda/dependent.cuh"
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/fast.h"
+#include "backend/cuda/quantise.cuh"
 
 namespace metallic::cuda {
 namespace {
@@ -46,6 +47,9 @@ __device__ void combine(const SplitAttentionArgs& s, int64_t place_row, int64_t 
       value = fmaf(factor, __ldcg(pieces + k * record + 2 + at), value);
     }
     a.out.data[place_row * a.out.row_stride + head * a.out.head_stride + at] = value / sum;
+    if (s.to.codes)  // 32 divides the width: a warp holds a group
+      quantise_lane(value / sum, place_row * a.heads * width + head * width + at / kWarp * kWarp, s.to.codes,
+                    static_cast<ActivationGroup*>(s.to.groups));
   }
 }
 
@@ -54,12 +58,12 @@ __global__ void __launch_bounds__(kThreads) split_kernel(const __grid_constant__
   __shared__ float4 query_memory[kGroup * kMostWidth / 4];
   __shared__ float weights[kGroup][kTile];
   __shared__ float slots[kThreads * kPiece];
-  __shared__ float reduce[kWarp + 1];
+  __shared__ float highest[kGroup], sum[kGroup], rescale[kGroup];
   __shared__ int last;
   float* query = reinterpret_cast<float*>(query_memory);
   const AttentionArgs& a = s.attention;
   let_next_start();
-  wait_for_previous();
+  // The tables of the batch are there before any kernel of the step starts.
   const int split = int(blockIdx.x), kv_head = int(blockIdx.y), group = a.heads / a.kv_heads;
   const int64_t row = blockIdx.z;
   const RowPlace place = a.places[row];
@@ -69,10 +73,17 @@ __global__ void __launch_bounds__(kThreads) split_kernel(const __grid_constant__
   const int begin = a.window > 0 ? max(0, a.causal ? position - a.window + 1 : position - side) : 0;
   const int end = a.causal ? position + 1 : a.window > 0 ? min(known, position + side + 1) : known;
   const int first = begin / s.tile_keys * s.tile_keys, active = (end - first + s.tile_keys - 1) / s.tile_keys;
-  if (split >= active) return;
+  if (split >= active) {
+    wait_for_previous();
+    return;
+  }
   const int from = first + split * s.tile_keys, to = min(end, from + s.tile_keys);
 
-  const int width = a.keys.width, pieces = width / kPiece;
+  const int width = a.keys.width, pieces = width / kPiece, warp = int(threadIdx.x) / kWarp,
+            lane = int(threadIdx.x) % kWarp;
+  const int32_t some_page = sequence.pages[from / a.keys.page_tokens];  // brings the table into the cache
+  asm volatile("" ::"r"(some_page));
+  wait_for_previous();
   for (int i = int(threadIdx.x); i < kGroup * width; i += kThreads) {
     const int g = i / width;
     query[i] =
@@ -83,10 +94,9 @@ __global__ void __launch_bounds__(kThreads) split_kernel(const __grid_constant__
   }
   const int key_slots = kThreads / pieces, slot = int(threadIdx.x) / pieces, piece = int(threadIdx.x) % pieces;
   float result[kGroup][kPiece] = {};
-  float highest[kGroup], sum[kGroup];
-  for (int g = 0; g < kGroup; ++g) {
-    highest[g] = -INFINITY;
-    sum[g] = 0;
+  if (threadIdx.x < kGroup) {
+    highest[threadIdx.x] = -INFINITY;
+    sum[threadIdx.x] = 0;
   }
   for (int tile = from; tile < to; tile += kTile) {
     __syncthreads();
@@ -110,15 +120,35 @@ __global__ void __launch_bounds__(kThreads) split_kernel(const __grid_constant__
     for (int g = 0; g < kGroup; ++g) {
       float score = seen ? dots[g] : -INFINITY;
       if (a.softcap > 0 && seen) score = a.softcap * tanhf(score / a.softcap);
-      const float before = highest[g];
-      highest[g] = fmaxf(before, block_max(score, reduce));
-      const float rescale = before == -INFINITY ? 0.0f : expf(before - highest[g]);
-      const float weight = score == -INFINITY ? 0.0f : expf(score - highest[g]);
-      weights[g][threadIdx.x] = weight;
-      sum[g] = sum[g] * rescale + weight;  // of this thread's keys
-      for (int k = 0; k < kPiece; ++k) result[g][k] *= rescale;
+      weights[g][threadIdx.x] = score;
     }
     __syncthreads();
+    for (int g = warp; g < kGroup; g += kThreads / kWarp) {  // a warp for the scores of each head
+      float scores[kTile / kWarp], most = -INFINITY, total = 0;
+      for (int k = 0; k < kTile / kWarp; ++k) {
+        scores[k] = weights[g][k * kWarp + lane];
+        most = fmaxf(most, scores[k]);
+      }
+      const float before = highest[g];
+      most = fmaxf(before, warp_max(most));
+      const float factor = before == -INFINITY ? 0.0f : expf(before - most);
+      for (int k = 0; k < kTile / kWarp; ++k) {
+        const float weight = scores[k] == -INFINITY ? 0.0f : expf(scores[k] - most);
+        weights[g][k * kWarp + lane] = weight;
+        total += weight;
+      }
+      total = warp_sum(total);
+      __syncwarp();
+      if (lane == 0) {
+        highest[g] = most;
+        rescale[g] = factor;
+        sum[g] = sum[g] * factor + total;
+      }
+    }
+    __syncthreads();
+    if (tile > from)
+      for (int g = 0; g < kGroup; ++g)
+        for (int k = 0; k < kPiece; ++k) result[g][k] *= rescale[g];
     if (slot < key_slots) {
       const int stop = min(kTile, to - tile);
 #pragma unroll 4
@@ -133,7 +163,6 @@ __global__ void __launch_bounds__(kThreads) split_kernel(const __grid_constant__
   }
   for (int g = 0; g < kGroup; ++g) {
     if (g >= group) break;
-    const float total = block_sum(sum[g], reduce);
     __syncthreads();
     if (slot < key_slots)
       for (int j = 0; j < kPiece; ++j) slots[slot * width + piece * kPiece + j] = result[g][j];
@@ -142,7 +171,7 @@ __global__ void __launch_bounds__(kThreads) split_kernel(const __grid_constant__
     float* record = s.partial + ((row * a.heads + head) * s.splits + split) * (width + 2);
     if (threadIdx.x == 0) {
       record[0] = highest[g];
-      record[1] = total;
+      record[1] = sum[g];
     }
     for (int i = int(threadIdx.x); i < width; i += kThreads) {
       float value = 0;
