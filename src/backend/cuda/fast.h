@@ -109,4 +109,8 @@ uint64_t split_bytes(const AttentionArgs& args);
 int split_count(const AttentionArgs& args);
 void launch(const SplitAttentionArgs& args, cudaStream_t stream);
 
+// Attention of many rows on the tensor cores.
+bool can_flash(const AttentionArgs& args);
+void launch_flash(const AttentionArgs& args, cudaStream_t stream);
+
 }  // namespace metallic::cuda

@@ -350,6 +350,8 @@ class FastLauncher final : public Launcher {
 
   void attention(std::span<const Command> commands) {
     const AttentionArgs& args = commands.front().attention;
+    constexpr int kFewRows = 8;  // of a sequence: above, the tensor cores
+    if (args.most_rows > kFewRows && can_flash(args)) return launch_flash(args, stream_->get());
     constexpr int64_t kMostRows = 1024;  // above, a block for each query is no worse
     if (!can_split(args) || args.rows > kMostRows) return launch(args, stream_->get());
     SplitAttentionArgs split = {};

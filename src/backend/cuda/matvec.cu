@@ -14,9 +14,9 @@
 namespace metallic::cuda {
 namespace {
 
-constexpr int kWarps = 8;
+constexpr int kMostWarps = 16;  // of a block; fewer where there would be fewer blocks than multiprocessors
 // Units of each row that a lane has under way.
-constexpr int ahead_for(int tokens) { return tokens == 1 ? 4 : 2; }
+constexpr int ahead_for(int tokens) { return tokens == 1 ? 2 : 1; }
 
 // How a row is read, 16 bytes at a time: `Unit load(unit)`, and `float dot(unit, token)` with the activations.
 template <class P>
@@ -184,14 +184,15 @@ __device__ void finish(const MatvecArgs& a, const RowPair& rows, int token, floa
 __device__ Quantised make_input(const MatvecArgs& a) {
   extern __shared__ int4 memory[];
   __shared__ float reduce[kWarp + 1];
-  constexpr int kStep = kWarps * kWarp * 4, kMost = kWidestPrologue / kStep;
+  constexpr int kMost = kWidestPrologue / (8 * kWarp * 4);  // blocks have eight warps or more
+  const int step = int(blockDim.x) * 4;
   const Quantised x{reinterpret_cast<int8_t*>(memory), reinterpret_cast<char*>(memory) + a.columns};
   const NormArgs& n = a.norm;
   float values[kMost][4];
   float sum = 0;
 #pragma unroll
   for (int i = 0; i < kMost; ++i) {
-    const int at = int(threadIdx.x) * 4 + i * kStep;
+    const int at = int(threadIdx.x) * 4 + i * step;
     float4 v = make_float4(0, 0, 0, 0);
     if (at < a.columns) v = *reinterpret_cast<const float4*>(n.x.data + at);
     values[i][0] = v.x, values[i][1] = v.y, values[i][2] = v.z, values[i][3] = v.w;
@@ -201,7 +202,7 @@ __device__ Quantised make_input(const MatvecArgs& a) {
   float squares = 0;
 #pragma unroll
   for (int i = 0; i < kMost; ++i)
-    if (int(threadIdx.x) * 4 + i * kStep < a.columns)
+    if (int(threadIdx.x) * 4 + i * step < a.columns)
       for (int k = 0; k < 4; ++k) {
         values[i][k] -= mean;
         squares = fmaf(values[i][k], values[i][k], squares);
@@ -210,7 +211,7 @@ __device__ Quantised make_input(const MatvecArgs& a) {
   const float factor = 1.0f / sqrtf(squares / float(a.columns) + n.epsilon);
 #pragma unroll
   for (int i = 0; i < kMost; ++i) {
-    const int at = int(threadIdx.x) * 4 + i * kStep;
+    const int at = int(threadIdx.x) * 4 + i * step;
     if (at - int(threadIdx.x % kWarp) * 4 >= a.columns) break;  // the same for all lanes of a warp
     const bool valid = at < a.columns;
     for (int k = 0; k < 4 && valid; ++k) {
@@ -244,12 +245,12 @@ __device__ void quantise_gated(const MatvecArgs& a, int row) {
 }
 
 template <class Row, class Input, int kTokens, bool kPrologue>
-__global__ void __launch_bounds__(kWarps* kWarp, kTokens == 1 ? 2 : 1)
+__global__ void __launch_bounds__(kMostWarps* kWarp, kTokens == 1 ? 2 : 1)
     matvec_kernel(const __grid_constant__ MatvecArgs a) {
   constexpr int kAhead = ahead_for(kTokens);
-  const int lane = int(threadIdx.x) % kWarp, units = a.columns / Row::kUnit, step = int(gridDim.x) * kWarps;
+  const int lane = int(threadIdx.x) % kWarp, units = a.columns / Row::kUnit, step = int(gridDim.x * blockDim.x) / kWarp;
   const bool gated = a.epilogue == Epilogue::kGated;
-  int pair = int(blockIdx.x) * kWarps + int(threadIdx.x) / kWarp;
+  int pair = int(global_thread()) / kWarp;
   let_next_start();
 
   RowPair rows = {0, 0, -1};
@@ -309,11 +310,13 @@ __global__ void __launch_bounds__(kWarps* kWarp, kTokens == 1 ? 2 : 1)
   }
 }
 
+constexpr int kExpertWarps = 8;
+
 // A warp for two rows of the expert of a (row, expert) pair.
 template <class P>
-__global__ void __launch_bounds__(kWarps* kWarp) experts_kernel(const __grid_constant__ PlaneExpertsArgs a) {
+__global__ void __launch_bounds__(kExpertWarps* kWarp) experts_kernel(const __grid_constant__ PlaneExpertsArgs a) {
   const ExpertsArgs& e = a.experts;
-  const int row = (int(blockIdx.x) * kWarps + int(threadIdx.x) / kWarp) * 2, lane = int(threadIdx.x) % kWarp;
+  const int row = (int(blockIdx.x) * kExpertWarps + int(threadIdx.x) / kWarp) * 2, lane = int(threadIdx.x) % kWarp;
   const int64_t pair = blockIdx.y;
   if (row >= e.rows) return;
   const int expert = e.ids[pair];
@@ -336,17 +339,18 @@ __global__ void __launch_bounds__(kWarps* kWarp) experts_kernel(const __grid_con
         (lane == 0 ? sums[0] : sums[1]) + (e.bias ? e.bias[int64_t(expert) * e.rows + row + lane] : 0.0f);
 }
 
-constexpr int kResident = 132 * 2;  // blocks of a GPU at a time, about: more take turns
+// A block a multiprocessor, in at most half of its registers: the blocks of the next kernel fit beside it, and fetch
+// their weights while this one ends.
+constexpr int kMultiprocessors = 132;
 
 template <class Row, class Input, bool kCanQuantise>
 void launch_rows(const MatvecArgs& a, cudaStream_t stream) {
-  const int64_t blocks = divide_up(a.pairs, kWarps);
-  // Turns of a block cost nothing, and spare the work at its beginning; but they must come out even.
-  const int64_t turns = std::max<int64_t>(1, blocks / kResident);
+  const int warps = a.pairs >= kMultiprocessors * kMostWarps ? kMostWarps : kMostWarps / 2;
+  const int64_t blocks = divide_up(a.pairs, warps);
+  const int64_t turns = std::max<int64_t>(1, blocks / kMultiprocessors);  // that come out about even
   const dim3 grid(unsigned(divide_up(blocks, turns)));
-  const bool dependent = a.dependent != 0;
   const auto run = [&](auto kernel, size_t shared) {
-    launch_kernel(kernel, grid, dim3(kWarps * kWarp), shared, dependent, a, stream);
+    launch_kernel(kernel, grid, dim3(unsigned(warps * kWarp)), shared, a.dependent != 0, a, stream);
   };
   if constexpr (kCanQuantise)
     if (a.has_norm) return run(matvec_kernel<Row, Input, 1, true>, size_t(a.columns) / 32 * 40);
@@ -385,9 +389,10 @@ bool has_matvec(const WeightRef& weight) {
 
 void launch(const PlaneExpertsArgs& a, cudaStream_t stream) {
   if (int64_t(a.experts.pairs) * a.experts.rows == 0) return;
-  const dim3 grid(unsigned(divide_up(a.experts.rows, 2 * kWarps)), unsigned(a.experts.pairs));
-  visit_planes(a.experts.format,
-               [&]<class P>(P) { launch_kernel(experts_kernel<P>, grid, dim3(kWarps * kWarp), 0, false, a, stream); });
+  const dim3 grid(unsigned(divide_up(a.experts.rows, 2 * kExpertWarps)), unsigned(a.experts.pairs));
+  visit_planes(a.experts.format, [&]<class P>(P) {
+    launch_kernel(experts_kernel<P>, grid, dim3(kExpertWarps * kWarp), 0, false, a, stream);
+  });
 }
 
 }  // namespace metallic::cuda

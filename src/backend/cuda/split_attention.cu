@@ -24,10 +24,18 @@ __device__ void eight_halves(const uint4& v, float* out) {
   }
 }
 
-__device__ const uint4* page_row(const Pages& pages, const int32_t* table, int64_t head, int position) {
-  return reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(pages.data) +
-                                        table[position / pages.page_tokens] * pages.page_stride +
+__device__ const uint4* page_row(const Pages& pages, int page, int64_t head, int position) {
+  return reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(pages.data) + page * pages.page_stride +
                                         head * pages.head_stride + position % pages.page_tokens * pages.token_stride);
+}
+
+// One output element of each of 32 lanes, which are neighbours in a head.
+__device__ void write_output(const SplitAttentionArgs& s, int64_t row, int head, int at, float value) {
+  const AttentionArgs& a = s.attention;
+  a.out.data[row * a.out.row_stride + head * a.out.head_stride + at] = value;
+  if (s.to.codes)  // 32 divides the width: a warp holds a group
+    quantise_lane(value, row * a.heads * a.values.width + head * a.values.width + at / kWarp * kWarp, s.to.codes,
+                  static_cast<ActivationGroup*>(s.to.groups));
 }
 
 // The pieces of one row and KV head to its outputs.
@@ -46,10 +54,7 @@ __device__ void combine(const SplitAttentionArgs& s, int64_t place_row, int64_t 
       sum = fmaf(factor, __ldcg(pieces + k * record + 1), sum);
       value = fmaf(factor, __ldcg(pieces + k * record + 2 + at), value);
     }
-    a.out.data[place_row * a.out.row_stride + head * a.out.head_stride + at] = value / sum;
-    if (s.to.codes)  // 32 divides the width: a warp holds a group
-      quantise_lane(value / sum, place_row * a.heads * width + head * width + at / kWarp * kWarp, s.to.codes,
-                    static_cast<ActivationGroup*>(s.to.groups));
+    write_output(s, place_row, head, at, value / sum);
   }
 }
 
@@ -59,6 +64,7 @@ __global__ void __launch_bounds__(kThreads) split_kernel(const __grid_constant__
   __shared__ float weights[kGroup][kTile];
   __shared__ float slots[kThreads * kPiece];
   __shared__ float highest[kGroup], sum[kGroup], rescale[kGroup];
+  __shared__ int32_t page_of[kTile];
   __shared__ int last;
   float* query = reinterpret_cast<float*>(query_memory);
   const AttentionArgs& a = s.attention;
@@ -81,8 +87,11 @@ __global__ void __launch_bounds__(kThreads) split_kernel(const __grid_constant__
 
   const int width = a.keys.width, pieces = width / kPiece, warp = int(threadIdx.x) / kWarp,
             lane = int(threadIdx.x) % kWarp;
-  const int32_t some_page = sequence.pages[from / a.keys.page_tokens];  // brings the table into the cache
-  asm volatile("" ::"r"(some_page));
+  const auto find_page = [&](int tile) {
+    const int t = tile + int(threadIdx.x);
+    page_of[threadIdx.x] = t < to ? sequence.pages[t / a.keys.page_tokens] : 0;
+  };
+  find_page(from);
   wait_for_previous();
   for (int i = int(threadIdx.x); i < kGroup * width; i += kThreads) {
     const int g = i / width;
@@ -100,11 +109,15 @@ __global__ void __launch_bounds__(kThreads) split_kernel(const __grid_constant__
   }
   for (int tile = from; tile < to; tile += kTile) {
     __syncthreads();
+    if (tile > from) {
+      find_page(tile);
+      __syncthreads();
+    }
     const int t = tile + int(threadIdx.x);
     float dots[kGroup] = {};
     const bool seen = t >= begin && t < to;
     if (seen) {
-      const uint4* key = page_row(a.keys, sequence.pages, kv_head, t);
+      const uint4* key = page_row(a.keys, page_of[threadIdx.x], kv_head, t);
 #pragma unroll 4
       for (int i = 0; i < pieces; ++i) {
         float k[kPiece];
@@ -155,7 +168,7 @@ __global__ void __launch_bounds__(kThreads) split_kernel(const __grid_constant__
       for (int k = slot; k < stop; k += key_slots) {
         if (tile + k < begin) continue;
         float v[kPiece];
-        eight_halves(page_row(a.values, sequence.pages, kv_head, tile + k)[piece], v);
+        eight_halves(page_row(a.values, page_of[k], kv_head, tile + k)[piece], v);
         for (int g = 0; g < kGroup; ++g)
           for (int j = 0; j < kPiece; ++j) result[g][j] = fmaf(weights[g][k], v[j], result[g][j]);
       }
@@ -169,16 +182,24 @@ __global__ void __launch_bounds__(kThreads) split_kernel(const __grid_constant__
     __syncthreads();
     const int head = kv_head * group + g;
     float* record = s.partial + ((row * a.heads + head) * s.splits + split) * (width + 2);
-    if (threadIdx.x == 0) {
+    if (threadIdx.x == 0 && active > 1) {
       record[0] = highest[g];
       record[1] = sum[g];
     }
     for (int i = int(threadIdx.x); i < width; i += kThreads) {
       float value = 0;
       for (int k = 0; k < key_slots; ++k) value += slots[k * width + i];
-      record[2 + i] = value;
+      if (active > 1) {
+        record[2 + i] = value;
+        continue;
+      }
+      const float most = a.sinks ? fmaxf(highest[g], a.sinks[head]) : highest[g];
+      const float factor = expf(highest[g] - most);
+      const float total = sum[g] * factor + (a.sinks ? expf(a.sinks[head] - most) : 0.0f);
+      write_output(s, place.row, head, i, value * factor / total);
     }
   }
+  if (active == 1) return;  // nothing to put together
   __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
