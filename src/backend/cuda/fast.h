@@ -23,6 +23,7 @@ void launch_planes(const EmbedArgs& args, cudaStream_t stream);
 // `rows` rows of a weight, from number `row`, to dense bfloat16.
 void launch_to_bf16(const WeightRef& weight, int row, int rows, void* out, cudaStream_t stream);
 void launch_rows_to_bf16(const Rows& x, int rows, int columns, void* out, cudaStream_t stream);
+void launch_rows_to_half(const Rows& x, int rows, int columns, void* out, cudaStream_t stream);
 // out (rows, width) += bias (width).
 void launch_add_bias(const Rows& out, int rows, int width, const float* bias, cudaStream_t stream);
 
@@ -68,8 +69,6 @@ struct MatvecArgs {
   int32_t has_norm;  // one token: the kernel makes x itself, from norm.x; norm.out gets the floats
   int32_t padding;
   NormArgs norm;
-  Quantised gated;   // kGated: the outputs, quantised once more for the product behind; or null
-  int32_t* arrived;  // kGated: (groups of 32), zero
   int32_t tokens, columns;
   Epilogue epilogue;
   int32_t count, pairs;

@@ -132,7 +132,6 @@ class FastLauncher final : public Launcher {
     if (planes && !prepare_input(linear, norm, args)) return 0;
     ready_ = {};
     const size_t fused = plan_epilogue(commands, args);
-    if (args.epilogue == Epilogue::kGated && commands.size() > 2) plan_gated_input(commands[2], args);
     launch_by_format(linear, args);
     return 1 + fused;
   }
@@ -150,21 +149,6 @@ class FastLauncher final : public Launcher {
     args.has_norm = 1;
     args.norm = *norm;
     return true;
-  }
-
-  // The product behind a gate reads what the gate writes: it gets it in eight bits.
-  void plan_gated_input(const Command& next, MatvecArgs& args) {
-    const MatvecArgs::Target& gate = args.targets[0];
-    const int width = gate.weight.rows;
-    if (next.kind != CommandKind::kLinear || width % 32 != 0 || !is_planes(next.linear)) return;
-    const LinearArgs& linear = next.linear;
-    if (linear.x.data != gate.out.data || linear.x.stride != gate.out.stride || linear.rows != args.tokens ||
-        linear.columns != width)
-      return;
-    args.arrived = counters(width / 32);
-    args.gated = codes_in(next_codes_, args.tokens, width);
-    if (args.arrived == nullptr) args.gated = {};
-    if (args.gated.codes) ready_ = {linear.x, args.tokens, width, args.gated};
   }
 
   // Counters that are zero between kernels.

@@ -76,10 +76,14 @@ class LtGemm final : public Gemm {
     if (target.bias && target.accumulate) return false;
     void* x = x_.get(uint64_t(linear.rows) * uint64_t(columns) * 2);
     if (x == nullptr || workspace_.get(kWorkspace) == nullptr) return false;
-    if (!same_x) launch_rows_to_bf16(linear.x, linear.rows, columns, x, stream_.get());
     const WeightRef& weight = target.weight;
-    const bool direct = weight.layout == Layout::kBlocks && weight.format == Format::kBF16 &&
-                        weight.row_bytes % 16 == 0 && reinterpret_cast<uintptr_t>(weight.codes) % 16 == 0;
+    const bool plain = weight.layout == Layout::kBlocks && weight.row_bytes % 16 == 0 &&
+                       reinterpret_cast<uintptr_t>(weight.codes) % 16 == 0;
+    const bool half = plain && weight.format == Format::kF16;  // stays what it is, with x in half precision
+    const bool direct = half || (plain && weight.format == Format::kBF16);
+    if (!same_x || half != x_is_half_)
+      (half ? launch_rows_to_half : launch_rows_to_bf16)(linear.x, linear.rows, columns, x, stream_.get());
+    x_is_half_ = half;
     const int64_t most = std::max<int64_t>(16, kPanelBytes / 2 / columns / 16 * 16);
     for (int64_t row = 0; row < weight.rows; row += most) {
       const int rows = int(std::min<int64_t>(most, weight.rows - row));
@@ -93,7 +97,7 @@ class LtGemm final : public Gemm {
         panel = memory;
       }
       if (!multiply(panel, direct ? weight.row_bytes / 2 : columns, x, target.out.data + row, target.out.stride, rows,
-                    linear.rows, columns, target.accumulate))
+                    linear.rows, columns, target.accumulate, half))
         return false;
     }
     if (target.bias) launch_add_bias(target.out, linear.rows, weight.rows, target.bias, stream_.get());
@@ -113,10 +117,10 @@ class LtGemm final : public Gemm {
 
   // Column-major as cuBLAS sees it: out^T (m, n) = panel^T-transposed (m, k) * x^T (k, n).
   bool multiply(const void* panel, int64_t panel_stride, const void* x, float* out, int64_t out_stride, int m, int n,
-                int k, int32_t accumulate) {
-    const Key key{m, n, k, panel_stride, out_stride, reinterpret_cast<uintptr_t>(out) % 16 == 0};
+                int k, int32_t accumulate, bool half) {
+    const Key key{m, n, k, panel_stride, out_stride, half};
     auto found = plans_.find(key);
-    if (found == plans_.end()) found = plans_.emplace(key, make_plan(m, n, k, panel_stride, out_stride)).first;
+    if (found == plans_.end()) found = plans_.emplace(key, make_plan(m, n, k, panel_stride, out_stride, half)).first;
     const Plan& plan = found->second;
     if (!plan.usable) return false;
     const float alpha = 1, beta = accumulate ? 1.0f : 0.0f;
@@ -125,8 +129,9 @@ class LtGemm final : public Gemm {
                            stream_.get()) == CUBLAS_STATUS_SUCCESS;
   }
 
-  Plan make_plan(int m, int n, int k, int64_t panel_stride, int64_t out_stride) {
+  Plan make_plan(int m, int n, int k, int64_t panel_stride, int64_t out_stride, bool half) {
     Plan plan;
+    const cudaDataType_t type = half ? CUDA_R_16F : CUDA_R_16BF;
     const cublasOperation_t transpose = CUBLAS_OP_T;
     const size_t workspace = kWorkspace;
     cublasLtMatmulPreference_t preference = nullptr;
@@ -134,8 +139,8 @@ class LtGemm final : public Gemm {
     const auto good = [](cublasStatus_t status) { return status == CUBLAS_STATUS_SUCCESS; };
     plan.usable = good(library_.desc_create(&plan.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F)) &&
                   good(library_.desc_set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSA, &transpose, sizeof(transpose))) &&
-                  good(library_.layout_create(&plan.a, CUDA_R_16BF, uint64_t(k), uint64_t(m), panel_stride)) &&
-                  good(library_.layout_create(&plan.b, CUDA_R_16BF, uint64_t(k), uint64_t(n), k)) &&
+                  good(library_.layout_create(&plan.a, type, uint64_t(k), uint64_t(m), panel_stride)) &&
+                  good(library_.layout_create(&plan.b, type, uint64_t(k), uint64_t(n), k)) &&
                   good(library_.layout_create(&plan.c, CUDA_R_32F, uint64_t(m), uint64_t(n), out_stride)) &&
                   good(library_.preference_create(&preference)) &&
                   good(library_.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
@@ -159,6 +164,7 @@ class LtGemm final : public Gemm {
   Stream& stream_;
   Scratch x_, panel_, workspace_;
   std::map<Key, Plan> plans_;
+  bool x_is_half_ = false;  // what x_ holds
 };
 
 }  // namespace

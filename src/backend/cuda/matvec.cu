@@ -227,23 +227,6 @@ __device__ Quantised make_input(const MatvecArgs& a) {
   return x;
 }
 
-// The last warp to have written its output of a group of 32 brings the group to eight bits.
-__device__ void quantise_gated(const MatvecArgs& a, int row) {
-  const int lane = int(threadIdx.x) % kWarp, group = row / 32;
-  int before = 0;
-  __threadfence();
-  __syncwarp();
-  if (lane == 0) before = atomicAdd(a.arrived + group, 1);
-  if (__shfl_sync(kAllLanes, before, 0) != 31) return;
-  __threadfence();
-  if (lane == 0) a.arrived[group] = 0;
-  const Rows& out = a.targets[0].out;
-  const int64_t width = a.targets[0].weight.rows;
-  for (int token = 0; token < a.tokens; ++token)
-    quantise_lane(__ldcg(out.data + token * out.stride + group * 32 + lane), token * width + group * 32, a.gated.codes,
-                  static_cast<ActivationGroup*>(a.gated.groups));
-}
-
 template <class Row, class Input, int kTokens, bool kPrologue>
 __global__ void __launch_bounds__(kMostWarps* kWarp, kTokens == 1 ? 2 : 1)
     matvec_kernel(const __grid_constant__ MatvecArgs a) {
@@ -305,7 +288,6 @@ __global__ void __launch_bounds__(kMostWarps* kWarp, kTokens == 1 ? 2 : 1)
       const float one = warp_sum(sums[0][token]), two = warp_sum(sums[1][token]);
       if (lane == token && token < a.tokens) finish(a, done, token, one, two);
     }
-    if (gated && a.gated.codes) quantise_gated(a, done.first);
     pair += step;
   }
 }
@@ -347,7 +329,7 @@ template <class Row, class Input, bool kCanQuantise>
 void launch_rows(const MatvecArgs& a, cudaStream_t stream) {
   const int warps = a.pairs >= kMultiprocessors * kMostWarps ? kMostWarps : kMostWarps / 2;
   const int64_t blocks = divide_up(a.pairs, warps);
-  const int64_t turns = std::max<int64_t>(1, blocks / kMultiprocessors);  // that come out about even
+  const int64_t turns = divide_up(blocks, blocks > kMultiprocessors * 3 / 2 ? kMultiprocessors : blocks);
   const dim3 grid(unsigned(divide_up(blocks, turns)));
   const auto run = [&](auto kernel, size_t shared) {
     launch_kernel(kernel, grid, dim3(unsigned(warps * kWarp)), shared, a.dependent != 0, a, stream);

@@ -146,6 +146,16 @@ __global__ void rows_to_bf16_kernel(const Rows x, int rows, int columns, __nv_bf
   }
 }
 
+// What does not fit becomes the largest half.
+__global__ void rows_to_half_kernel(const Rows x, int rows, int columns, __half* out) {
+  const int64_t pairs = int64_t(rows) * (columns / 2);
+  for (int64_t i = global_thread(); i < pairs; i += global_threads()) {
+    const float* from = x.data + i / (columns / 2) * x.stride + i % (columns / 2) * 2;
+    const float low = fminf(fmaxf(from[0], -65504.0f), 65504.0f), high = fminf(fmaxf(from[1], -65504.0f), 65504.0f);
+    reinterpret_cast<__half2*>(out)[i] = __floats2half2_rn(low, high);
+  }
+}
+
 __global__ void add_bias_kernel(const Rows out, int rows, int width, const float* bias) {
   for (int64_t i = global_thread(); i < int64_t(rows) * width; i += global_threads())
     out.data[i / width * out.stride + i % width] += bias[i % width];
@@ -179,6 +189,11 @@ void launch_to_bf16(const WeightRef& weight, int row, int rows, void* out, cudaS
     quant::visit_format(weight.format, [&]<class F>(F) {
       blocks_to_bf16_kernel<F><<<grid, kThreads, 0, stream>>>(weight, row, rows, to);
     });
+}
+
+void launch_rows_to_half(const Rows& x, int rows, int columns, void* out, cudaStream_t stream) {
+  rows_to_half_kernel<<<grid_for(int64_t(rows) * columns / 2, kThreads), kThreads, 0, stream>>>(
+      x, rows, columns, static_cast<__half*>(out));
 }
 
 void launch_rows_to_bf16(const Rows& x, int rows, int columns, void* out, cudaStream_t stream) {
