@@ -14,9 +14,8 @@
 namespace metallic::cuda {
 namespace {
 
-constexpr int kMostWarps = 16;  // of a block; fewer where there would be fewer blocks than multiprocessors
-// Units of each row that a lane has under way.
-constexpr int ahead_for(int tokens) { return tokens == 1 ? 2 : 1; }
+constexpr int kMostWarps = 8;  // of a block
+constexpr int ahead_for(int tokens) { return tokens == 1 ? 4 : 1; }
 
 // How a row is read, 16 bytes at a time: `Unit load(unit)`, and `float dot(unit, token)` with the activations.
 template <class P>
@@ -184,7 +183,7 @@ __device__ void finish(const MatvecArgs& a, const RowPair& rows, int token, floa
 __device__ Quantised make_input(const MatvecArgs& a) {
   extern __shared__ int4 memory[];
   __shared__ float reduce[kWarp + 1];
-  constexpr int kMost = kWidestPrologue / (8 * kWarp * 4);  // blocks have eight warps or more
+  constexpr int kMost = kWidestPrologue / (8 * kWarp * 4);  // blocks have eight warps
   const int step = int(blockDim.x) * 4;
   const Quantised x{reinterpret_cast<int8_t*>(memory), reinterpret_cast<char*>(memory) + a.columns};
   const NormArgs& n = a.norm;
@@ -321,18 +320,17 @@ __global__ void __launch_bounds__(kExpertWarps* kWarp) experts_kernel(const __gr
         (lane == 0 ? sums[0] : sums[1]) + (e.bias ? e.bias[int64_t(expert) * e.rows + row + lane] : 0.0f);
 }
 
-// A block a multiprocessor, in at most half of its registers: the blocks of the next kernel fit beside it, and fetch
-// their weights while this one ends.
-constexpr int kMultiprocessors = 132;
+// Blocks that a Hopper GPU holds at a time. Of 132, 264 and as many as there is work for, 264 with four units ahead was
+// the fastest on an H200 (docs/performance-cuda.md).
+constexpr int kResident = 264;
 
 template <class Row, class Input, bool kCanQuantise>
 void launch_rows(const MatvecArgs& a, cudaStream_t stream) {
-  const int warps = a.pairs >= kMultiprocessors * kMostWarps ? kMostWarps : kMostWarps / 2;
-  const int64_t blocks = divide_up(a.pairs, warps);
-  const int64_t turns = divide_up(blocks, blocks > kMultiprocessors * 3 / 2 ? kMultiprocessors : blocks);
+  const int64_t blocks = divide_up(a.pairs, kMostWarps);
+  const int64_t turns = divide_up(blocks, blocks > kResident * 3 / 2 ? kResident : blocks);  // of a warp
   const dim3 grid(unsigned(divide_up(blocks, turns)));
   const auto run = [&](auto kernel, size_t shared) {
-    launch_kernel(kernel, grid, dim3(unsigned(warps * kWarp)), shared, a.dependent != 0, a, stream);
+    launch_kernel(kernel, grid, dim3(kMostWarps * kWarp), shared, a.dependent != 0, a, stream);
   };
   if constexpr (kCanQuantise)
     if (a.has_norm) return run(matvec_kernel<Row, Input, 1, true>, size_t(a.columns) / 32 * 40);
