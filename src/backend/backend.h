@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "backend/batch.h"
 #include "metallic/tensor.h"
@@ -174,6 +175,9 @@ class Backend : public Device {
     return load_weight(host, std::move(owner));
   }
 
+  // Whether keys and values can be kept in `format`, one of kKvFormats.
+  virtual bool holds_kv(Format format) const { return format == Format::kF32 || format == Format::kF16; }
+
   virtual void embed(const EmbedOp& op) = 0;
   virtual void norm(const NormOp& op) = 0;
   virtual void linear(const LinearOp& op) = 0;
@@ -198,9 +202,20 @@ class Backend : public Device {
   virtual DeviceLimits measure_limits() { return {}; }
 };
 
-// Backends by name, in order of preference. kNotFound lists the known ones. Without `repack` weights stay as they lie
-// in the file: nothing to wait for at load, more work in each step.
+// Backends by name, in order of preference; "auto" is the GPU if one can be used, else the CPU. kNotFound lists the
+// known ones, kUnsupported says why one that is known cannot be used here. Without `repack` the CPU takes weights as
+// they lie in the file: nothing to wait for at load, more work in each step.
 Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threads, bool repack = true);
 std::span<const char* const> backend_names();
+
+// What there is to compute with: the processor first.
+struct DeviceInfo {
+  std::string name;         // to open it by: "cpu", "cuda"
+  std::string description;  // "NVIDIA H200, compute capability 9.0, 132 multiprocessors"
+  uint64_t memory_bytes = 0, free_bytes = 0;
+  double bandwidth = 0;  // of its memory, bytes a second; 0: not known
+  std::string problem;   // why it cannot be used; empty if it can
+};
+std::vector<DeviceInfo> list_devices();
 
 }  // namespace metallic

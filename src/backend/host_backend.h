@@ -19,6 +19,7 @@ class HostBackend : public Backend {
   void copy_from_host(void* to, const void* from, uint64_t bytes) override;
   void copy_to_host(void* to, const void* from, uint64_t bytes) override;
   Status synchronize() override { return {}; }
+  bool holds_kv(Format) const override { return true; }
 
   // Written once for all backends on the host: little work, or made of their linear().
   void scale(const TensorView& x, float factor, float softcap) override;

@@ -1,4 +1,5 @@
-// The promise of the cpu backend: the same bits for any number of threads, and for a row whatever else is in the batch.
+// The promise of the cpu backend and of cuda-reproducible: the same bits for any number of threads, and for a row
+// whatever else is in the batch.
 #include <functional>
 
 #include "backend/paged_case.h"
@@ -38,7 +39,7 @@ class Invariance : public testing::InstructionSetTest {
       }
   }
 };
-METALLIC_FOR_EACH_INSTRUCTION_SET(Invariance);
+METALLIC_FOR_EACH_EXACT_BACKEND(Invariance);
 
 // Rows [first, first + count) of a (rows, width) buffer.
 TensorView some_rows(const Buffer& buffer, int64_t first, int64_t count) {

@@ -1,4 +1,4 @@
-// Every operation of the cpu backend, on every instruction set that runs here, against the reference on odd shapes.
+// Every operation of the fast backends, on every instruction set that runs here, against the reference on odd shapes.
 
 #include "backend/test_support.h"
 
@@ -22,7 +22,7 @@ class Operations : public testing::InstructionSetTest {
     expect_near(run(*backend), run(*reference), relative, absolute);
   }
 };
-METALLIC_FOR_EACH_INSTRUCTION_SET(Operations);
+METALLIC_FOR_EACH_BACKEND(Operations);
 
 struct LinearShape {
   int64_t tokens, rows, columns;
@@ -40,6 +40,8 @@ std::vector<LinearShape> linear_shapes(Format format) {
 
 // Relative to the sum of |w||x|: a float sum of k terms in at least 4 lanes is wrong by a few sqrt(k) * 2^-24.
 constexpr double kLinearTolerance = 3e-6;
+// The cuda backend rounds activations to 8 bits of the largest of 32, or both factors to bfloat16.
+constexpr double kRoundedTolerance = 1e-2;
 
 // The numbers that `levels` levels of 8-bit codes stand for, 32 columns at a time.
 std::vector<float> as_codes(const std::vector<float>& x, int levels) {
@@ -99,14 +101,15 @@ std::vector<double> linear_magnitudes(const LinearCase& c, double start) {
 }
 
 // Where tokens are taken as codes, the reference gets the numbers that the codes stand for.
-TEST_P(Operations, LinearOfEveryFormatIsWithinThreeMillionthsOfTheSumOfMagnitudes) {
+TEST_P(Operations, LinearOfEveryFormatIsWithinThreeMillionthsOfTheSumOfMagnitudesOrThePrecisionItPromises) {
+  const double tolerance = is_float32() ? kLinearTolerance : kRoundedTolerance;
   const std::shared_ptr<Backend> backend = open(), reference = make_reference_backend(2);
   for (const FormatInfo& info : all_formats())
     for (const LinearShape& s : linear_shapes(info.format)) {
       SCOPED_TRACE(info.name + Shape({s.tokens, s.rows, s.columns}).text());
       const LinearCase c = linear_case(info.format, s);
       for (const Precision precision : {Precision::kCodes, Precision::kDoubleCodes, Precision::kFloat}) {
-        const bool in_codes = precision != Precision::kFloat && info.block_elements > 1;
+        const bool in_codes = !is_cuda() && precision != Precision::kFloat && info.block_elements > 1;
         if (precision != Precision::kFloat && !in_codes) continue;  // the same as kFloat
         const std::vector<float> x = in_codes ? as_codes(c.x, precision == Precision::kCodes ? 1 : 2) : c.x;
         for (const bool accumulate : {false, true}) {
@@ -114,7 +117,7 @@ TEST_P(Operations, LinearOfEveryFormatIsWithinThreeMillionthsOfTheSumOfMagnitude
           const std::vector<float> expected = run_linear(*reference, c, x, precision, accumulate);
           const std::vector<double> magnitudes = linear_magnitudes(c, accumulate ? 2.0 : 0.0);
           for (size_t i = 0; i < expected.size(); ++i)
-            ASSERT_NEAR(actual[i], expected[i], kLinearTolerance * magnitudes[i] + 1e-38)  // where floats end
+            ASSERT_NEAR(actual[i], expected[i], tolerance * magnitudes[i] + 1e-38)  // where floats end
                 << "token " << int64_t(i) / s.rows << " row " << int64_t(i) % s.rows << " precision " << int(precision);
         }
       }
@@ -122,6 +125,7 @@ TEST_P(Operations, LinearOfEveryFormatIsWithinThreeMillionthsOfTheSumOfMagnitude
 }
 
 TEST_P(Operations, LinearIsTheSameWithPackedAndUnpackedWeights) {
+  if (is_cuda()) return;  // one layout only
   const std::shared_ptr<Backend> packed = open(), unpacked = open(2, false);
   for (const FormatInfo& info : all_formats())
     for (const LinearShape& s : linear_shapes(info.format)) {
@@ -134,6 +138,7 @@ TEST_P(Operations, LinearIsTheSameWithPackedAndUnpackedWeights) {
 }
 
 TEST_P(Operations, LinearOfTokensThatAreNoNumbersIsNoNumber) {
+  if (is_cuda()) return;  // not promised yet
   const std::shared_ptr<Backend> backend = open();
   for (const float bad : {NAN, INFINITY, -INFINITY})
     for (const Precision precision : {Precision::kCodes, Precision::kDoubleCodes, Precision::kFloat}) {
@@ -145,8 +150,9 @@ TEST_P(Operations, LinearOfTokensThatAreNoNumbersIsNoNumber) {
 }
 
 TEST_P(Operations, LinearWithSeveralTargetsGivesEachItsOwn) {
+  const double tolerance = is_float32() ? 1e-5 : 1e-2;
   for (const int64_t tokens : {1, 3, 40})
-    compare(1e-5, 1e-5, [&](Backend& on) {
+    compare(1e-5, tolerance, [&](Backend& on) {
       Random random(5);
       const int64_t columns = 96;
       const Buffer x = upload(on, as_codes(random.floats(tokens * columns), 1), {tokens, columns});

@@ -30,6 +30,7 @@ class RecordingBackend final : public Backend {
   void copy_to_host(void* to, const void* from, uint64_t bytes) override { inner_->copy_to_host(to, from, bytes); }
   Status synchronize() override { return inner_->synchronize(); }
 
+  bool holds_kv(Format format) const override { return inner_->holds_kv(format); }
   Result<Weight> load_weight(const TensorView& host, std::shared_ptr<const void> owner) override;
   void linear(const LinearOp& op) override;
   void experts(const ExpertsOp& op) override;

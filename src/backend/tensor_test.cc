@@ -15,6 +15,7 @@ namespace {
 
 class Views : public ::testing::TestWithParam<const char*> {
  protected:
+  void SetUp() override { METALLIC_SKIP_IF_ABSENT(GetParam()); }
   std::shared_ptr<Device> device() const { return Device::open(GetParam(), 2).value(); }
 };
 INSTANTIATE_TEST_SUITE_P(, Views, ::testing::ValuesIn(backend_names().begin(), backend_names().end()),

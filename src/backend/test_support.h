@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -93,29 +95,59 @@ inline Weight load_weight(Backend& backend, Format format, const std::vector<uin
   return backend.load_weight(view, host).value();
 }
 
-// A backend's name as GoogleTest allows it in a test's name.
-inline std::string test_name(std::string backend) {
-  std::replace(backend.begin(), backend.end(), '-', '_');
-  return backend;
-}
-
 inline std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;
   for (const cpu::Kernels* kernels : cpu::available_kernels()) names.emplace_back(kernels->name);
   return names;
 }
 
-// A test with the instruction set as its parameter.
+// Why tests on a backend cannot run here (no GPU, say); empty if they can.
+inline const std::string& why_absent(const std::string& backend) {
+  static std::map<std::string, std::string> reasons;
+  const auto [found, added] = reasons.try_emplace(backend);
+  if (added) {
+    const auto opened = open_backend(backend, 1);
+    if (!opened && opened.error().code == ErrorCode::kUnsupported) found->second = opened.error().message;
+  }
+  return found->second;
+}
+#define METALLIC_SKIP_IF_ABSENT(backend) \
+  if (const std::string& why = ::metallic::testing::why_absent(backend); !why.empty()) GTEST_SKIP() << why
+
+// Its name as part of the name of a test.
+inline std::string test_name(std::string backend) {
+  std::replace(backend.begin(), backend.end(), '-', '_');
+  return backend;
+}
+
+// A test whose parameter is an instruction set of the cpu backend, or another backend that promises the same.
 class InstructionSetTest : public ::testing::TestWithParam<std::string> {
  protected:
+  void SetUp() override {
+    if (is_cuda()) METALLIC_SKIP_IF_ABSENT(GetParam());
+  }
+  bool is_cuda() const { return GetParam().starts_with("cuda"); }
+  bool is_float32() const { return GetParam() != "cuda"; }  // which rounds activations to fewer bits
   std::shared_ptr<Backend> open(int threads = 2, bool repack = true) const {
+    if (is_cuda()) return open_backend(GetParam(), threads).value();
     return make_cpu_backend({.threads = threads, .isa = GetParam(), .repack = repack}).value();
   }
   const cpu::Kernels& kernels() const { return **cpu::find_kernels(GetParam()); }
 };
-#define METALLIC_FOR_EACH_INSTRUCTION_SET(Suite)                                                \
-  INSTANTIATE_TEST_SUITE_P(, Suite, ::testing::ValuesIn(metallic::testing::instruction_sets()), \
-                           [](const auto& test) { return test.param; })
+
+// The instruction sets, and what else was built of: "cuda", and "cuda-reproducible", which is exact.
+inline std::vector<std::string> with_cuda(bool only_exact) {
+  std::vector<std::string> names = instruction_sets();
+  for (const std::string name : backend_names())
+    if (name.starts_with("cuda") && (name != "cuda" || !only_exact)) names.push_back(name);
+  return names;
+}
+#define METALLIC_FOR_EACH_OF(Suite, names)                      \
+  INSTANTIATE_TEST_SUITE_P(, Suite, ::testing::ValuesIn(names), \
+                           [](const auto& test) { return metallic::testing::test_name(test.param); })
+#define METALLIC_FOR_EACH_INSTRUCTION_SET(Suite) METALLIC_FOR_EACH_OF(Suite, metallic::testing::instruction_sets())
+#define METALLIC_FOR_EACH_BACKEND(Suite) METALLIC_FOR_EACH_OF(Suite, metallic::testing::with_cuda(false))
+#define METALLIC_FOR_EACH_EXACT_BACKEND(Suite) METALLIC_FOR_EACH_OF(Suite, metallic::testing::with_cuda(true))
 
 // Whether each element is within `relative` * |expected| + `absolute`; both NaN is right.
 inline void expect_near(const std::vector<float>& actual, const std::vector<float>& expected, double relative,

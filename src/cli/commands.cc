@@ -16,6 +16,7 @@ void add_commands(CLI::App& root, Action& action) {
   add_dequantize(root, action);
   add_tokenize(root, action);
   add_verify(root, action);
+  add_devices(root, action);
   add_template(root, action);
   add_convert(root, action);
   add_split(root, action);

@@ -14,6 +14,7 @@ using Action = std::function<Status()>;
 // Each adds its sub-command to `root`; when it is chosen on the command line, it sets `action`.
 void add_bench(CLI::App& root, Action& action);
 void add_convert(CLI::App& root, Action& action);
+void add_devices(CLI::App& root, Action& action);
 void add_dequantize(CLI::App& root, Action& action);
 void add_embed(CLI::App& root, Action& action);
 void add_forward(CLI::App& root, Action& action);

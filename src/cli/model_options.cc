@@ -18,9 +18,9 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       ->check(CLI::Range(0, 1024));
   command.add_flag("!--no-repack", options.engine.repack,
                    "use the weights as they lie in the file: starts at once, computes more slowly");
-  std::string names;
-  for (const char* name : backend_names()) names += (names.empty() ? "" : ", ") + std::string(name);
-  options.engine.backend = backend_names().front();
+  std::string names = "auto";
+  for (const char* name : backend_names()) names += ", " + std::string(name);
+  options.engine.backend = "auto";
   command.add_option("--backend,--device", options.engine.backend, "where to compute: " + names)->capture_default_str();
 }
 

@@ -12,17 +12,18 @@ namespace metallic {
 
 namespace {
 
-Status check_format(Format format, int width, const char* what) {
+Status check_format(const Backend& backend, Format format, int width, const char* what) {
   std::string known;
   for (const Format one : kKvFormats) {
+    if (!backend.holds_kv(one)) continue;
     if (one == format && width % format_info(format).block_elements == 0) return {};
     known += (known.empty() ? "" : ", ") + std::string(format_info(one).name);
   }
-  if (std::find(kKvFormats.begin(), kKvFormats.end(), format) != kKvFormats.end())
+  if (std::find(kKvFormats.begin(), kKvFormats.end(), format) != kKvFormats.end() && backend.holds_kv(format))
     return fail(ErrorCode::kUnsupported, "a KV cache with {} of type {}: a head is {} wide, which is no multiple of {}",
                 what, format_info(format).name, width, format_info(format).block_elements);
-  return fail(ErrorCode::kUnsupported, "a KV cache with {} of type {}; there are: {}", what, format_info(format).name,
-              known);
+  return fail(ErrorCode::kUnsupported, "a KV cache with {} of type {}; the backend {} has: {}", what,
+              format_info(format).name, backend.name(), known);
 }
 
 }  // namespace
@@ -30,8 +31,8 @@ Status check_format(Format format, int width, const char* what) {
 Result<KvCache> KvCache::create(const Config& config, Backend& backend, int pages, int page_tokens,
                                 const KvFormats& formats) {
   METALLIC_CHECK(pages > 0 && page_tokens > 0);
-  METALLIC_TRY(check_format(formats.keys, config.head_dim, "keys"));
-  METALLIC_TRY(check_format(formats.values, config.value_dim, "values"));
+  METALLIC_TRY(check_format(backend, formats.keys, config.head_dim, "keys"));
+  METALLIC_TRY(check_format(backend, formats.values, config.value_dim, "values"));
   const uint64_t rows = uint64_t(pages) * uint64_t(page_tokens);
   const auto key_bytes = checked_multiply(rows, *format_bytes(formats.keys, uint64_t(config.key_width())));
   const auto value_bytes = checked_multiply(rows, *format_bytes(formats.values, uint64_t(config.value_width())));

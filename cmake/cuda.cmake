@@ -1,0 +1,47 @@
+# The CUDA backend. AUTO builds it where nvcc is found and a GPU is seen; ON wherever nvcc is found, or fails. Without it,
+# src/backend/cuda/absent.cc stands in, which says so.
+set(METALLIC_HAS_CUDA OFF)
+if(NOT METALLIC_CUDA STREQUAL "OFF" AND NOT CMAKE_CROSSCOMPILING)
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+  if(METALLIC_CUDA STREQUAL "AUTO")
+    execute_process(COMMAND nvidia-smi --list-gpus OUTPUT_VARIABLE METALLIC_GPUS ERROR_QUIET RESULT_VARIABLE METALLIC_GPUS_FAILED)
+  endif()
+  if(METALLIC_CUDA STREQUAL "ON" OR (METALLIC_GPUS MATCHES "GPU" AND METALLIC_GPUS_FAILED EQUAL 0))
+    find_program(METALLIC_NVCC nvcc HINTS ENV CUDACXX ENV CUDA_PATH /usr/local/cuda PATH_SUFFIXES bin)
+    if(METALLIC_NVCC)
+      set(CMAKE_CUDA_COMPILER ${METALLIC_NVCC})
+      # Machine code for Ampere, Ada and Hopper, and PTX that the driver of a newer GPU compiles.
+      set(CMAKE_CUDA_ARCHITECTURES "80-real;89-real;90a-real;90-virtual" CACHE STRING "GPUs to compile for")
+      set(METALLIC_HAS_CUDA ON)
+    elseif(METALLIC_CUDA STREQUAL "ON")
+      message(FATAL_ERROR "METALLIC_CUDA=ON: nvcc was not found. Install CUDA 12.8 or newer, or set CUDACXX, or use METALLIC_CUDA=OFF")
+    else()
+      message(STATUS "There is a GPU, but no nvcc: building without CUDA")
+    endif()
+  endif()
+endif()
+
+if(NOT METALLIC_HAS_CUDA)
+  target_sources(metallic PRIVATE src/backend/cuda/absent.cc)
+  return()
+endif()
+
+enable_language(CUDA)
+set(CMAKE_CUDA_STANDARD 20)
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nvcc has C++20
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+endif()
+file(GLOB METALLIC_CUDA_SOURCES CONFIGURE_DEPENDS src/backend/cuda/*.cu src/backend/cuda/*.cc)
+list(FILTER METALLIC_CUDA_SOURCES EXCLUDE REGEX "_test\\.cc$|/absent\\.cc$")
+add_library(metallic_cuda OBJECT ${METALLIC_CUDA_SOURCES})
+target_include_directories(metallic_cuda PRIVATE include src)
+target_include_directories(metallic_cuda SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+target_link_libraries(metallic_cuda PRIVATE tl::expected metallic_flags fmt::fmt)
+# As on the host: a*b+c is rounded twice but where a kernel asks for fmaf.
+target_compile_options(metallic_cuda PRIVATE
+  "$<$<COMPILE_LANGUAGE:CUDA>:-fmad=false;--expt-relaxed-constexpr;-Werror=all-warnings;-Xcompiler=-Wall,-Wextra;-Xfatbin=-compress-all>")
+target_sources(metallic PRIVATE $<TARGET_OBJECTS:metallic_cuda>)
+set_source_files_properties(src/backend/registry.cc PROPERTIES COMPILE_DEFINITIONS METALLIC_HAS_CUDA)
+find_package(CUDAToolkit REQUIRED)
+target_link_libraries(metallic PRIVATE CUDA::cudart_static)

@@ -1,0 +1,94 @@
+// The backend itself: every call becomes a command (commands.h) in the queue.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/cuda/cuda.h"
+#include "backend/cuda/queue.h"
+
+namespace metallic::cuda {
+
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(std::string name, std::shared_ptr<Queue> queue, bool reproducible)
+      : name_(std::move(name)), queue_(std::move(queue)), reproducible_(reproducible) {}
+
+  const std::string& name() const override { return name_; }
+  int threads() const override { return 1; }
+  Result<std::shared_ptr<void>> allocate(uint64_t bytes) override;
+  void copy_from_host(void* to, const void* from, uint64_t bytes) override;
+  void copy_to_host(void* to, const void* from, uint64_t bytes) override;
+  Status synchronize() override;
+  Result<Weight> load_weight(const TensorView& host, std::shared_ptr<const void> owner) override;
+
+  void embed(const EmbedOp& op) override;
+  void norm(const NormOp& op) override;
+  void linear(const LinearOp& op) override;
+  void rope(const RopeOp& op) override;
+  void store_kv(const StoreKvOp& op) override;
+  void attention(const AttentionOp& op) override;
+  void activate(const ActivateOp& op) override;
+  void binary(const BinaryOp& op) override;
+  void scale(const TensorView& x, float factor, float softcap) override;
+  void route(const RouteOp& op) override;
+  void experts(const ExpertsOp& op) override;
+  void combine(const CombineOp& op) override;
+  void softmax(const TensorView& x, const TensorView& out) override;
+  void matmul(const TensorView& a, const TensorView& b, const TensorView& out) override;
+  void copy(const TensorView& from, const TensorView& to) override;
+  void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) override;
+
+ private:
+  // What store_kv and attention need of the sequences of a batch, in device memory.
+  struct StagedSequences {
+    const DeviceSequence* sequences;
+    const RowPlace* places;
+    int32_t rows, longest, most_rows;
+  };
+  StagedSequences stage_sequences(std::span<const BatchSequence> sequences, int64_t page_tokens);
+  // The weights of a mixture as a table in device memory.
+  const WeightRef* expert_table(std::span<const Weight> experts);
+  void copy_through_host(const TensorView& from, const TensorView& to);
+
+  struct Table {
+    std::vector<WeightRef> host;
+    std::shared_ptr<void> device;
+  };
+
+  std::string name_;
+  std::shared_ptr<Queue> queue_;
+  bool reproducible_;
+  std::unordered_map<const Weight*, Table> tables_;
+  std::vector<DeviceSequence> sequences_;
+  std::vector<RowPlace> places_;
+  std::vector<int32_t> page_table_;
+  char* bounce_ = nullptr;  // pinned memory for small copies to the host
+  std::shared_ptr<void> bounce_owner_;
+};
+
+// What Weight::packed of this backend points to.
+struct LoadedWeight {
+  WeightRef ref = {};
+  std::shared_ptr<void> memory;
+};
+const WeightRef& weight_ref(const Weight& weight);
+
+// Brings a matrix to the device, in planes where its format has them.
+Result<Weight> load(Queue& queue, const std::shared_ptr<Queue>& owner, const TensorView& host,
+                    std::shared_ptr<const void> host_owner, bool planes);
+
+Result<std::shared_ptr<void>> allocate_shared(const std::shared_ptr<Queue>& queue, uint64_t bytes, const char* what);
+
+// One command by the plain kernels, whose weights are in Layout::kBlocks.
+void launch_exact(const Command& command, cudaStream_t stream);
+
+std::unique_ptr<Launcher> make_fast_launcher(Stream& stream);
+
+// The launcher of all commands.
+std::unique_ptr<Launcher> make_launcher(Stream& stream, bool reproducible);
+
+}  // namespace metallic::cuda

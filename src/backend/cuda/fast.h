@@ -1,0 +1,115 @@
+// The tuned kernels: what the fast launcher puts commands together to.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "backend/cuda/commands.h"
+
+namespace metallic::cuda {
+
+// Where the planes of a weight are while they are written.
+struct PlanePointers {
+  uint8_t* codes;
+  uint8_t* high;
+  uint8_t* scales;
+  uint8_t* supers;
+};
+// `groups` groups of 32 weights, from number `first` of the weight on, from blocks.
+void launch_repack(Format format, const void* blocks, int64_t first, int64_t groups, const PlanePointers& to,
+                   cudaStream_t stream);
+
+void launch_planes(const EmbedArgs& args, cudaStream_t stream);
+
+// `rows` rows of a weight, from number `row`, to dense bfloat16.
+void launch_to_bf16(const WeightRef& weight, int row, int rows, void* out, cudaStream_t stream);
+void launch_rows_to_bf16(const Rows& x, int rows, int columns, void* out, cudaStream_t stream);
+void launch_rows_to_half(const Rows& x, int rows, int columns, void* out, cudaStream_t stream);
+// out (rows, width) += bias (width).
+void launch_add_bias(const Rows& out, int rows, int width, const float* bias, cudaStream_t stream);
+
+// Activations of eight bits: codes (rows, columns), groups (rows, columns / 32).
+struct Quantised {
+  int8_t* codes;
+  void* groups;  // ActivationGroup
+};
+struct QuantiseArgs {
+  Rows x;
+  int32_t rows, columns;
+  int32_t has_norm;
+  int32_t aligned;  // rows of x begin at multiples of 16 bytes
+  NormArgs norm;    // has_norm: x is its input, and norm.out gets the floats
+  Quantised to;
+  int32_t dependent;  // launched before the kernel ahead of it has ended
+  int32_t padding;
+};
+void launch(const QuantiseArgs& args, cudaStream_t stream);
+
+// What happens to the outputs of a matrix-vector product.
+enum class Epilogue : int32_t { kPlain, kGated, kAttention };
+
+struct MatvecArgs {
+  struct Target {
+    WeightRef weight;
+    const float* bias;
+    Rows out;
+    float* residual;  // (tokens, rows) by residual_stride: gets the output added; or null
+    int64_t residual_stride;
+    int32_t accumulate;
+    int32_t first_pair;  // the pairs of rows of this target begin at this warp
+    // kAttention
+    int32_t head_width, pairs;  // rotated pairs of a head; 0: not rotated
+    int32_t store;              // 1: keys, 2: values
+    int32_t padding;
+    const float* frequencies;
+    float magnitude;
+    int32_t interleaved;
+  };
+  Quantised x;       // for planes
+  Rows floats;       // for plain numbers
+  int32_t has_norm;  // one token: the kernel makes x itself, from norm.x; norm.out gets the floats
+  int32_t padding;
+  NormArgs norm;
+  int32_t tokens, columns;
+  Epilogue epilogue;
+  int32_t count, pairs;
+  Activation activation;
+  float clamp;
+  int32_t dependent;  // launched before the kernel ahead of it has ended
+  const int32_t* positions;
+  Pages keys, values;
+  const DeviceSequence* sequences;
+  const RowPlace* places;
+  Target targets[LinearArgs::kTargets];
+};
+constexpr int kMostTokens = 8;
+constexpr int kWidestPrologue = 8192;  // columns that a block can bring to eight bits itself
+// All targets have one format: planes, or F32, F16, BF16 with rows of whole 16-byte pieces.
+void launch(const MatvecArgs& args, cudaStream_t stream);
+bool has_matvec(const WeightRef& weight);
+
+struct PlaneExpertsArgs {
+  ExpertsArgs experts;
+  Quantised x;
+};
+void launch(const PlaneExpertsArgs& args, cudaStream_t stream);
+
+// Attention of a few rows, keys split over blocks.
+struct SplitAttentionArgs {
+  AttentionArgs attention;
+  float* partial;    // (rows, heads, splits, dv + 2)
+  int32_t* arrived;  // (rows, kv_heads), zero
+  Quantised to;      // the outputs (rows, heads * dv), quantised; or null
+  int32_t splits, tile_keys;
+  int32_t dependent;
+  int32_t padding;
+};
+bool can_split(const AttentionArgs& args);
+uint64_t split_bytes(const AttentionArgs& args);
+int split_count(const AttentionArgs& args);
+void launch(const SplitAttentionArgs& args, cudaStream_t stream);
+
+// Attention of many rows on the tensor cores.
+bool can_flash(const AttentionArgs& args);
+void launch_flash(const AttentionArgs& args, cudaStream_t stream);
+
+}  // namespace metallic::cuda

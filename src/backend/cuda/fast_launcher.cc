@@ -1,0 +1,382 @@
+// Plans a list of commands: neighbours that one kernel can do together become one launch. Every fused kernel also
+// writes what the single operations would have written, so no command has to know whether another one reads it.
+#include <algorithm>
+
+#include "backend/cuda/cuda_backend.h"
+#include "backend/cuda/fast.h"
+#include "backend/cuda/gemm.h"
+#include "backend/cuda/launch.h"
+#include "backend/cuda/planes.h"
+
+namespace metallic::cuda {
+namespace {
+
+bool same(const Rows& a, const Heads& b) { return a.data == b.data && a.stride == b.row_stride; }
+
+bool is_planes(const LinearArgs& linear) {
+  return std::all_of(linear.targets, linear.targets + linear.count,
+                     [](const LinearArgs::Target& target) { return target.weight.layout == Layout::kPlanes; });
+}
+
+class FastLauncher final : public Launcher {
+ public:
+  explicit FastLauncher(Stream& stream)
+      : quantised_(stream), next_codes_(stream), partial_(stream), arrived_(stream), gemm_(Gemm::create(stream)) {
+    dependent_ = stream.properties().major >= 9;
+  }
+
+  void run(std::span<const Command> commands, Stream& stream) override {
+    stream_ = &stream;
+    ready_ = {};
+    for (size_t at = 0; at < commands.size();) {
+      if (commands[at].kind != CommandKind::kLinear) ready_ = {};  // it is for the very next command
+      const size_t taken = step(commands.subspan(at));
+      if (!stream.check(cudaGetLastError(), "launching a kernel") || taken == 0) return;
+      at += taken;
+    }
+  }
+  uint64_t generation() const override {
+    return quantised_.generation() + next_codes_.generation() + partial_.generation() + arrived_.generation() +
+           gemm_->generation();
+  }
+
+ private:
+  // Launches the first commands of the list and says how many; 0 after a failure.
+  size_t step(std::span<const Command> commands) {
+    const Command& command = commands.front();
+    switch (command.kind) {
+      case CommandKind::kNorm:
+        return norm(commands);
+      case CommandKind::kLinear:
+        return linear(commands, nullptr);
+      case CommandKind::kAttention:
+        attention(commands);
+        return 1;
+      case CommandKind::kEmbed:
+        command.embed.weight.layout == Layout::kPlanes ? launch_planes(command.embed, stream_->get())
+                                                       : launch_blocks(command.embed, stream_->get());
+        return 1;
+      case CommandKind::kExperts:
+        experts(command.experts);
+        return 1;
+      default:
+        launch_exact(command, stream_->get());
+        return 1;
+    }
+  }
+
+  // A norm whose result is quantised for the product behind it.
+  size_t norm(std::span<const Command> commands) {
+    const NormArgs& norm = commands.front().norm;
+    constexpr int kWidest = 32768;
+    const bool followed = commands.size() > 1 && commands[1].kind == CommandKind::kLinear && norm.heads == 1 &&
+                          same(commands[1].linear.x, norm.out) && commands[1].linear.rows == norm.rows &&
+                          commands[1].linear.columns == norm.width && norm.width % 32 == 0 && norm.width <= kWidest;
+    if (!followed || commands[1].linear.rows > kMostTokens || !is_planes(commands[1].linear)) {
+      launch(norm, stream_->get());
+      return 1;
+    }
+    return 1 + linear(commands.subspan(1), &norm);
+  }
+
+  // Codes and groups for `rows` rows in working memory.
+  static Quantised codes_in(Scratch& scratch, int64_t rows, int64_t columns) {
+    const uint64_t codes = uint64_t(rows * columns + 255) / 256 * 256;
+    char* memory = static_cast<char*>(scratch.get(codes + uint64_t(rows * columns / 32) * 8));
+    if (memory == nullptr) return {};
+    return {reinterpret_cast<int8_t*>(memory), memory + codes};
+  }
+
+  bool quantise(const Rows& x, int rows, int columns, const NormArgs* norm, Quantised& to) {
+    to = codes_in(quantised_, rows, columns);
+    if (to.codes == nullptr) return false;
+    QuantiseArgs args = {};
+    args.x = norm ? Rows{norm->x.data, norm->x.row_stride} : x;
+    args.rows = rows;
+    args.columns = columns;
+    args.aligned = reinterpret_cast<uintptr_t>(args.x.data) % 16 == 0 && args.x.stride % 4 == 0;
+    args.has_norm = norm != nullptr;
+    if (norm) args.norm = *norm;
+    args.to = to;
+    args.dependent = dependent_;
+    launch(args, stream_->get());
+    return true;
+  }
+
+  // `norm`: what makes x, not launched yet.
+  size_t linear(std::span<const Command> commands, const NormArgs* norm) {
+    const LinearArgs& linear = commands.front().linear;
+    if (linear.rows == 0) return 1;
+    if (linear.rows > kMostTokens) {
+      wide_linear(linear);
+      return 1;
+    }
+    const bool x_aligned = reinterpret_cast<uintptr_t>(linear.x.data) % 16 == 0 && linear.x.stride % 4 == 0;
+    bool planes = false, tuned = true;
+    for (int i = 0; i < linear.count; ++i) {
+      const WeightRef& weight = linear.targets[i].weight;
+      planes = planes || weight.layout == Layout::kPlanes;
+      tuned = tuned && has_matvec(weight) && (weight.layout == Layout::kPlanes || x_aligned);
+    }
+    if (!tuned) {
+      if (!planes) {
+        launch_blocks(linear, stream_->get());
+        return 1;
+      }
+      return one_by_one(linear);
+    }
+    MatvecArgs args = {};
+    args.floats = linear.x;
+    args.tokens = linear.rows;
+    args.columns = linear.columns;
+    if (planes && !prepare_input(linear, norm, args)) return 0;
+    ready_ = {};
+    const size_t fused = plan_epilogue(commands, args);
+    launch_by_format(linear, args);
+    return 1 + fused;
+  }
+
+  // x in eight bits: what the kernel before has left, or by the kernel itself, or by one of its own.
+  bool prepare_input(const LinearArgs& linear, const NormArgs* norm, MatvecArgs& args) {
+    if (!norm && ready_.x.data == linear.x.data && ready_.x.stride == linear.x.stride && ready_.rows == linear.rows &&
+        ready_.columns == linear.columns) {
+      args.x = ready_.codes;
+      return true;
+    }
+    const bool alone = norm && linear.rows == 1 && linear.columns <= kWidestPrologue && linear.columns % 32 == 0 &&
+                       reinterpret_cast<uintptr_t>(norm->x.data) % 16 == 0;
+    if (!alone) return quantise(linear.x, linear.rows, linear.columns, norm, args.x);
+    args.has_norm = 1;
+    args.norm = *norm;
+    return true;
+  }
+
+  // Counters that are zero between kernels.
+  int32_t* counters(int64_t count) {
+    const uint64_t bytes = std::max<uint64_t>(uint64_t(count) * sizeof(int32_t), 1 << 16);
+    const uint64_t before = arrived_.generation();
+    auto* memory = static_cast<int32_t*>(arrived_.get(bytes));
+    if (memory != nullptr && arrived_.generation() != before)
+      stream_->check(cudaMemsetAsync(memory, 0, bytes, stream_->get()), "clearing counters");
+    return memory;
+  }
+
+  // Targets of which some have no tuned kernel.
+  size_t one_by_one(const LinearArgs& linear) {
+    for (int i = 0; i < linear.count; ++i) {
+      Command single(CommandKind::kLinear);
+      single.linear = linear;
+      single.linear.count = 1;
+      single.linear.targets[0] = linear.targets[i];
+      if (this->linear({&single, 1}, nullptr) == 0) return 0;
+    }
+    return 1;
+  }
+
+  // How many of the commands behind the linear one its kernel does as well.
+  size_t plan_epilogue(std::span<const Command> commands, MatvecArgs& args) {
+    const LinearArgs& linear = commands.front().linear;
+    for (int i = 0; i < linear.count; ++i) {
+      MatvecArgs::Target& target = args.targets[i];
+      target = {};
+      target.weight = linear.targets[i].weight;
+      target.bias = linear.targets[i].bias;
+      target.out = linear.targets[i].out;
+      target.accumulate = linear.targets[i].accumulate;
+    }
+    if (linear.count == 2 && commands.size() > 1 && plan_gate(linear, commands[1], args)) return 1;
+    if (linear.count == 3) {
+      if (const size_t fused = plan_attention(linear, commands, args); fused > 0) return fused;
+    }
+    if (linear.count == 1 && commands.size() > 1 && plan_residual(linear, commands[1], args)) return 1;
+    return 0;
+  }
+
+  // activation(gate) * up, written over gate: targets up, gate.
+  static bool plan_gate(const LinearArgs& linear, const Command& next, MatvecArgs& args) {
+    if (next.kind != CommandKind::kActivate) return false;
+    const ActivateArgs& activate = next.activate;
+    const LinearArgs::Target& up = linear.targets[0];
+    const LinearArgs::Target& gate = linear.targets[1];
+    const bool fits = activate.x.data == gate.out.data && activate.x.stride == gate.out.stride &&
+                      activate.factor.data == up.out.data && activate.factor.stride == up.out.stride &&
+                      activate.out.data == gate.out.data && activate.out.stride == gate.out.stride &&
+                      activate.rows == linear.rows && activate.width == gate.weight.rows &&
+                      up.weight.rows == gate.weight.rows && up.weight.format == gate.weight.format &&
+                      up.weight.layout == gate.weight.layout && !up.accumulate && !gate.accumulate;
+    if (!fits) return false;
+    std::swap(args.targets[0], args.targets[1]);
+    args.epilogue = Epilogue::kGated;
+    args.activation = activate.activation;
+    args.clamp = activate.clamp;
+    return true;
+  }
+
+  // residual = residual + out.
+  static bool plan_residual(const LinearArgs& linear, const Command& next, MatvecArgs& args) {
+    if (next.kind != CommandKind::kBinary || next.binary.multiply || linear.targets[0].accumulate) return false;
+    const BinaryArgs& add = next.binary;
+    const LinearArgs::Target& target = linear.targets[0];
+    const int64_t width = target.weight.rows;
+    const bool rows_fit = add.size[0] == 1 && add.size[1] == 1 && add.size[2] == linear.rows && add.size[3] == width;
+    const bool dense = add.a.stride[3] == 4 && add.b.stride[3] == 4 && add.out.stride[3] == 4;
+    const bool same_rows = add.b.data == reinterpret_cast<char*>(target.out.data) &&
+                           add.b.stride[2] == target.out.stride * 4 && add.a.data == add.out.data &&
+                           add.a.stride[2] == add.out.stride[2];
+    if (!rows_fit || !dense || !same_rows || add.out.stride[2] % 4 != 0 || add.out.data == add.b.data) return false;
+    args.targets[0].residual = reinterpret_cast<float*>(add.out.data);
+    args.targets[0].residual_stride = add.out.stride[2] / 4;
+    return true;
+  }
+
+  // Queries, keys and values; rope on the first two (or on neither); keys and values to their pages.
+  static size_t plan_attention(const LinearArgs& linear, std::span<const Command> commands, MatvecArgs& args) {
+    size_t at = 1;
+    const RopeArgs* ropes[2] = {nullptr, nullptr};
+    for (int i = 0; i < 2 && at < commands.size() && commands[at].kind == CommandKind::kRope; ++i, ++at)
+      ropes[i] = &commands[at].rope;
+    if ((ropes[0] == nullptr) != (ropes[1] == nullptr)) return 0;
+    if (at >= commands.size() || commands[at].kind != CommandKind::kStore) return 0;
+    const StoreArgs& store = commands[at].store;
+    const Heads* stored[3] = {nullptr, &store.key, &store.value};
+    const int widths[3] = {ropes[0] ? int(ropes[0]->x.head_stride) : store.keys.width, store.keys.width,
+                           store.values.width};
+    for (int i = 0; i < 3; ++i) {
+      const LinearArgs::Target& target = linear.targets[i];
+      MatvecArgs::Target& to = args.targets[i];
+      if (target.accumulate || widths[i] <= 0 || widths[i] % 2 != 0 || target.weight.rows % widths[i] != 0) return 0;
+      if (stored[i] && (!same(target.out, *stored[i]) || stored[i]->head_stride != widths[i] ||
+                        target.weight.rows != store.kv_heads * widths[i]))
+        return 0;
+      to.head_width = widths[i];
+      to.store = i;
+      if (i == 2 || ropes[0] == nullptr) continue;
+      const RopeArgs& rope = *ropes[i];
+      if (!same(target.out, rope.x) || rope.x.head_stride != widths[i] || rope.rows != linear.rows ||
+          int64_t(rope.heads) * widths[i] != target.weight.rows || 2 * rope.pairs > widths[i])
+        return 0;
+      to.pairs = rope.pairs;
+      to.frequencies = rope.frequencies;
+      to.magnitude = rope.magnitude;
+      to.interleaved = rope.interleaved;
+      args.positions = rope.positions;
+    }
+    const bool kept = store.keys.format == Format::kF16 || store.keys.format == Format::kF32;
+    if (store.rows != linear.rows || store.values.format != store.keys.format || !kept) return 0;
+    args.epilogue = Epilogue::kAttention;
+    args.keys = store.keys;
+    args.values = store.values;
+    args.sequences = store.sequences;
+    args.places = store.places;
+    return at;
+  }
+
+  // One launch for all targets of a format.
+  void launch_by_format(const LinearArgs& linear, const MatvecArgs& planned) {
+    if (planned.epilogue == Epilogue::kGated) {
+      MatvecArgs args = planned;
+      args.count = 2;
+      args.pairs = planned.targets[0].weight.rows;
+      args.dependent = dependent_;
+      return launch(args, stream_->get());
+    }
+    bool done[LinearArgs::kTargets] = {};
+    for (int i = 0; i < linear.count; ++i) {
+      if (done[i]) continue;
+      MatvecArgs args = planned;
+      args.count = args.pairs = 0;
+      for (int j = i; j < linear.count; ++j) {
+        const WeightRef &a = planned.targets[i].weight, &b = planned.targets[j].weight;
+        if (a.format != b.format || a.layout != b.layout) continue;
+        done[j] = true;
+        MatvecArgs::Target& target = args.targets[args.count++];
+        target = planned.targets[j];
+        target.first_pair = args.pairs;
+        args.pairs += (b.rows + 1) / 2;
+      }
+      args.dependent = dependent_;
+      launch(args, stream_->get());
+    }
+  }
+
+  // Many rows: through bfloat16 and the tensor cores, but float32 weights as they are.
+  void wide_linear(const LinearArgs& linear) {
+    bool converted = false;
+    for (int i = 0; i < linear.count; ++i) {
+      const LinearArgs::Target& target = linear.targets[i];
+      if (target.weight.rows == 0) continue;
+      if (target.weight.format != Format::kF32 && gemm_->run(linear, target, converted)) {
+        converted = true;
+        continue;
+      }
+      Command single(CommandKind::kLinear);
+      single.linear = linear;
+      single.linear.count = 1;
+      single.linear.targets[0] = target;
+      if (target.weight.layout == Layout::kBlocks)
+        launch_blocks(single.linear, stream_->get());
+      else
+        few_at_a_time(single.linear);
+    }
+  }
+
+  // Without a library for the wide product: eight rows at a time.
+  void few_at_a_time(const LinearArgs& linear) {
+    for (int row = 0; row < linear.rows; row += kMostTokens) {
+      Command part(CommandKind::kLinear);
+      part.linear = linear;
+      part.linear.rows = std::min(kMostTokens, linear.rows - row);
+      part.linear.x.data += row * linear.x.stride;
+      part.linear.targets[0].out.data += row * linear.targets[0].out.stride;
+      this->linear({&part, 1}, nullptr);
+    }
+  }
+
+  void attention(std::span<const Command> commands) {
+    const AttentionArgs& args = commands.front().attention;
+    constexpr int kFewRows = 8;  // of a sequence: above, the tensor cores
+    if (args.most_rows > kFewRows && can_flash(args)) return launch_flash(args, stream_->get());
+    constexpr int64_t kMostRows = 1024;  // above, a block for each query is no worse
+    if (!can_split(args) || args.rows > kMostRows) return launch(args, stream_->get());
+    SplitAttentionArgs split = {};
+    split.attention = args;
+    split.partial = static_cast<float*>(partial_.get(split_bytes(args)));
+    split.arrived = counters(int64_t(args.rows) * args.kv_heads);
+    if (split.partial == nullptr || split.arrived == nullptr) return;
+    const int width = args.heads * args.values.width;
+    if (commands.size() > 1 && commands[1].kind == CommandKind::kLinear && args.values.width % 32 == 0) {
+      const LinearArgs& linear = commands[1].linear;
+      const bool fits = same(linear.x, args.out) && linear.rows == args.rows && linear.columns == width &&
+                        args.out.head_stride == args.values.width && linear.rows <= kMostTokens && is_planes(linear);
+      if (fits) split.to = codes_in(next_codes_, args.rows, width);
+      if (split.to.codes) ready_ = {linear.x, args.rows, width, split.to};
+    }
+    split.dependent = dependent_;
+    launch(split, stream_->get());
+  }
+
+  void experts(const ExpertsArgs& args) {
+    PlaneExpertsArgs planes = {};
+    planes.experts = args;
+    if (args.in_planes == 0) return launch_blocks(args, stream_->get());
+    const int rows = args.own_rows ? args.pairs : args.pairs / args.used;
+    if (quantise(args.x, rows, args.columns, nullptr, planes.x)) launch(planes, stream_->get());
+  }
+
+  Stream* stream_ = nullptr;
+  Scratch quantised_, next_codes_, partial_, arrived_;
+  std::unique_ptr<Gemm> gemm_;
+  // What the kernel before has left in eight bits for the product that comes next.
+  struct {
+    Rows x;
+    int32_t rows, columns;
+    Quantised codes;
+  } ready_ = {};
+  int32_t dependent_ = 0;  // the GPU can start a kernel before the one ahead of it has ended
+};
+
+}  // namespace
+
+std::unique_ptr<Launcher> make_fast_launcher(Stream& stream) { return std::make_unique<FastLauncher>(stream); }
+
+}  // namespace metallic::cuda

@@ -1,0 +1,32 @@
+// The launchers: each puts the kernels of one operation on a stream. A failed launch is left in cudaGetLastError().
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "backend/cuda/commands.h"
+
+namespace metallic::cuda {
+
+void launch(const NormArgs& args, cudaStream_t stream);
+void launch(const RopeArgs& args, cudaStream_t stream);
+void launch(const StoreArgs& args, cudaStream_t stream);
+void launch(const AttentionArgs& args, cudaStream_t stream);  // exact
+void launch(const ActivateArgs& args, cudaStream_t stream);
+void launch(const BinaryArgs& args, cudaStream_t stream);
+void launch(const ScaleArgs& args, cudaStream_t stream);
+void launch(const RouteArgs& args, cudaStream_t stream);
+void launch(const CombineArgs& args, cudaStream_t stream);
+void launch(const SoftmaxArgs& args, cudaStream_t stream);
+void launch(const MatmulArgs& args, cudaStream_t stream);
+void launch(const CopyArgs& args, cudaStream_t stream);
+void launch(const RandomArgs& args, cudaStream_t stream);
+
+// Weights in Layout::kBlocks, any format, in float32.
+void launch_blocks(const EmbedArgs& args, cudaStream_t stream);
+void launch_blocks(const LinearArgs& args, cudaStream_t stream);
+void launch_blocks(const ExpertsArgs& args, cudaStream_t stream);
+
+// How fast the current device reads `bytes` of its memory.
+cudaError_t time_reading(uint64_t bytes, double& bytes_per_second);
+
+}  // namespace metallic::cuda

@@ -1,0 +1,204 @@
+// From the blocks of the file to planes, and from planes to plain numbers: rows for the embedding, bfloat16 for a
+// matrix product. Floor: the bytes read and written once.
+#include <cuda_bf16.h>
+
+#include "backend/cuda/device.cuh"
+#include "backend/cuda/fast.h"
+#include "backend/cuda/planes.cuh"
+#include "quant/formats.h"
+
+namespace metallic::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+template <class P>
+struct FormatOf;
+#define METALLIC_FORMAT(name)     \
+  template <>                     \
+  struct FormatOf<Planes##name> { \
+    using Type = quant::name;     \
+  };
+METALLIC_FORMAT(Q4_0)
+METALLIC_FORMAT(Q4_1)
+METALLIC_FORMAT(Q5_0)
+METALLIC_FORMAT(Q5_1)
+METALLIC_FORMAT(Q8_0)
+METALLIC_FORMAT(Q4_K)
+METALLIC_FORMAT(Q5_K)
+METALLIC_FORMAT(Q6_K)
+#undef METALLIC_FORMAT
+
+__device__ uint16_t bits_of(const quant::Half& half) { return half.bits; }
+
+// A thread for each group of 32, numbered from `first` in the whole weight; the blocks begin with that of `first`.
+template <class P>
+__global__ void repack_kernel(const void* blocks, int64_t first, int64_t count, const PlanePointers to) {
+  using F = typename FormatOf<P>::Type;
+  constexpr int kPerBlock = F::kBlock / 32, kParts = 32 / F::kGroup;
+  const int64_t i = global_thread();
+  if (i >= count) return;
+  const int64_t group = first + i;
+  const typename F::Block& block = static_cast<const typename F::Block*>(blocks)[i / kPerBlock];
+  int8_t codes[32];
+  for (int part = 0; part < kParts; ++part) {
+    float scale, offset;
+    F::decode(block, int(i % kPerBlock) * kParts + part, codes + part * F::kGroup, scale, offset);
+  }
+  if constexpr (P::kBits == 8) {
+    for (int k = 0; k < 32; ++k) to.codes[group * 32 + k] = uint8_t(codes[k]);
+  } else {
+    uint32_t high[2] = {0, 0};
+    for (int k = 0; k < 32; ++k) codes[k] = int8_t(codes[k] + P::kZero);
+    for (int k = 0; k < 16; ++k) to.codes[group * 16 + k] = uint8_t((codes[k] & 15) | (codes[k + 16] & 15) << 4);
+    for (int k = 0; k < 32; ++k) {
+      const uint32_t rest = uint32_t(codes[k]) >> 4;
+      if constexpr (P::kBits == 5) high[0] |= rest << (k / 4 + 8 * (k % 4));
+      if constexpr (P::kBits == 6) high[k / 16] |= rest << (2 * (k / 4 % 4) + 8 * (k % 4));
+    }
+    if constexpr (P::kBits == 5) reinterpret_cast<uint32_t*>(to.high)[group] = high[0];
+    if constexpr (P::kBits == 6) reinterpret_cast<uint2*>(to.high)[group] = make_uint2(high[0], high[1]);
+  }
+  auto* scales = reinterpret_cast<uint16_t*>(to.scales);
+  auto* supers = reinterpret_cast<uint16_t*>(to.supers);
+  if constexpr (P::kScale == ScaleKind::kHalf) scales[group] = bits_of(block.scale);
+  if constexpr (P::kScale == ScaleKind::kHalfPair) {
+    scales[2 * group] = bits_of(block.scale);
+    scales[2 * group + 1] = bits_of(block.minimum);
+  }
+  if constexpr (P::kScale == ScaleKind::kSuper) {
+    const int j = int(group % 8);
+    scales[group] = uint16_t(quant::k_scale(block.scales, j) | quant::k_minimum(block.scales, j) << 8);
+    if (j == 0) {
+      supers[group / 8 * 2] = bits_of(block.scale);
+      supers[group / 8 * 2 + 1] = bits_of(block.minimum);
+    }
+  }
+  if constexpr (P::kScale == ScaleKind::kSigned) {
+    const int j = int(group % 8);
+    scales[group] = uint16_t(uint8_t(block.scales[2 * j]) | uint8_t(block.scales[2 * j + 1]) << 8);
+    if (j == 0) supers[group / 8] = bits_of(block.scale);
+  }
+}
+
+// A block for each row; a thread takes units.
+template <class P>
+__global__ void embed_kernel(const EmbedArgs a) {
+  const PlaneReader<P> reader(a.weight, a.ids[blockIdx.x]);
+  float* out = a.out.data + int64_t(blockIdx.x) * a.out.stride;
+  for (int unit = int(threadIdx.x); unit < a.weight.columns / P::kUnit; unit += int(blockDim.x)) {
+    float weights[P::kUnit];
+    reader.load(unit).weights(unit, weights);
+    for (int i = 0; i < P::kUnit; ++i) out[unit * P::kUnit + i] = weights[i] * a.scale;
+  }
+}
+
+// Eight numbers at a time.
+__device__ void store_eight(const float* values, __nv_bfloat16* out) {
+  __nv_bfloat162 pairs[4];
+  for (int i = 0; i < 4; ++i) pairs[i] = __floats2bfloat162_rn(values[2 * i], values[2 * i + 1]);
+  *reinterpret_cast<uint4*>(out) = *reinterpret_cast<const uint4*>(pairs);
+}
+
+template <class P>
+__global__ void to_bf16_kernel(const WeightRef weight, int row, int rows, __nv_bfloat16* out) {
+  const int units = weight.columns / P::kUnit;
+  for (int64_t i = global_thread(); i < int64_t(rows) * units; i += global_threads()) {
+    const PlaneReader<P> reader(weight, row + int(i / units));
+    const int unit = int(i % units);
+    float weights[P::kUnit];
+    reader.load(unit).weights(unit, weights);
+    for (int k = 0; k < P::kUnit; k += 8) store_eight(weights + k, out + i * P::kUnit + k);
+  }
+}
+
+// From blocks of any format, and plain numbers.
+template <class F>
+__global__ void blocks_to_bf16_kernel(const WeightRef weight, int row, int rows, __nv_bfloat16* out) {
+  if constexpr (quant::Grouped<F>) {
+    constexpr int kGroups = F::kBlock / F::kGroup;
+    const int groups = weight.columns / F::kGroup;
+    for (int64_t i = global_thread(); i < int64_t(rows) * groups; i += global_threads()) {
+      const auto* blocks = reinterpret_cast<const typename F::Block*>(static_cast<const char*>(weight.codes) +
+                                                                      (row + i / groups) * weight.row_bytes);
+      const int group = int(i % groups);
+      int8_t codes[F::kGroup];
+      float weights[F::kGroup], scale, offset;
+      F::decode(blocks[group / kGroups], group % kGroups, codes, scale, offset);
+      for (int k = 0; k < F::kGroup; ++k) weights[k] = fmaf(scale, float(codes[k]), F::kHasOffset ? offset : 0.0f);
+      for (int k = 0; k < F::kGroup; k += 8) store_eight(weights + k, out + i * F::kGroup + k);
+    }
+  } else {
+    const int columns = weight.columns;
+    for (int64_t i = global_thread(); i < int64_t(rows) * columns; i += global_threads()) {
+      const auto* numbers = reinterpret_cast<const typename F::Block*>(static_cast<const char*>(weight.codes) +
+                                                                       (row + i / columns) * weight.row_bytes);
+      out[i] = __float2bfloat16_rn(F::to_float(numbers[i % columns]));
+    }
+  }
+}
+
+__global__ void rows_to_bf16_kernel(const Rows x, int rows, int columns, __nv_bfloat16* out) {
+  const int64_t pairs = int64_t(rows) * (columns / 2);
+  for (int64_t i = global_thread(); i < pairs; i += global_threads()) {
+    const float* from = x.data + i / (columns / 2) * x.stride + i % (columns / 2) * 2;
+    reinterpret_cast<__nv_bfloat162*>(out)[i] = __floats2bfloat162_rn(from[0], from[1]);
+  }
+}
+
+// What does not fit becomes the largest half.
+__global__ void rows_to_half_kernel(const Rows x, int rows, int columns, __half* out) {
+  const int64_t pairs = int64_t(rows) * (columns / 2);
+  for (int64_t i = global_thread(); i < pairs; i += global_threads()) {
+    const float* from = x.data + i / (columns / 2) * x.stride + i % (columns / 2) * 2;
+    const float low = fminf(fmaxf(from[0], -65504.0f), 65504.0f), high = fminf(fmaxf(from[1], -65504.0f), 65504.0f);
+    reinterpret_cast<__half2*>(out)[i] = __floats2half2_rn(low, high);
+  }
+}
+
+__global__ void add_bias_kernel(const Rows out, int rows, int width, const float* bias) {
+  for (int64_t i = global_thread(); i < int64_t(rows) * width; i += global_threads())
+    out.data[i / width * out.stride + i % width] += bias[i % width];
+}
+
+}  // namespace
+
+void launch_add_bias(const Rows& out, int rows, int width, const float* bias, cudaStream_t stream) {
+  add_bias_kernel<<<grid_for(int64_t(rows) * width, kThreads), kThreads, 0, stream>>>(out, rows, width, bias);
+}
+
+void launch_repack(Format format, const void* blocks, int64_t first, int64_t groups, const PlanePointers& to,
+                   cudaStream_t stream) {
+  visit_planes(format, [&]<class P>(P) {
+    repack_kernel<P><<<unsigned(divide_up(groups, kThreads)), kThreads, 0, stream>>>(blocks, first, groups, to);
+  });
+}
+
+void launch_planes(const EmbedArgs& a, cudaStream_t stream) {
+  if (a.count == 0 || a.weight.columns == 0) return;
+  visit_planes(a.weight.format, [&]<class P>(P) { embed_kernel<P><<<unsigned(a.count), 128, 0, stream>>>(a); });
+}
+
+void launch_to_bf16(const WeightRef& weight, int row, int rows, void* out, cudaStream_t stream) {
+  auto* to = static_cast<__nv_bfloat16*>(out);
+  const unsigned grid = grid_for(int64_t(rows) * weight.columns / 32, kThreads);
+  if (weight.layout == Layout::kPlanes)
+    visit_planes(weight.format,
+                 [&]<class P>(P) { to_bf16_kernel<P><<<grid, kThreads, 0, stream>>>(weight, row, rows, to); });
+  else
+    quant::visit_format(weight.format, [&]<class F>(F) {
+      blocks_to_bf16_kernel<F><<<grid, kThreads, 0, stream>>>(weight, row, rows, to);
+    });
+}
+
+void launch_rows_to_half(const Rows& x, int rows, int columns, void* out, cudaStream_t stream) {
+  rows_to_half_kernel<<<grid_for(int64_t(rows) * columns / 2, kThreads), kThreads, 0, stream>>>(
+      x, rows, columns, static_cast<__half*>(out));
+}
+
+void launch_rows_to_bf16(const Rows& x, int rows, int columns, void* out, cudaStream_t stream) {
+  rows_to_bf16_kernel<<<grid_for(int64_t(rows) * columns / 2, kThreads), kThreads, 0, stream>>>(
+      x, rows, columns, static_cast<__nv_bfloat16*>(out));
+}
+
+}  // namespace metallic::cuda

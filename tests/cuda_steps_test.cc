@@ -1,0 +1,84 @@
+// Whole steps of decoders on the cuda backend, which does several operations in one kernel and replays graphs, against
+// the same steps on the reference, for every format that has a tuned layout.
+#include <numeric>
+
+#include "backend/test_support.h"
+#include "engine/evaluator.h"
+#include "model/forward.h"
+#include "support/golden.h"
+#include "support/random_model.h"
+
+namespace metallic {
+namespace {
+
+using testing::relative_l2;
+
+constexpr testing::ModelShape kShapes[] = {
+    {"halves", "qwen2", 2, 256, 512, 8, 2, 32, 300, true},
+    {"interleaved", "llama", 2, 512, 768, 4, 4, 128, 100, false},
+    {"many heads for one", "llama", 1, 256, 256, 8, 1, 64, 64, false},
+};
+constexpr Format kFormats[] = {Format::kQ4_0, Format::kQ4_1,   Format::kQ5_0, Format::kQ5_1, Format::kQ8_0,
+                               Format::kQ4_K, Format::kQ5_K,   Format::kQ6_K, Format::kF16,  Format::kBF16,
+                               Format::kF32,  Format::kIQ4_NL, Format::kQ3_K};
+
+// Logits of the last row of each sequence in each step; steps[i] rows for all sequences in step i.
+std::vector<float> evaluate(const std::string& name, const testing::ModelShape& shape, Format format, int sequences,
+                            const std::vector<int>& steps) {
+  constexpr int kPages = 8;
+  const auto backend = open_backend(name, 2).value();
+  const Config config = testing::config_of(shape);
+  testing::RandomWeights random(
+      *backend, format,
+      uint64_t(std::max({shape.vocab, shape.ff_width, shape.heads * shape.head_dim})) * uint64_t(shape.width));
+  const Weights weights = testing::random_weights(shape, random).value();
+  Decoder decoder = Decoder::create(config, weights, *backend, 256, 512).value();
+  const KvCache cache = KvCache::create(config, *backend, kPages * sequences, kPageTokens, Format::kF16).value();
+  std::vector<int32_t> pages(size_t(kPages * sequences));
+  std::iota(pages.rbegin(), pages.rend(), 0);
+  std::vector<float> all, logits;
+  int position = 0;
+  for (const int rows : steps) {
+    Batch batch;
+    for (int s = 0; s < sequences; ++s) {
+      batch.sequences.push_back({s * rows, rows, position, pages.data() + s * kPages});
+      for (int i = 0; i < rows; ++i) {
+        batch.tokens.push_back((s * 31 + (position + i) * 7919 + 13) % shape.vocab);
+        batch.positions.push_back(position + i);
+      }
+      batch.logit_rows.push_back((s + 1) * rows - 1);
+    }
+    EXPECT_TRUE(decoder.run(batch, cache, logits));
+    all.insert(all.end(), logits.begin(), logits.end());
+    position += rows;
+  }
+  return all;
+}
+
+class CudaSteps : public ::testing::TestWithParam<Format> {
+ protected:
+  void SetUp() override { METALLIC_SKIP_IF_ABSENT("cuda"); }
+};
+INSTANTIATE_TEST_SUITE_P(, CudaSteps, ::testing::ValuesIn(kFormats),
+                         [](const auto& test) { return std::string(format_info(test.param).name); });
+
+TEST_P(CudaSteps, GiveTheLogitsOfTheReferenceForAnyNumberOfRows) {
+  struct Case {
+    int sequences;
+    std::vector<int> steps;
+  };
+  const Case cases[] = {
+      {1, {1, 1, 1, 1, 1}}, {1, {5, 1, 8, 1}}, {3, {1, 2, 1, 1}}, {1, {40, 1, 1, 30}}, {9, {1, 1, 1, 4}}};
+  for (const testing::ModelShape& shape : kShapes)
+    for (const Case& c : cases) {
+      SCOPED_TRACE(::testing::Message() << shape.name << ", " << c.sequences << " sequences, first step "
+                                        << c.steps[0]);
+      const auto expected = evaluate("reference", shape, GetParam(), c.sequences, c.steps);
+      const auto actual = evaluate("cuda", shape, GetParam(), c.sequences, c.steps);
+      ASSERT_EQ(actual.size(), expected.size());
+      EXPECT_LE(relative_l2(actual, expected), 2e-2);
+    }
+}
+
+}  // namespace
+}  // namespace metallic
