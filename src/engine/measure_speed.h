@@ -62,7 +62,7 @@ struct SpeedResult {
 struct SpeedOptions {
   int step_rows = 512;  // the most tokens of one step
   int repetitions = 5;
-  KvFormats kv_formats;
+  KvFormats kv_formats = {};
 };
 
 // Runs tests on one model. One thread at a time.
