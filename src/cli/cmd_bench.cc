@@ -2,6 +2,8 @@
 #include <fmt/core.h>
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <optional>
 
@@ -102,6 +104,22 @@ Status run_bench(const Options& options) {
   return {};
 }
 
+// "1,4,16"; CLI11's own lists let "1,,4" pass.
+std::vector<int> parse_batches(const std::string& text) {
+  std::vector<int> batches;
+  for (size_t at = 0; at <= text.size();) {
+    const size_t end = std::min(text.find(',', at), text.size());
+    int sequences = 0;
+    const auto [stop, error] = std::from_chars(text.data() + at, text.data() + end, sequences);
+    if (error != std::errc() || stop != text.data() + end || sequences < 1 || sequences > kMostSequences)
+      throw CLI::ValidationError(
+          "--batch", fmt::format("'{}' is no list of numbers from 1 to {}, such as 1,4,16", text, kMostSequences));
+    batches.push_back(sequences);
+    at = end + 1;
+  }
+  return batches;
+}
+
 void add_test_options(CLI::App& command, Options& options) {
   command.add_option("-p,--n-prompt", options.prompt, "tokens of the prompt test (0: none)")
       ->capture_default_str()
@@ -109,10 +127,11 @@ void add_test_options(CLI::App& command, Options& options) {
   command.add_option("-n,--n-gen", options.generate, "tokens that each sequence of a decode test gets (0: none)")
       ->capture_default_str()
       ->check(CLI::Range(0, kMostTokens));
-  command.add_option("-b,--batch", options.batches, "numbers of sequences that decode together: 1,4,16")
-      ->delimiter(',')
-      ->capture_default_str()
-      ->check(CLI::Range(1, kMostSequences));
+  command
+      .add_option_function<std::string>(
+          "-b,--batch", [&options](const std::string& text) { options.batches = parse_batches(text); },
+          "numbers of sequences that decode together: 1,4,16")
+      ->default_str("1");
   command.add_option("-d,--depth", options.depth, "tokens in the KV cache of each sequence before a test begins")
       ->capture_default_str()
       ->check(CLI::Range(0, kMostTokens));

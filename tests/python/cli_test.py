@@ -201,6 +201,8 @@ class BadCommandLines(CommandTest):
             ("bench", "-m", CHAT_MODEL, "-b", "0"),
             ("bench", "-m", CHAT_MODEL, "-b", "1,many"),
             ("bench", "-m", CHAT_MODEL, "-b", "1,,4"),
+            ("bench", "-m", CHAT_MODEL, "-b", "1,"),
+            ("bench", "-m", CHAT_MODEL, "-b", ""),
             ("bench", "-m", CHAT_MODEL, "-b", "-4"),
             ("bench", "-m", CHAT_MODEL, "-b", "4097"),
             ("bench", "-m", CHAT_MODEL, "-ub", "0"),
