@@ -22,7 +22,10 @@ PanelProduct::PanelProduct(const PanelKernels& kernels, int64_t tokens, int64_t 
       count_(tokens * levels),
       groups_(groups),
       tile_rows_(kernels.tokens / levels * levels),
-      tiles_(tile_count(count_, tile_rows_)) {}
+      tiles_(tile_count(count_, tile_rows_)) {
+  // As many tiles as needed, of like size: a small one costs nearly as much as a full one.
+  if (tiles_ > 0) tile_rows_ = round_up(tile_count(count_, tiles_), levels);
+}
 
 void PanelProduct::set_memory(std::byte* memory) {
   codes_ = reinterpret_cast<int8_t*>(memory);
@@ -128,7 +131,7 @@ void PanelProduct::multiply(const TargetPanels& panels, int64_t first, int64_t c
   const int64_t width = kernels_.width, unpacked = code_floats(kernels_) + 2 * scale_floats(kernels_);
   float* memory = scratch.floats(unpacked + count_ * kernels_.panels * width);
   float* sums = memory + unpacked;
-  if (panels.packed != nullptr && tiles_ == 1) {
+  if (panels.packed != nullptr && tiles_ <= 2) {
     for (int64_t p = 0; p < count; ++p) {
       multiply_packed(panels, first + p, sums);
       store(panels, first + p, 0, count_, sums, width);
