@@ -27,7 +27,7 @@ install-deps:  ## Install the packages that are missing
 debug asan ubsan tsan: install-deps  ## Build with assertions and symbols, or with a sanitizer, and run the unit tests
 	@exec python3 tools/test $@
 
-aarch64: install-deps  ## Cross-build for 64-bit ARM and run the unit tests under QEMU
+aarch64: install-deps  ## Cross-build for 64-bit ARM and run the unit tests of what depends on the processor under QEMU
 	@exec python3 tools/test aarch64
 
 fuzz-smoke: install-deps  ## Run every fuzzer of fuzz/ for 60 seconds

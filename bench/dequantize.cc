@@ -1,11 +1,17 @@
 // How fast weights become float32: the loop that defines each format, compiled without vectors, against the dequantiser
 // of each instruction set.
 //
-//   cache/FORMAT/WHO        32768 weights, in the first and second cache, one thread
+//   cache/FORMAT/WHO            32768 weights, in the first and second cache, one thread
+//   cache/FORMAT/WHO/TO         the same to F16 and BF16
 //   memory/FORMAT/WHO/THREADS   64 MB of result, one thread and all
-//   copy/THREADS            memcpy of 256 MB: the floor, bytes read and written over the memory's bandwidth
-//   sizes/FORMAT/KB/THREADS     results of 4 KB to 1 GB, the threads forced: what docs/parallel-dequantisation.md is
-//   about grain/FORMAT/KB         the same as the code decides, with as many threads as there are processors
+//   copy/THREADS                memcpy of 256 MB: the floor, bytes read and written over the memory's bandwidth
+//
+// and what docs/parallel-dequantisation.md is about, results of 4 KB to 1 GB:
+//
+//   sizes/FORMAT/KB/THREADS     the same result again and again, the threads forced
+//   asleep/FORMAT/KB/THREADS    the same after a pause in which the team fell asleep
+//   fresh/FORMAT/KB/THREADS     another result each time, in no cache, and read once when it is complete
+//   grain/FORMAT/KB             as `sizes`, with as many threads as the code decides
 //
 // GB/s count what is read and what is written, for the copy too, over the processor's time for one thread (so that
 // other programs disturb less) and over real time for several. METALLIC_BENCH_THREADS sets how many threads "all" are.
@@ -14,9 +20,12 @@
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "base/cpu_features.h"
@@ -88,6 +97,61 @@ void dequantize(benchmark::State& state, Format format, DequantizeRow function, 
   rate(state, bytes + elements * 4);
 }
 
+// To a result narrower than float32.
+void convert(benchmark::State& state, Format format, Format to, ConvertRow function, int64_t elements) {
+  const int64_t bytes = int64_t(*format_bytes(format, uint64_t(elements)));
+  const int64_t result = int64_t(*format_bytes(to, uint64_t(elements)));
+  const char* blocks = source.at_least(bytes);
+  char* out = target.at_least(result);
+  for (auto _ : state) {
+    function(blocks, elements, out);
+    benchmark::ClobberMemory();
+  }
+  rate(state, bytes + result);
+}
+
+double seconds_of(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void asleep(benchmark::State& state, Format format, DequantizeRow function, int64_t elements, int threads) {
+  const int64_t bytes = int64_t(*format_bytes(format, uint64_t(elements)));
+  const char* blocks = source.at_least(bytes);
+  auto* weights = reinterpret_cast<float*>(target.at_least(elements * 4));
+  for (auto _ : state) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    state.SetIterationTime(seconds_of([&] { on_threads(threads, format, function, blocks, elements, weights); }));
+  }
+  rate(state, bytes + elements * 4);
+}
+
+// The sum of all results on as many threads, as a consumer that reads them once.
+void read_result(int threads, const float* weights, int64_t elements) {
+  pool(threads).parallel_for(elements, 256, [&](int64_t begin, int64_t end) {
+    float sums[64] = {};
+    for (int64_t i = begin; i + 64 <= end; i += 64)
+      for (int64_t j = 0; j < 64; ++j) sums[j] += weights[i + j];
+    benchmark::DoNotOptimize(sums);
+  });
+}
+
+void fresh(benchmark::State& state, Format format, DequantizeRow function, int64_t elements, int threads) {
+  constexpr int64_t kRing = 1 << 28;  // weights: 1 GB
+  const int64_t bytes = int64_t(*format_bytes(format, uint64_t(kRing)));
+  const char* blocks = source.at_least(bytes);
+  auto* weights = reinterpret_cast<float*>(target.at_least(kRing * 4));
+  const FormatInfo& info = format_info(format);
+  int64_t at = 0;
+  for (auto _ : state) {
+    on_threads(threads, format, function, blocks + at / info.block_elements * info.block_bytes, elements, weights + at);
+    read_result(threads, weights + at, elements);
+    at = (at + elements) % kRing;
+  }
+  rate(state, bytes / (kRing / elements) + elements * 4);
+}
+
 void as_decided(benchmark::State& state, Format format, int64_t elements) {
   const int64_t bytes = int64_t(*format_bytes(format, uint64_t(elements)));
   const char* blocks = source.at_least(bytes);
@@ -118,18 +182,28 @@ void add(const std::string& name, int threads, const Function& function) {
   if (threads > 1) entry->UseRealTime();
 }
 
+std::vector<quant::Dequantizers> dequantizers() {
+  std::vector<quant::Dequantizers> all = {kScalarDequantizers, quant::kBaseDequantizers};
+#if defined(__x86_64__)
+  if (cpu_features().avx2) all.push_back(quant::kAvx2Dequantizers);
+  if (cpu_features().avx512) all.push_back(quant::kAvx512Dequantizers);
+#elif defined(__aarch64__)
+  all.push_back(quant::kNeonDequantizers);
+#endif
+  return all;
+}
+
 void add_format(const FormatInfo& info) {
   constexpr int64_t kCached = 1 << 15, kLarge = 1 << 24;
-  std::vector<std::pair<std::string, DequantizeRow>> functions = {
-      {"scalar", scalar_dequantize_function(info.format)}, {"base", quant::kBaseDequantizers.to_float(info.format)}};
-#if defined(__x86_64__)
-  if (cpu_features().avx2) functions.emplace_back("avx2", quant::kAvx2Dequantizers.to_float(info.format));
-  if (cpu_features().avx512) functions.emplace_back("avx512", quant::kAvx512Dequantizers.to_float(info.format));
-#elif defined(__aarch64__)
-  functions.emplace_back("neon", quant::kNeonDequantizers.to_float(info.format));
-#endif
-  for (const auto& [who, function] : functions) {
-    const auto run = [format = info.format, function = function](int64_t elements, int threads) {
+  for (const quant::Dequantizers& each : dequantizers()) {
+    const char* const who = each.name;
+    const DequantizeRow function = each.to_float(info.format);
+    for (const Format to : {Format::kF16, Format::kBF16})
+      add(fmt::format("cache/{}/{}/{}", info.name, who, format_info(to).name), 1,
+          [format = info.format, to, function = each.to(info.format, to)](benchmark::State& state) {
+            convert(state, format, to, function, kCached);
+          });
+    const auto run = [format = info.format, function](int64_t elements, int threads) {
       return [=](benchmark::State& state) { dequantize(state, format, function, elements, threads); };
     };
     add(fmt::format("cache/{}/{}", info.name, who), 1, run(kCached, 1));
@@ -140,12 +214,21 @@ void add_format(const FormatInfo& info) {
 }
 
 void add_sizes(Format format) {
+  const DequantizeRow function = dequantize_function(format);
   for (int64_t kilobytes = 4; kilobytes <= 1 << 20; kilobytes *= 2) {
     const int64_t elements = kilobytes * 256;
     const char* name = format_info(format).name;
-    for (const int threads : {1, all_threads()})
-      add(fmt::format("sizes/{}/{}/{}", name, kilobytes, threads), threads,
-          [=](benchmark::State& state) { dequantize(state, format, dequantize_function(format), elements, threads); });
+    for (const int threads : {1, all_threads()}) {
+      const auto name_of = [&](const char* kind) { return fmt::format("{}/{}/{}/{}", kind, name, kilobytes, threads); };
+      add(name_of("sizes"), threads,
+          [=](benchmark::State& state) { dequantize(state, format, function, elements, threads); });
+      benchmark::RegisterBenchmark(name_of("asleep").c_str(),
+                                   [=](benchmark::State& state) { asleep(state, format, function, elements, threads); })
+          ->Unit(benchmark::kMicrosecond)
+          ->UseManualTime()
+          ->Iterations(elements < 1 << 24 ? 200 : 10);
+      add(name_of("fresh"), 2, [=](benchmark::State& state) { fresh(state, format, function, elements, threads); });
+    }
     add(fmt::format("grain/{}/{}", name, kilobytes), 2,
         [=](benchmark::State& state) { as_decided(state, format, elements); });
   }

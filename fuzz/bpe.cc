@@ -2,9 +2,5 @@
 #include "tokenizer_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  metallic::TokenizerInput input = metallic::read_input(data, size);
-  input.vocab.kind = metallic::TokenizerKind::kBytePairEncoding;
-  input.vocab.scores.clear();
-  metallic::exercise(std::move(input));
-  return 0;
+  return metallic::fuzz_tokenizer(metallic::TokenizerKind::kBytePairEncoding, data, size);
 }

@@ -130,7 +130,7 @@ TEST(Engine, BadOptionsAreRefused) {
   options.context = -1;
   EXPECT_FALSE(Engine::load(model_path("qwen2.gguf"), options));
   options = {};
-  options.kv_format = Format::kQ4_K;
+  options.kv_formats = Format::kQ4_K;
   EXPECT_EQ(Engine::load(model_path("qwen2.gguf"), options).error().code, ErrorCode::kUnsupported);
   options = {};
   options.backend = "abacus";

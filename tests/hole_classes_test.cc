@@ -2,9 +2,12 @@
 // (those are in src/gguf/*_test.cc): what the metadata say is taken for what it is, and no file ends the process.
 #include <unistd.h>
 
+#include "engine/verify.h"
 #include "metallic/engine.h"
+#include "model/mlp.h"
 #include "model/model.h"
-#include "support/golden.h"
+#include "model/quantize_file.h"
+#include "support/hole_files.h"
 
 namespace metallic {
 namespace {
@@ -137,6 +140,38 @@ TEST(HoleClasses, CyclicOrExplodingTemplates) {
   };
   for (const std::string& source : templates) try_template(source);
   try_template(nested);
+}
+
+TEST(HoleClasses, ANetworkOrAQuantisationWhoseFileShrinks) {
+  const TemporaryFolder folder;
+  const std::string network = folder.file("network.gguf"), path = folder.file("model.gguf"), out = folder.file("out");
+  std::filesystem::copy_file(model_path("mlp-softmax.gguf"), network);
+  const auto mlp = Mlp::load(network, *open_backend("cpu", 1));
+  ASSERT_TRUE(mlp) << mlp.error().message;
+  ASSERT_EQ(::truncate(network.c_str(), 100), 0);
+  const auto result = mlp->evaluate(std::vector<float>(size_t(mlp->inputs())));
+  ASSERT_FALSE(result);
+  expect_error(result.error().message, network);
+
+  std::filesystem::copy_file(model_path("llama-tied.gguf"), path);
+  QuantizeOptions options;
+  options.type = "Q8_0";
+  options.on_tensor = [&](const QuantizeProgress& progress) {
+    if (progress.tensor == 2) {
+      EXPECT_EQ(::truncate(path.c_str(), 8192), 0);
+    }
+  };
+  const auto report = quantize_file(path, out, options);
+  ASSERT_FALSE(report);
+  expect_error(report.error().message, path + ": at byte 8192");
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
+TEST(HoleClasses, AnyOfTheHeaderOrOfTheModelIsNotSound) {
+  const TemporaryFolder folder;
+  for (const auto& files : {testing::broken_headers(), testing::broken_models()})
+    for (const testing::HoleFile& file : files)
+      EXPECT_FALSE(verify_file(folder.write("hole.gguf", file.bytes), {.threads = 1}).sound()) << file.name;
 }
 
 TEST(HoleClasses, AFileThatShrinksWhileItRuns) {

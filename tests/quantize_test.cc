@@ -1,14 +1,16 @@
 // Quantising whole files: what is written, what is refused, and that a run that fails leaves nothing behind.
 #include <fmt/core.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 
-#include "engine/collect_importance.h"
 #include "metallic/gguf.h"
 #include "model/importance.h"
 #include "model/quantize_file.h"
@@ -233,6 +235,60 @@ TEST_F(QuantizeFile, LeavesNothingButTheFileFromBeforeWhenItIsStopped) {
   EXPECT_EQ(files(), 2u);
 }
 
+TEST_F(QuantizeFile, LeavesNothingUnderTheNameWhenItIsKilled) {
+  const std::string model = small_model();
+  for (const bool before : {false, true}) {
+    if (before) std::ofstream(in_folder("out.gguf")) << "from before";
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      QuantizeOptions options;
+      options.on_tensor = [](const QuantizeProgress& progress) {
+        if (progress.tensor == 7) ::raise(SIGKILL);
+      };
+      (void)quantize(model, "Q4_K_M", options);
+      ::_exit(1);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+    EXPECT_EQ(fs::exists(in_folder("out.gguf")), before);
+    if (before) {
+      EXPECT_EQ(fs::file_size(in_folder("out.gguf")), 11u);
+    }
+  }
+  EXPECT_TRUE(quantize(model, "Q4_K_M"));  // what a killed run left does not disturb the next
+}
+
+// Resident memory of this process: its own and what it has touched of mapped files.
+int64_t resident_bytes() {
+  int64_t total = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> total >> resident;
+  return resident * ::sysconf(_SC_PAGESIZE);
+}
+
+TEST_F(QuantizeFile, HoldsLessThanTwoTensorsInMemory) {
+  constexpr int64_t kTensorBytes = 4096 * 1024 * 4;
+  std::vector<std::pair<std::string, std::vector<uint64_t>>> tensors;
+  for (int i = 0; i < 6; ++i) tensors.push_back({fmt::format("blk.{}.ffn_up.weight", i), {4096, 1024}});
+  const std::string model = write_model(tensors);
+  for (const char* type : {"Q8_0", "F16"}) {
+    std::atomic<int64_t> most{0};
+    QuantizeOptions options;
+    const auto look = [&] {
+      const int64_t now = resident_bytes();
+      for (int64_t seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
+      }
+    };
+    options.on_tensor = [&](const QuantizeProgress&) { look(); };
+    options.cancelled = [&] { return look(), false; };
+    const int64_t before = resident_bytes();
+    ASSERT_TRUE(quantize(model, type, options));
+    EXPECT_GT(most, before + kTensorBytes / 2) << "the measurement sees nothing";
+    EXPECT_LT(most, before + 2 * kTensorBytes) << type;
+  }
+}
+
 TEST(Glob, MatchesTheWholeText) {
   EXPECT_TRUE(matches_glob("*", ""));
   EXPECT_TRUE(matches_glob("a*b*c", "a.b.b.c"));
@@ -282,80 +338,6 @@ TEST(QuantizeMix, FallsBackWhereRowsAreNoWholeBlocks) {
   EXPECT_EQ(fitting_format(Format::kIQ2_XS, 576), Format::kIQ4_NL);
   EXPECT_EQ(fitting_format(Format::kTQ2_0, 576), Format::kQ4_0);
   EXPECT_EQ(fitting_format(Format::kQ8_0, 100), Format::kF16);
-}
-
-class Importance : public QuantizeFile {};
-
-TEST_F(Importance, ComesBackFromItsFile) {
-  const auto matrix = ImportanceMatrix::read(write_importance(16, {"a.weight", "b.weight"}, 3));
-  ASSERT_TRUE(matrix) << matrix.error().message;
-  ASSERT_EQ(matrix->tensors.size(), 2u);
-  const TensorImportance& tensor = matrix->tensors.at("b.weight");
-  EXPECT_EQ(tensor.columns, 16);
-  EXPECT_EQ(tensor.matrices(), 3);
-  EXPECT_EQ(tensor.mean_squares()[3], 0.75f);
-}
-
-TEST_F(Importance, IsReadFromTheOlderFileAndEveryCutOfItIsAnError) {
-  std::string bytes;
-  const auto put = [&](const auto& value) { bytes.append(reinterpret_cast<const char*>(&value), sizeof(value)); };
-  put(int32_t{1});
-  put(int32_t{8});
-  bytes += "a.weight";
-  put(int32_t{2});
-  put(int32_t{3});
-  for (const float value : {2.0f, 4.0f, 0.0f}) put(value);
-  const std::string path = in_folder("old.dat");
-  const auto write = [&](size_t size) {
-    std::ofstream out(path, std::ios::binary | std::ios::trunc);
-    out.write(bytes.data(), std::streamsize(size));
-  };
-  write(bytes.size());
-  const auto matrix = ImportanceMatrix::read(path);
-  ASSERT_TRUE(matrix) << matrix.error().message;
-  EXPECT_EQ(matrix->tensors.at("a.weight").mean_squares(), (std::vector<float>{1, 2, 0}));
-  for (size_t size = 1; size < bytes.size(); ++size) {
-    write(size);
-    EXPECT_FALSE(ImportanceMatrix::read(path)) << size;
-  }
-  const float bad = -1;
-  std::memcpy(bytes.data() + bytes.size() - 4, &bad, 4);
-  write(bytes.size());
-  EXPECT_FALSE(ImportanceMatrix::read(path));
-}
-
-TEST_F(Importance, IsNoGgufFileOfAnotherKind) {
-  const auto matrix = ImportanceMatrix::read(testing::model_path("qwen2.gguf"));
-  ASSERT_FALSE(matrix);
-  EXPECT_NE(matrix.error().message.find("general.type"), std::string::npos);
-}
-
-TEST_F(Importance, IsCollectedForEveryMatrixOfALayerAndFitsTheModel) {
-  ImportanceOptions options;
-  options.model_path = testing::model_path("qwen2.gguf");
-  options.context = 16;
-  options.threads = 2;
-  options.dataset = "words";
-  std::string text;
-  for (int i = 0; i < 100; ++i) text += "some words ";
-  const auto matrix = collect_importance(text, options);
-  ASSERT_TRUE(matrix) << matrix.error().message;
-  EXPECT_GT(matrix->chunks, 1u);
-  const auto file = GgufFile::open(options.model_path);
-  ASSERT_TRUE(file);
-  size_t matrices = 0;
-  for (const TensorInfo& info : file->tensors()) {
-    if (info.rank < 2 || !info.name.starts_with("blk.")) continue;
-    ++matrices;
-    ASSERT_EQ(matrix->tensors.count(std::string(info.name)), 1u) << info.name;
-    const TensorImportance& tensor = matrix->tensors.at(std::string(info.name));
-    EXPECT_EQ(tensor.columns, int64_t(info.size[0]));
-    EXPECT_EQ(tensor.counts[0], float(matrix->chunks * 16));
-  }
-  EXPECT_EQ(matrix->tensors.size(), matrices);  // no head, no embedding
-  // Query and key share their input.
-  EXPECT_EQ(matrix->tensors.at("blk.0.attn_q.weight").sums, matrix->tensors.at("blk.0.attn_k.weight").sums);
-  EXPECT_NE(matrix->tensors.at("blk.0.attn_q.weight").sums, matrix->tensors.at("blk.1.attn_q.weight").sums);
 }
 
 }  // namespace

@@ -57,6 +57,8 @@ TEST_P(Vocabularies, GiveTheIdsOfLlamaCpp) {
     std::istringstream numbers(expected[i]);
     const std::vector<TokenId> want(std::istream_iterator<TokenId>{numbers}, {});
     EXPECT_EQ(*ids, want) << "case " << i << ": " << testing::PrintToString(cases[i]);
+    const TokenizerKind kind = tokenizer->vocab().kind;
+    if (kind == TokenizerKind::kWordPiece || kind == TokenizerKind::kUnigram) continue;  // which change the text
     EXPECT_EQ(tokenizer->decode(*ids).value(),
               tokenizer->vocab().add_space_prefix && !cases[i].empty() ? " " + cases[i] : cases[i]);
   }
@@ -64,7 +66,7 @@ TEST_P(Vocabularies, GiveTheIdsOfLlamaCpp) {
 
 INSTANTIATE_TEST_SUITE_P(Shared, Vocabularies,
                          testing::Values("gpt-2", "llama-bpe", "qwen2", "starcoder", "deepseek-llm", "deepseek-coder",
-                                         "mpt", "llama-spm"),
+                                         "mpt", "llama-spm", "bert-bge", "nomic-bert-moe"),
                          [](const auto& instance) {
                            std::string name = instance.param;
                            std::ranges::replace(name, '-', '_');

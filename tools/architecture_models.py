@@ -399,6 +399,15 @@ def layer_norm_family():
             gains={"embed_tokens": 2.5},
         ),
         Model(
+            "cohere2",
+            "Cohere2",
+            layer_norm_sizes(layers=4, logit_scale=0.4, sliding_window=16) | TIED | rope(),
+            bpe("digits", "<BOS_TOKEN>", "<|END_OF_TURN_TOKEN|>", add_bos=True, tokenizer_class="CohereTokenizer"),
+            "the parallel block; window of 16 and rope in three of four layers, the fourth global and without rope",
+            {"window": {"sliding_window": 512}},
+            gains={"embed_tokens": 2.5},
+        ),
+        Model(
             "glm4",
             "Glm4",
             sizes(head_dim=16, attention_bias=True) | UNTIED | rope(10000.0, partial_rotary_factor=0.5),

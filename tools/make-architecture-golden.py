@@ -388,6 +388,9 @@ def make_model(model, out):
         for name, value in results.items():
             np.save(folder / f"{prefix}{name}.npy", value)
             assert np.array_equal(value, evaluate(model, network, prompt)[name]), f"{model.name}: read back differently"
+    if model.encoder:  # of the texts of encodings.json
+        encodings = [np.array(tokenizer.encode(text).ids, np.int32) for text in tok.TEXTS]
+        np.save(folder / "embeddings.npy", np.stack([evaluate(model, again, ids)["mean"] for ids in encodings]))
     golden = next(iter(evaluate(model, again, tokens).values()))
     report = check_features(model, network, ids, tokens, golden)
     exact = next(iter(evaluate_double(model, network, tokens).values()))

@@ -8,8 +8,21 @@
 
 namespace metallic {
 
-DequantizeRow scalar_dequantize_function(Format format) {
-  return quant::visit_format(format, []<class F>(F) -> DequantizeRow { return quant::dequantize_blocks<F, float>; });
-}
+namespace {
+
+template <class F, class T>
+struct Row {
+  static void run(const void* blocks, int64_t elements, T* out) { quant::dequantize_blocks<F>(blocks, elements, out); }
+};
+
+}  // namespace
+
+const quant::Dequantizers kScalarDequantizers = {
+    "scalar",
+    [](Format format) {
+      return quant::visit_format(format, []<class F>(F) -> DequantizeRow { return Row<F, float>::run; });
+    },
+    quant::convert_function<Row>,
+};
 
 }  // namespace metallic

@@ -63,13 +63,24 @@ struct Completion {
   double answer_seconds = 0;  // from the first token to the last
 };
 
+// Of the KV cache: kF32, kF16, kBF16, kQ8_0, kQ5_1, kQ5_0, kQ4_1, kQ4_0 or kIQ4_NL. The width of a head is a multiple
+// of the format's block.
+struct KvFormats {
+  Format keys = Format::kF16, values = Format::kF16;
+
+  KvFormats() = default;
+  KvFormats(Format both) : keys(both), values(both) {}  // NOLINT: one for both is the usual case
+  KvFormats(Format of_keys, Format of_values) : keys(of_keys), values(of_values) {}
+};
+
 struct EngineOptions {
   std::string backend = "cpu";
-  int threads = 0;                  // 0: one for each processor
-  int context = 0;                  // positions of one sequence; 0: what the model was trained on, at most 4096
-  int batch_rows = 512;             // the most tokens evaluated in one step
-  int max_sequences = 1;            // sequences that run at the same time
-  Format kv_format = Format::kF16;  // of the KV cache: kF16 or kF32
+  int threads = 0;        // 0: one for each processor
+  bool repack = true;     // false: weights stay as the file has them; loads at once, computes more slowly
+  int context = 0;        // positions of one sequence; 0: what the model was trained on, at most 4096
+  int batch_rows = 512;   // the most tokens evaluated in one step
+  int max_sequences = 1;  // sequences that run at the same time
+  KvFormats kv_formats = {};
 };
 
 struct EngineInfo {

@@ -143,8 +143,13 @@ class GgufFile {
   const TensorInfo* find_tensor(std::string_view name) const;
   std::span<const std::byte> tensor_data(const TensorInfo& info) const;  // `info` is one of tensors()
 
-  // kIo if a file has been cut short since it was opened: what is gone reads as zero, in tensors and metadata alike. Worth
-  // asking after weights have been read, and before an answer made from the mapping is handed out.
+  // Says that the bytes of a tensor (or a part of them) are not needed soon: they no longer count as this process's
+  // memory. Reading them again brings them back from the file.
+  void release(const TensorInfo& info, std::span<const std::byte> part) const;
+  void release(const TensorInfo& info) const { release(info, tensor_data(info)); }
+
+  // kIo if a file has been cut short since it was opened: what is gone reads as zero, in tensors and metadata alike.
+  // Worth asking after weights have been read, and before an answer made from the mapping is handed out.
   Status check_intact() const;
 
  private:
@@ -182,7 +187,12 @@ class GgufWriter {
   // in order (index, exact size wanted); the span must stay valid until the next call. On failure nothing is left
   // behind and a file that had the name before is untouched. It may be one that is open as a GgufFile.
   using DataSource = std::function<Result<std::span<const std::byte>>(size_t index, uint64_t bytes)>;
-  Status write(const std::string& path, const DataSource& data) const;
+  // `before_commit`, if given, has the last word before the file gets its name: whether what the data came from is
+  // still intact.
+  Status write(const std::string& path, const DataSource& data,
+               const std::function<Status()>& before_commit = nullptr) const;
+  // Writes to an open descriptor instead, from where it stands; `name` is for error messages.
+  Status write(int descriptor, const std::string& name, const DataSource& data) const;
 
  private:
   struct Impl;

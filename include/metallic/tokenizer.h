@@ -18,6 +18,9 @@ inline constexpr TokenId kNoToken = -1;
 enum class TokenizerKind {
   kBytePairEncoding,  // byte-level BPE with merges ("gpt2" in GGUF)
   kSentencePiece,     // SPM: merges by score, byte fallback ("llama" in GGUF)
+  kWordPiece,         // BERT: the longest token that fits, word by word ("bert" in GGUF)
+  kUnigram,           // SentencePiece's other model: the highest sum of scores ("t5" in GGUF)
+  kLongestMatch,      // the longest token that fits, over the whole text ("rwkv" in GGUF)
 };
 
 // The values are those of tokenizer.ggml.token_type.
@@ -36,13 +39,20 @@ struct Vocab {
   TokenizerKind kind = TokenizerKind::kBytePairEncoding;
   std::string pre_tokenizer;        // "qwen2", "llama-bpe", ...: how text is cut before BPE
   std::vector<std::string> tokens;  // by id
-  std::vector<float> scores;        // by id; empty for BPE
+  std::vector<float> scores;        // by id, for SPM and unigram
   std::vector<TokenType> types;     // by id; empty means all normal
   std::vector<std::string> merges;  // BPE: "left right", best first
+  // WordPiece: bos and eos are [CLS] and [SEP].
   TokenId bos = kNoToken, eos = kNoToken, unknown = kNoToken, padding = kNoToken, end_of_turn = kNoToken;
   bool add_bos = false, add_eos = false;
-  bool add_space_prefix = true;  // SPM
-  bool ignore_merges = false;    // a pre-token that is a whole token is not split (llama-bpe)
+  bool add_space_prefix = true;     // SPM, unigram
+  bool ignore_merges = false;       // a pre-token that is a whole token is not split (llama-bpe)
+  bool remove_extra_spaces = true;  // unigram: at the ends, and all but one of several
+  bool escape_spaces = true;        // unigram: the tokens have U+2581 for a space
+  bool space_as_suffix = false;     // unigram: what add_space_prefix adds stands behind the text
+  std::string character_map;        // unigram: SentencePiece's precompiled_charsmap, or empty
+  bool lowercase = true;            // WordPiece
+  bool strip_accents = true;        // WordPiece
 };
 
 struct EncodeOptions {

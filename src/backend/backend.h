@@ -47,12 +47,20 @@ struct NormOp {
   int64_t weight_stride = 0;  // floats from one head's weight (and bias) to the next; 0: all heads share them
 };
 
+// How exactly a backend must take x where the weight is quantised. What it needs not, it may do.
+enum class Precision {
+  kCodes,        // 8 bits a number, with a scale for 32 of them
+  kDoubleCodes,  // 16 bits: for the few products whose errors weigh most (docs/decisions/)
+  kFloat,        // float32
+};
+
 // out = x * weight^T + bias, or out += that. Several targets share x, so that a backend prepares it once.
 struct LinearTarget {
   const Weight* weight;  // (m, k)
   const float* bias;     // (m), or null
   TensorView out;        // (rows, m), f32, contiguous last dimension
   bool accumulate;       // add to out (the residual) instead of replacing it
+  Precision precision = Precision::kCodes;
 };
 struct LinearOp {
   TensorView x;  // (rows, k), f32, contiguous last dimension
@@ -142,6 +150,12 @@ struct BinaryOp {
   TensorView a, b, out;
 };
 
+// What a device can do at most, for judging what was measured beside it. 0: not known.
+struct DeviceLimits {
+  double read_bytes_per_second = 0;      // of its memory, beyond all caches
+  double dot_operations_per_second = 0;  // multiplications and additions of 8-bit integers
+};
+
 // A device that can be told what to do. One thread at a time.
 class Backend : public Device {
  public:
@@ -155,6 +169,11 @@ class Backend : public Device {
 
   // Brings a matrix to the device. `host` is dense and lives as long as `owner`; any format that has a dequantiser.
   virtual Result<Weight> load_weight(const TensorView& host, std::shared_ptr<const void> owner) = 0;
+  // The same for a matrix of which rows are looked up (embed), or which is multiplied in float: no other layout is
+  // needed.
+  virtual Result<Weight> load_plain(const TensorView& host, std::shared_ptr<const void> owner) {
+    return load_weight(host, std::move(owner));
+  }
 
   virtual void embed(const EmbedOp& op) = 0;
   virtual void norm(const NormOp& op) = 0;
@@ -175,11 +194,15 @@ class Backend : public Device {
   // Element by element between views of one shape: f32, f16, bf16 either way, and from quantised formats to f32.
   virtual void copy(const TensorView& from, const TensorView& to) = 0;
   virtual void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) = 0;  // dense f32
+
+  // Measures them now, with all threads, in less than a second.
+  virtual DeviceLimits measure_limits() { return {}; }
 };
 
 // Backends by name, in order of preference; "auto" is the GPU if one can be used, else the CPU. kNotFound lists the
-// known ones, kUnsupported says why one that is known cannot be used here.
-Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threads);
+// known ones, kUnsupported says why one that is known cannot be used here. Without `repack` weights stay as they lie in
+// the file: nothing to wait for at load, more work in each step.
+Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threads, bool repack = true);
 std::span<const char* const> backend_names();
 
 // What there is to compute with: the processor first.

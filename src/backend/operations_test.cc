@@ -1,4 +1,4 @@
-// Every operation of the fast backends, on every instruction set that runs here, against the reference on odd shapes.
+// Every operation of the cpu backend, on every instruction set that runs here, against the reference on odd shapes.
 
 #include "backend/test_support.h"
 
@@ -43,37 +43,109 @@ constexpr double kLinearTolerance = 3e-6;
 // The cuda backend rounds activations to 8 bits of the largest of 32, or both factors to bfloat16.
 constexpr double kRoundedTolerance = 1e-2;
 
-TEST_P(Operations, LinearOfEveryFormatIsWithinThreeMillionthsOfTheSumOfMagnitudesOrThePrecisionItPromises) {
-  const double tolerance = is_float32() ? kLinearTolerance : kRoundedTolerance;
+// The numbers that `levels` levels of 8-bit codes stand for, 32 columns at a time.
+std::vector<float> as_codes(const std::vector<float>& x, int levels) {
+  std::vector<float> result(x.size());
+  for (int level = 0; level < levels; ++level)
+    for (size_t begin = 0; begin < x.size(); begin += 32) {
+      float most = 0;
+      for (size_t i = begin; i < begin + 32; ++i) most = std::max(most, std::abs(x[i] - result[i]));
+      const float factor = most > 0 ? 127.0f / most : 0.0f;
+      for (size_t i = begin; i < begin + 32; ++i)
+        result[i] += most * (1.0f / 127.0f) * std::nearbyint((x[i] - result[i]) * factor);
+    }
+  return result;
+}
+
+struct LinearCase {
+  Format format;
+  LinearShape shape;
+  std::vector<uint8_t> weights;
+  std::vector<float> x, bias, before;
+};
+
+LinearCase linear_case(Format format, const LinearShape& s) {
+  Random random(11);
+  return {format,
+          s,
+          random.blocks(format, s.rows * s.columns),
+          random.floats(s.tokens * s.columns),
+          random.floats(s.rows),
+          random.floats(s.tokens * s.rows)};
+}
+
+std::vector<float> run_linear(Backend& on, const LinearCase& c, const std::vector<float>& x, Precision precision,
+                              bool accumulate) {
+  const Weight weight = load_weight(on, c.format, c.weights, c.shape.rows, c.shape.columns);
+  const Buffer input = upload(on, x, {c.shape.tokens, c.shape.columns});
+  const Buffer out = upload(on, c.before, {c.shape.tokens, c.shape.rows}), bias = upload(on, c.bias);
+  const LinearTarget target{&weight, accumulate ? bias.floats() : nullptr, out.view, accumulate, precision};
+  on.linear({input.view, {&target, 1}});
+  return download(on, out);
+}
+
+// |w||x| summed, for every output element.
+std::vector<double> linear_magnitudes(const LinearCase& c, double start) {
+  const LinearShape& s = c.shape;
+  std::vector<float> weights(size_t(s.rows * s.columns));
+  dequantize_function(c.format)(c.weights.data(), s.rows * s.columns, weights.data());
+  std::vector<double> sums;
+  for (int64_t n = 0; n < s.tokens; ++n)
+    for (int64_t m = 0; m < s.rows; ++m) {
+      double sum = start;
+      for (int64_t k = 0; k < s.columns; ++k)
+        sum += std::abs(double(weights[size_t(m * s.columns + k)]) * double(c.x[size_t(n * s.columns + k)]));
+      sums.push_back(sum);
+    }
+  return sums;
+}
+
+// Where tokens are taken as codes, the reference gets the numbers that the codes stand for.
+TEST_P(Operations, LinearOfEveryFormatIsWithinThreeMillionthsOfTheSumOfMagnitudes) {
   const std::shared_ptr<Backend> backend = open(), reference = make_reference_backend(2);
   for (const FormatInfo& info : all_formats())
     for (const LinearShape& s : linear_shapes(info.format)) {
       SCOPED_TRACE(info.name + Shape({s.tokens, s.rows, s.columns}).text());
-      Random random(11);
-      const std::vector<uint8_t> bytes = random.blocks(info.format, s.rows * s.columns);
-      const std::vector<float> x = random.floats(s.tokens * s.columns), bias = random.floats(s.rows);
-      const std::vector<float> before = random.floats(s.tokens * s.rows);
-      for (const bool accumulate : {false, true}) {
-        const auto run = [&](Backend& on) {
-          const Weight weight = load_weight(on, info.format, bytes, s.rows, s.columns);
-          const Buffer input = upload(on, x, {s.tokens, s.columns}), out = upload(on, before, {s.tokens, s.rows});
-          const Buffer offset = upload(on, bias);
-          const LinearTarget target{&weight, accumulate ? offset.floats() : nullptr, out.view, accumulate};
-          on.linear({input.view, {&target, 1}});
-          return download(on, out);
-        };
-        const std::vector<float> actual = run(*backend), expected = run(*reference);
-        std::vector<float> weights(size_t(s.rows * s.columns));
-        dequantize_function(info.format)(bytes.data(), s.rows * s.columns, weights.data());
-        for (int64_t n = 0; n < s.tokens; ++n)
-          for (int64_t m = 0; m < s.rows; ++m) {
-            double magnitude = accumulate ? 2.0 : 0.0;
-            for (int64_t k = 0; k < s.columns; ++k)
-              magnitude += std::abs(double(weights[size_t(m * s.columns + k)]) * double(x[size_t(n * s.columns + k)]));
-            const size_t at = size_t(n * s.rows + m);
-            ASSERT_NEAR(actual[at], expected[at], tolerance * magnitude) << "token " << n << " row " << m;
-          }
+      const LinearCase c = linear_case(info.format, s);
+      for (const Precision precision : {Precision::kCodes, Precision::kDoubleCodes, Precision::kFloat}) {
+        const bool in_codes = precision != Precision::kFloat && info.block_elements > 1 && !is_cuda();
+        if (precision != Precision::kFloat && !in_codes) continue;  // the same as kFloat
+        const std::vector<float> x = in_codes ? as_codes(c.x, precision == Precision::kCodes ? 1 : 2) : c.x;
+        for (const bool accumulate : {false, true}) {
+          const std::vector<float> actual = run_linear(*backend, c, c.x, precision, accumulate);
+          const std::vector<float> expected = run_linear(*reference, c, x, precision, accumulate);
+          const std::vector<double> magnitudes = linear_magnitudes(c, accumulate ? 2.0 : 0.0);
+          for (size_t i = 0; i < expected.size(); ++i)
+            ASSERT_NEAR(
+                actual[i], expected[i],
+                (is_float32() ? kLinearTolerance : kRoundedTolerance) * magnitudes[i] + 1e-38)  // where floats end
+                << "token " << int64_t(i) / s.rows << " row " << int64_t(i) % s.rows << " precision " << int(precision);
+        }
       }
+    }
+}
+
+TEST_P(Operations, LinearIsTheSameWithPackedAndUnpackedWeights) {
+  if (is_cuda()) GTEST_SKIP() << "weights on a GPU have one layout";
+  const std::shared_ptr<Backend> packed = open(), unpacked = open(2, false);
+  for (const FormatInfo& info : all_formats())
+    for (const LinearShape& s : linear_shapes(info.format)) {
+      SCOPED_TRACE(info.name + Shape({s.tokens, s.rows, s.columns}).text());
+      const LinearCase c = linear_case(info.format, s);
+      for (const Precision precision : {Precision::kCodes, Precision::kDoubleCodes})
+        EXPECT_TRUE(testing::same_bits(run_linear(*packed, c, c.x, precision, true),
+                                       run_linear(*unpacked, c, c.x, precision, true)));
+    }
+}
+
+TEST_P(Operations, LinearOfTokensThatAreNoNumbersIsNoNumber) {
+  const std::shared_ptr<Backend> backend = open();
+  for (const float bad : {NAN, INFINITY, -INFINITY})
+    for (const Precision precision : {Precision::kCodes, Precision::kDoubleCodes, Precision::kFloat}) {
+      LinearCase c = linear_case(Format::kQ4_K, {3, 20, 512});
+      c.x[512 + 77] = bad;
+      const std::vector<float> out = run_linear(*backend, c, c.x, precision, false);
+      for (size_t i = 0; i < out.size(); ++i) EXPECT_EQ(std::isfinite(out[i]), i / 20 != 1) << i;
     }
 }
 
@@ -83,7 +155,7 @@ TEST_P(Operations, LinearWithSeveralTargetsGivesEachItsOwn) {
     compare(1e-5, tolerance, [&](Backend& on) {
       Random random(5);
       const int64_t columns = 96;
-      const Buffer x = upload(on, random.floats(tokens * columns), {tokens, columns});
+      const Buffer x = upload(on, as_codes(random.floats(tokens * columns), 1), {tokens, columns});
       std::vector<Weight> weights;
       std::vector<Buffer> outs;
       std::vector<LinearTarget> targets;

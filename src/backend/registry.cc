@@ -25,15 +25,20 @@ constexpr bool kCudaBuilt = false;
 struct Entry {
   const char* name;
   bool built;  // false: known, and refused with the reason
-  Result<std::shared_ptr<Backend>> (*make)(int threads);
+  Result<std::shared_ptr<Backend>> (*make)(int threads, bool repack);
 };
 
 constexpr std::array kBackends = {
-    Entry{"cpu", true, [](int threads) { return make_cpu_backend(threads); }},
+    Entry{"cpu", true,
+          [](int threads, bool repack) { return make_cpu_backend({.threads = threads, .repack = repack}); }},
+    Entry{"cpu-f32", true,
+          [](int threads, bool) {
+            return make_cpu_backend({.name = "cpu-f32", .threads = threads, .repack = false, .integers = false});
+          }},
     Entry{"reference", true,
-          [](int threads) { return Result<std::shared_ptr<Backend>>(make_reference_backend(threads)); }},
-    Entry{"cuda", kCudaBuilt, [](int) { return make_cuda_backend({}); }},
-    Entry{"cuda-reproducible", kCudaBuilt, [](int) { return make_cuda_backend({.reproducible = true}); }},
+          [](int threads, bool) { return Result<std::shared_ptr<Backend>>(make_reference_backend(threads)); }},
+    Entry{"cuda", kCudaBuilt, [](int, bool) { return make_cuda_backend({}); }},
+    Entry{"cuda-reproducible", kCudaBuilt, [](int, bool) { return make_cuda_backend({.reproducible = true}); }},
 };
 
 constexpr size_t kBuilt =
@@ -54,21 +59,21 @@ std::span<const char* const> backend_names() { return kNames; }
 namespace {
 
 // The GPU if it can be used, else the CPU, with a line that says why a GPU that is there is not used.
-Result<std::shared_ptr<Backend>> open_best(int threads) {
+Result<std::shared_ptr<Backend>> open_best(int threads, bool repack) {
   auto cuda = make_cuda_backend({});
   if (cuda) return cuda;
   if (::access("/dev/nvidiactl", F_OK) == 0) log(LogLevel::kWarning, "the GPU is not used: {}", cuda.error().message);
-  return make_cpu_backend(threads);
+  return make_cpu_backend({.threads = threads, .repack = repack});
 }
 
 }  // namespace
 
-Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threads) {
+Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threads, bool repack) {
   if (threads < 0 || threads > 1024)
     return fail(ErrorCode::kInvalidArgument, "{} threads: give a number from 0 (one per processor) to 1024", threads);
-  if (name == "auto") return open_best(threads);
+  if (name == "auto") return open_best(threads, repack);
   for (const Entry& entry : kBackends)
-    if (name == entry.name) return entry.make(threads);
+    if (name == entry.name) return entry.make(threads, repack);
   std::string known;
   for (const char* other : kNames) known += (known.empty() ? "" : ", ") + std::string(other);
   return fail(ErrorCode::kNotFound, "no backend is called '{}'; there are: {}", name, known);

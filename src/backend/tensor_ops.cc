@@ -147,8 +147,9 @@ Result<Tensor> linear(const Tensor& x, const Tensor& weight, const Tensor* bias)
   shape.size[size_t(shape.rank - 1)] = rows;
   METALLIC_ASSIGN(Tensor out, TensorAccess::allocate(x.device(), shape, Format::kF32));
   Backend& backend = TensorAccess::backend(*x.device());
-  METALLIC_ASSIGN(const Weight loaded, backend.load_weight(weight.view(), TensorAccess::owner(weight)));
-  const LinearTarget target{&loaded, bias ? float_at(bias_floats.view(), 0) : nullptr, as_matrix(out), false};
+  METALLIC_ASSIGN(const Weight loaded, backend.load_plain(weight.view(), TensorAccess::owner(weight)));
+  const LinearTarget target{&loaded, bias ? float_at(bias_floats.view(), 0) : nullptr, as_matrix(out), false,
+                            Precision::kFloat};
   backend.linear({as_matrix(in), {&target, 1}});
   return out;
 }

@@ -95,6 +95,12 @@ inline Weight load_weight(Backend& backend, Format format, const std::vector<uin
   return backend.load_weight(view, host).value();
 }
 
+// A backend's name as GoogleTest allows it in a test's name.
+inline std::string test_name(std::string backend) {
+  std::replace(backend.begin(), backend.end(), '-', '_');
+  return backend;
+}
+
 inline std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;
   for (const cpu::Kernels* kernels : cpu::available_kernels()) names.emplace_back(kernels->name);
@@ -114,12 +120,6 @@ inline const std::string& why_absent(const std::string& backend) {
 #define METALLIC_SKIP_IF_ABSENT(backend) \
   if (const std::string& why = ::metallic::testing::why_absent(backend); !why.empty()) GTEST_SKIP() << why
 
-// Its name as part of the name of a test.
-inline std::string test_name(std::string backend) {
-  std::replace(backend.begin(), backend.end(), '-', '_');
-  return backend;
-}
-
 // A test whose parameter is an instruction set of the cpu backend, or another backend that promises the same.
 class InstructionSetTest : public ::testing::TestWithParam<std::string> {
  protected:
@@ -128,8 +128,9 @@ class InstructionSetTest : public ::testing::TestWithParam<std::string> {
   }
   bool is_cuda() const { return GetParam().starts_with("cuda"); }
   bool is_float32() const { return GetParam() != "cuda"; }  // which rounds activations to fewer bits
-  std::shared_ptr<Backend> open(int threads = 2) const {
-    return is_cuda() ? open_backend(GetParam(), threads).value() : make_cpu_backend(threads, GetParam()).value();
+  std::shared_ptr<Backend> open(int threads = 2, bool repack = true) const {
+    if (is_cuda()) return open_backend(GetParam(), threads).value();
+    return make_cpu_backend({.threads = threads, .isa = GetParam(), .repack = repack}).value();
   }
   const cpu::Kernels& kernels() const { return **cpu::find_kernels(GetParam()); }
 };

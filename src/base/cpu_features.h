@@ -8,6 +8,8 @@ namespace metallic {
 struct CpuFeatures {
   bool avx2 = false;    // x86-64: AVX2, FMA and F16C
   bool avx512 = false;  // these and AVX-512 F, BW, DQ and VL
+  bool avx_vnni = false;     // AVX2 and its own form of the VNNI instructions
+  bool avx512_vnni = false;  // AVX-512 as above and VNNI
   bool neon = false;    // 64-bit ARM: always
   bool dot = false;     // 64-bit ARM: sdot and udot, four products of bytes summed into 32 bits
   bool i8mm = false;    // 64-bit ARM: smmla and usmmla, products of 2x8 matrices of bytes

@@ -42,6 +42,18 @@ TEST(CpuFeatures, AgreeWithTheKernelsListOfThem) {
 #endif
 }
 
+#if defined(__aarch64__)
+// The processor's own registers, which Linux shows to programs (Documentation/arch/arm64/cpu-feature-registers.rst).
+// The suite aarch64 runs this on processors with neither, one and both of the two.
+TEST(CpuFeatures, AgreeWithTheIdentificationRegisters) {
+  uint64_t isar0 = 0, isar1 = 0;
+  asm("mrs %0, ID_AA64ISAR0_EL1" : "=r"(isar0));
+  asm("mrs %0, ID_AA64ISAR1_EL1" : "=r"(isar1));
+  EXPECT_EQ(cpu_features().dot, (isar0 >> 44 & 15) != 0);
+  EXPECT_EQ(cpu_features().i8mm, (isar1 >> 52 & 15) != 0);
+}
+#endif
+
 TEST(CpuFeatures, HaveNoWiderSetWithoutTheNarrowerOne) {
   EXPECT_TRUE(!cpu_features().avx512 || cpu_features().avx2);
   EXPECT_TRUE(!cpu_features().dot || cpu_features().neon);

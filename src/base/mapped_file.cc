@@ -10,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/check.h"
 #include "base/error.h"
 
 namespace metallic {
@@ -49,6 +50,15 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (data == MAP_FAILED) return fail(ErrorCode::kIo, "{}: cannot map {} bytes: {}", path, size, std::strerror(errno));
   return MappedFile(path, std::exchange(file.fd, -1), static_cast<const std::byte*>(data), size);
+}
+
+void MappedFile::release(std::span<const std::byte> part) const {
+  METALLIC_CHECK(part.data() >= data_ && part.data() + part.size() <= data_ + size_);
+  // Whole pages only: the rest of the first and last may be in use.
+  const size_t page = size_t(::sysconf(_SC_PAGESIZE));
+  const size_t begin = (size_t(part.data() - data_) + page - 1) / page * page;
+  const size_t end = size_t(part.data() - data_ + part.size()) / page * page;
+  if (begin < end) ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
 }
 
 Status MappedFile::check_intact() const {

@@ -27,6 +27,10 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
 
+  // Says that `part` of bytes() is not needed soon: its pages no longer count as this process's memory. Reading them
+  // again brings them back.
+  void release(std::span<const std::byte> part) const;
+
   // kIo if the file has become shorter since it was opened. What was read before an intact answer was really in the
   // file.
   Status check_intact() const;

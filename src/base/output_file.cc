@@ -77,6 +77,12 @@ Result<OutputFile> OutputFile::create(const std::string& given_path, uint64_t ex
   }
 }
 
+Result<OutputFile> OutputFile::over(int descriptor, const std::string& name) {
+  const int own = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+  if (own < 0) return failed(name, "cannot open for writing");
+  return OutputFile(name, "", own);
+}
+
 OutputFile::OutputFile(OutputFile&& other) noexcept
     : path_(std::move(other.path_)),
       temporary_(std::move(other.temporary_)),

@@ -19,6 +19,9 @@ class OutputFile {
   // kNotFound (no such folder), kInvalidArgument (a directory), kIo.
   static Result<OutputFile> create(const std::string& path, uint64_t expected_bytes = 0);
 
+  // An open descriptor, written from where it stands; it stays open. `name` is for error messages.
+  static Result<OutputFile> over(int descriptor, const std::string& name);
+
   OutputFile(OutputFile&& other) noexcept;
   OutputFile& operator=(OutputFile&& other) noexcept;
   OutputFile(const OutputFile&) = delete;

@@ -38,7 +38,7 @@ NpyType output_type(Format format) {
 }
 
 Status write_decoded(NpyWriter& writer, Format format, std::span<const std::byte> data, uint64_t elements) {
-  constexpr uint64_t kChunk = 1 << 22;  // a multiple of every block; enough for four threads
+  constexpr uint64_t kChunk = 2 * kWeightsWorthAThread;  // a multiple of every block
   const FormatInfo& info = format_info(format);
   const auto useful_threads = int(std::min(kChunk, elements) / uint64_t(kWeightsWorthAThread));
   ThreadPool pool(std::clamp(useful_threads, 1, ThreadPool::available_processors()));
@@ -68,6 +68,7 @@ Status dequantize(const Options& options) {
   const std::span<const std::byte> data = file.tensor_data(*tensor);
   METALLIC_TRY(type == NpyType::kFloat32 ? write_decoded(writer, tensor->format, data, tensor->elements())
                                          : writer.append(data));
+  METALLIC_TRY(file.check_intact());
   return writer.finish();
 }
 

@@ -69,7 +69,8 @@ void normalise_rows(std::vector<float>& rows, size_t width) {
 Status embed(const Options& options) {
   if (options.text.empty() == options.tokens.empty())
     return fail(ErrorCode::kInvalidArgument, "give either a text with -p or token ids with --tokens");
-  METALLIC_ASSIGN(const auto backend, open_backend(options.model.engine.backend, options.model.engine.threads));
+  METALLIC_ASSIGN(const auto backend, open_backend(options.model.engine.backend, options.model.engine.threads,
+                                                   options.model.engine.repack));
   METALLIC_ASSIGN(const auto model, Model::load(options.model.path, backend));
   if (!model->config().spec->encoder)
     return fail(ErrorCode::kUnsupported, "{}: '{}' is no encoder; it generates text (metallic run)", options.model.path,
@@ -115,7 +116,7 @@ void add_embed(CLI::App& root, Action& action) {
       ->check(CLI::IsMember({"none", "mean", "cls", "last"}));
   command->add_flag("--normalize", options->normalise, "scale the vector to length 1");
   command->add_option("-o,--output", options->output, "write float32 .npy (vectors, width) instead of printing");
-  command->footer("Example:\n  metallic embed -m all-minilm.gguf --tokens 101,7592,102 --normalize");
+  command->footer("Example:\n  metallic embed -m all-minilm.gguf -p \"How do birds fly?\" --normalize");
   command->callback([options, &action] { action = [options] { return embed(*options); }; });
 }
 

@@ -32,7 +32,8 @@ Result<std::vector<float>> input_of(const Options& options) {
 
 Status evaluate(const Options& options) {
   METALLIC_ASSIGN(const std::vector<float> input, input_of(options));
-  METALLIC_ASSIGN(const auto backend, open_backend(options.model.engine.backend, options.model.engine.threads));
+  METALLIC_ASSIGN(const auto backend, open_backend(options.model.engine.backend, options.model.engine.threads,
+                                                   options.model.engine.repack));
   METALLIC_ASSIGN(const Mlp mlp, Mlp::load(options.model.path, backend));
   METALLIC_ASSIGN(const std::vector<float> result, mlp.evaluate(input));
   const std::array<uint64_t, 2> shape = {result.size() / uint64_t(mlp.outputs()), uint64_t(mlp.outputs())};

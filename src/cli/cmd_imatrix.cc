@@ -15,7 +15,7 @@ namespace {
 
 struct Options {
   ModelOptions model;
-  std::string text_path, output;
+  std::string text_path, output, output_format = "gguf";
   int chunks = 0;
 };
 
@@ -29,15 +29,17 @@ Status measure(const Options& options) {
   importance.context = options.model.engine.context > 0 ? options.model.engine.context : 512;
   importance.chunks = options.chunks;
   importance.dataset = std::filesystem::path(options.text_path).filename().string();
-  importance.on_chunk = [](int done, int chunks) {
+  bool line_begun = false;
+  importance.on_chunk = [&](int done, int chunks) {
+    line_begun = true;
     fmt::print(stderr, "\r[{}/{}] chunks ", done, chunks);
     std::fflush(stderr);
     return !InterruptGuard::pending();
   };
   auto matrix = collect_importance(text, importance);
-  fmt::print(stderr, "\n");
+  if (line_begun) fmt::print(stderr, "\n");
   if (!matrix) return tl::unexpected<Error>(matrix.error());
-  METALLIC_TRY(matrix->write(options.output));
+  METALLIC_TRY(options.output_format == "dat" ? matrix->write_legacy(options.output) : matrix->write(options.output));
   fmt::print("{}: importance of {} tensors, from {} chunks of {} tokens\n", options.output, matrix->tensors.size(),
              matrix->chunks, matrix->chunk_tokens);
   return {};
@@ -54,6 +56,9 @@ void add_imatrix(CLI::App& root, Action& action) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("-f,--file", options->text_path, "the text, UTF-8; - for standard input")->required();
   command->add_option("-o,--output", options->output, "the file to write, replaced if it exists")->required();
+  command->add_option("--output-format", options->output_format, "gguf, or dat: as llama.cpp wrote it before 2025")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"gguf", "dat"}));
   command->add_option("--chunks", options->chunks, "the most chunks to evaluate (0: all)")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);

@@ -19,7 +19,7 @@ Status write_logits(Options& options) {
   METALLIC_ASSIGN(const std::vector<TokenId> tokens, parse_token_ids(options.tokens));
   EngineOptions& engine_options = options.model.engine;
   engine_options.context = int(tokens.size());
-  if (engine_options.backend == "reference") engine_options.kv_format = Format::kF32;  // the oracle rounds nothing
+  if (engine_options.backend == "reference") engine_options.kv_formats = Format::kF32;  // the oracle rounds nothing
   METALLIC_ASSIGN(const auto engine, Engine::load(options.model.path, engine_options));
   const std::array<uint64_t, 2> shape = {tokens.size(), uint64_t(engine->info().vocab)};
   METALLIC_ASSIGN(NpyWriter writer, NpyWriter::create(options.output, NpyType::kFloat32, shape));

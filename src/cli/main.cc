@@ -23,7 +23,8 @@ struct Alias {
   const char* flag;
   const char* meaning;
 };
-constexpr Alias kAliases[] = {{"-sys", "--system-prompt"}};
+constexpr Alias kAliases[] = {
+    {"-sys", "--system-prompt"}, {"-ub", "--ubatch-size"}, {"-ctk", "--cache-type-k"}, {"-ctv", "--cache-type-v"}};
 
 // Flags of `run` whose value is any text, also one that looks like a flag.
 constexpr Alias kTextFlags[] = {{"-p", "--prompt"},

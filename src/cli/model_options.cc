@@ -16,10 +16,27 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("-t,--threads", options.engine.threads, "threads to compute with (0: one per processor)")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
+  command.add_flag("!--no-repack", options.engine.repack,
+                   "use the weights as they lie in the file: starts at once, computes more slowly");
   std::string names = "auto";
   for (const char* name : backend_names()) names += ", " + std::string(name);
   options.engine.backend = "auto";
   command.add_option("--backend,--device", options.engine.backend, "where to compute: " + names)->capture_default_str();
+}
+
+void add_kv_options(CLI::App& command, ModelOptions& options) {
+  const auto format_option = [&](const char* name, const char* short_name, const char* what, Format& format) {
+    command.add_option_function<std::string>(
+        name,
+        [&format, name](const std::string& text) {
+          const std::optional<Format> found = format_from_name(text);
+          if (!found) throw CLI::ValidationError(name, text + " is no type of a KV cache, such as F16 or Q8_0");
+          format = *found;
+        },
+        std::string("(") + short_name + ") type of the " + what + " in the KV cache [F16]");
+  };
+  format_option("--cache-type-k", "-ctk", "keys", options.engine.kv_formats.keys);
+  format_option("--cache-type-v", "-ctv", "values", options.engine.kv_formats.values);
 }
 
 void add_context_options(CLI::App& command, ModelOptions& options) {
@@ -28,6 +45,7 @@ void add_context_options(CLI::App& command, ModelOptions& options) {
                   "context length in tokens (0: the model's own, at most 4096)")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+  add_kv_options(command, options);
   command.add_option("-b,--batch-size", options.engine.batch_rows, "the most tokens evaluated in one step")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);

@@ -16,6 +16,8 @@ struct ModelOptions {
 
 // Adds -m, -t and --backend.
 void add_model_options(CLI::App& command, ModelOptions& options);
+// -ctk, -ctv: what the KV cache holds.
+void add_kv_options(CLI::App& command, ModelOptions& options);
 // Adds -c and -b as well.
 void add_context_options(CLI::App& command, ModelOptions& options);
 

@@ -23,24 +23,24 @@ struct HfModel {
   Dims dims;
 };
 
-struct ConvertArch {
-  std::span<const std::string_view> hf_names;  // "architectures" of config.json
-  std::string_view name;                       // general.architecture
-  std::span<const TensorRule> rules;
-  RuleOptions options = {};
-  Status (*set_dims)(HfModel& model) = nullptr;                             // letters besides the common ones
-  Status (*write_keys)(const HfModel& model, KeyWriter& keys) = nullptr;    // keys besides the common ones
-  Status (*add_tensors)(const HfModel& model, TensorPlan& plan) = nullptr;  // tensors that no checkpoint has
-  std::span<const std::string_view> activations = {};  // hidden_act must be one of them; the first if it is not given
-  std::string_view pre_tokenizer = {};                 // name for a pre-tokeniser that several families share
-};
-
 // Names that rules and prefixes of most architectures share.
 inline constexpr std::string_view kModelPrefix[] = {"model."};
 inline constexpr std::string_view kRotaryBuffers[] = {"rotary_emb.inv_freq"};
 inline constexpr std::string_view kSilu[] = {"silu", "swish"};
 inline constexpr std::string_view kGelu[] = {"gelu"};
 inline constexpr std::string_view kGeluTanh[] = {"gelu_pytorch_tanh", "gelu_new"};
+
+struct ConvertArch {
+  std::span<const std::string_view> hf_names;  // "architectures" of config.json
+  std::string_view name;                       // general.architecture
+  std::span<const TensorRule> rules;
+  RuleOptions options = {kModelPrefix, kRotaryBuffers};
+  Status (*set_dims)(HfModel& model) = nullptr;                             // letters besides the common ones
+  Status (*write_keys)(const HfModel& model, KeyWriter& keys) = nullptr;    // keys besides the common ones
+  Status (*add_tensors)(const HfModel& model, TensorPlan& plan) = nullptr;  // tensors that no checkpoint has
+  std::span<const std::string_view> activations = {};  // hidden_act must be one of them; the first if it is not given
+  std::string_view pre_tokenizer = {};                 // name for a pre-tokeniser that several families share
+};
 
 std::span<const ConvertArch* const> all_convert_archs();
 // kUnsupported lists the known names.

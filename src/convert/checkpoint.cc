@@ -94,4 +94,9 @@ Result<Checkpoint> Checkpoint::open(const std::string& folder) {
   return checkpoint;
 }
 
+Status Checkpoint::check_intact() const {
+  for (const auto& file : files_) METALLIC_TRY(file->check_intact());
+  return {};
+}
+
 }  // namespace metallic::convert

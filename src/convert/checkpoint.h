@@ -27,6 +27,9 @@ class Checkpoint {
   // kNotFound names the file or shard that is missing, kCorrupt a tensor that the index lists and its shard lacks.
   static Result<Checkpoint> open(const std::string& folder);
 
+  // kIo names a file that has been cut short since it was opened.
+  Status check_intact() const;
+
   std::span<const CheckpointTensor> tensors() const { return tensors_; }  // sorted by name, numbers by value
 
  private:

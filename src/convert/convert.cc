@@ -106,8 +106,8 @@ Result<std::vector<PlannedTensor>> plan_tensors(const HfModel& model, const Conv
   return tensors;
 }
 
-Status write_file(const std::vector<PlannedTensor>& tensors, GgufWriter& writer, const std::string& output,
-                  const ConvertOptions& options, ConvertSummary& summary) {
+Status write_file(const Checkpoint& checkpoint, const std::vector<PlannedTensor>& tensors, GgufWriter& writer,
+                  const std::string& output, const ConvertOptions& options, ConvertSummary& summary) {
   for (const PlannedTensor& tensor : tensors) {
     const std::vector<uint64_t> size(tensor.shape.rbegin(), tensor.shape.rend());
     METALLIC_TRY(writer.add_tensor(tensor.name, tensor.format, size));
@@ -117,12 +117,13 @@ Status write_file(const std::vector<PlannedTensor>& tensors, GgufWriter& writer,
   const auto release = [&](const PlannedTensor& tensor) {
     for (const auto& [index, part] : tensor.parts) part.tensor().file->release(*part.tensor().info);
   };
-  return writer.write(output, [&](size_t index, uint64_t bytes) -> Result<std::span<const std::byte>> {
+  const auto data = [&](size_t index, uint64_t bytes) -> Result<std::span<const std::byte>> {
     if (index > 0) release(tensors[index - 1]);
     if (options.progress) options.progress({index, tensors.size(), tensors[index].name, summary.bytes});
     summary.bytes += bytes;
     return make_bytes(tensors[index], pool, scratch);
-  });
+  };
+  return writer.write(output, data, [&] { return checkpoint.check_intact(); });
 }
 
 }  // namespace
@@ -141,7 +142,7 @@ Result<ConvertSummary> convert_folder(const std::string& folder, const std::stri
   GgufWriter writer;
   METALLIC_TRY(write_metadata(model, *arch, options, main_format(*tensors), writer));
   ConvertSummary summary{std::string(arch->name), tensors->size(), 0};
-  METALLIC_TRY(write_file(*tensors, writer, output, options, summary));
+  METALLIC_TRY(write_file(checkpoint, *tensors, writer, output, options, summary));
   if (options.progress) options.progress({tensors->size(), tensors->size(), "", summary.bytes});
   return summary;
 }

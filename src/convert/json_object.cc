@@ -50,6 +50,8 @@ Result<JsonObject> JsonObject::parse(const std::string& path, std::string_view t
     return JsonObject(path, "", std::move(json));
   } catch (const nlohmann::json::parse_error& error) {
     return fail(ErrorCode::kCorrupt, "{}: no valid JSON at byte {}", path, error.byte);
+  } catch (const nlohmann::json::out_of_range&) {
+    return fail(ErrorCode::kCorrupt, "{}: holds a number beyond those of 64-bit floating point", path);
   }
 }
 

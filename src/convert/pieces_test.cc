@@ -180,6 +180,7 @@ TEST(JsonObject, RefusesDeepAndBrokenText) {
   EXPECT_FALSE(JsonObject::parse("f", "{\"a\":" + std::string(100, '[') + std::string(100, ']') + "}"));
   EXPECT_NE(JsonObject::parse("f", "{\"a\": }").error().message.find("byte 7"), std::string::npos);
   EXPECT_FALSE(JsonObject::parse("f", "[]"));
+  EXPECT_NE(JsonObject::parse("f", "{\"a\": 1e999}").error().message.find("beyond"), std::string::npos);
   EXPECT_TRUE(JsonObject::parse("f", "{\"a\": \"" + std::string(1000, '[') + "\"}"));
 }
 

@@ -26,10 +26,10 @@ struct Known {
 };
 
 constexpr auto kKnown = std::to_array<Known>({
-    {"bytes by words", "gpt-2", " olmo mpt phi-2 "},
+    {"bytes by words", "gpt-2", " olmo mpt phi-2 modern-bert "},
     {R"re(split 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 bytes)re",
-     "gpt-2", " olmo mpt phi-2 "},
+     "gpt-2", " olmo mpt phi-2 modern-bert "},
     {"digits\nbytes by words", "starcoder", " smollm refact command-r "},
     {METALLIC_LLAMA3_SPLIT(R"re(\p{N}{1,3})re") "\nbytes", "dbrx", " glm4 smaug-bpe ", "llama-bpe"},
     {R"re(split '(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+

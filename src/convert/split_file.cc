@@ -47,9 +47,10 @@ Status write_tensors(const GgufFile& file, Part part, GgufWriter& writer, const 
   const auto tensors = file.tensors().subspan(part.begin, part.end - part.begin);
   for (const TensorInfo& tensor : tensors)
     METALLIC_TRY(writer.add_tensor(tensor.name, tensor.format, std::span(tensor.size).first(size_t(tensor.rank))));
-  return writer.write(path, [&](size_t index, uint64_t) -> Result<std::span<const std::byte>> {
+  const auto data = [&](size_t index, uint64_t) -> Result<std::span<const std::byte>> {
     return file.tensor_data(tensors[index]);
-  });
+  };
+  return writer.write(path, data, [&] { return file.check_intact(); });
 }
 
 Status write_part(const GgufFile& file, const std::vector<Part>& parts, size_t number, const std::string& path) {

@@ -96,7 +96,8 @@ void write_vocab(const ExportedVocab& vocab, const HfModel& model, GgufWriter& w
   writer.set_ints("tokenizer.ggml.token_type", types);
   if (vocab.model == "llama") writer.set_floats("tokenizer.ggml.scores", vocab.scores);
   if (vocab.model == "gpt2") writer.set_strings("tokenizer.ggml.merges", vocab.merges);
-  if (vocab.model == "bert") writer.set_unsigned("tokenizer.ggml.token_type_count", uint32_t(model.dims['t']));
+  if (vocab.model == "bert" && model.dims.has('t'))  // a decoder with such a vocabulary has no token types
+    writer.set_unsigned("tokenizer.ggml.token_type_count", uint32_t(model.dims['t']));
   constexpr std::pair<const char*, const char*> kIds[] = {{"bos", "bos"},       {"eos", "eos"},   {"unk", "unknown"},
                                                           {"sep", "seperator"},  // spelt so in the format
                                                           {"pad", "padding"},   {"mask", "mask"}, {"eot", "eot"}};
@@ -105,6 +106,8 @@ void write_vocab(const ExportedVocab& vocab, const HfModel& model, GgufWriter& w
       writer.set_unsigned(std::string("tokenizer.ggml.") + key + "_token_id", uint32_t(id->second));
   for (const auto& [name, value] : vocab.add) writer.set_bool("tokenizer.ggml.add_" + name + "_token", value);
   if (vocab.add_space_prefix) writer.set_bool("tokenizer.ggml.add_space_prefix", *vocab.add_space_prefix);
+  if (vocab.lowercase) writer.set_bool("tokenizer.ggml.normalizer.lowercase", *vocab.lowercase);
+  if (vocab.strip_accents) writer.set_bool("tokenizer.ggml.normalizer.strip_accents", *vocab.strip_accents);
   std::vector<std::string> names;
   for (const auto& [name, text] : vocab.templates) {
     writer.set_string(name.empty() ? "tokenizer.chat_template" : "tokenizer.chat_template." + name, text);

@@ -24,6 +24,7 @@ struct ExportedVocab {
   std::map<std::string, TokenId> special;        // "bos", "eos", "unk", "sep", "pad", "mask", "eot"
   std::map<std::string, bool> add;               // "bos", "eos", "sep"; absent: the reader's default
   std::optional<bool> add_space_prefix;          // llama
+  std::optional<bool> lowercase, strip_accents;  // bert
   std::map<std::string, std::string> templates;  // "" is the default one
 
   // Ids without a token are unused ones.

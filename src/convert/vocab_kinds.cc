@@ -147,19 +147,39 @@ Status read_sentencepiece_bpe(const JsonObject& tokenizer, ExportedVocab& vocab)
   return read_added_tokens(tokenizer, vocab, true);
 }
 
+// What metallic does to text before WordPiece is BertNormalizer, which every released model has.
+static Status read_bert_normalizer(const JsonObject& tokenizer, ExportedVocab& vocab) {
+  const auto found = tokenizer.json().find("normalizer");
+  const bool known = found != tokenizer.json().end() && found->is_object() &&
+                     found->value("type", nlohmann::json()) == "BertNormalizer";
+  if (!known)
+    return fail(ErrorCode::kUnsupported, "{}: the normalizer of a WordPiece tokenizer must be BertNormalizer",
+                tokenizer.path());
+  METALLIC_ASSIGN(const JsonObject normalizer, tokenizer.object({"normalizer"}));
+  for (const std::string name : {"clean_text", "handle_chinese_chars"}) {
+    METALLIC_ASSIGN(const bool on, normalizer.flag_or({name}, true));
+    if (!on)
+      return fail(ErrorCode::kUnsupported, "{}: a normalizer without {} is not supported", tokenizer.path(), name);
+  }
+  METALLIC_ASSIGN(vocab.lowercase, normalizer.flag_or({"lowercase"}, true));
+  METALLIC_ASSIGN(vocab.strip_accents, normalizer.flag_or({"strip_accents"}, *vocab.lowercase));
+  return {};
+}
+
 Status read_word_piece(const JsonObject& tokenizer, ExportedVocab& vocab) {
   vocab.model = "bert";
   METALLIC_ASSIGN(const JsonObject model, tokenizer.object({"model"}));
   METALLIC_TRY(read_vocab_map(model, vocab));
   METALLIC_TRY(read_added_tokens(tokenizer, vocab, false));
   METALLIC_ASSIGN(const std::string inside, model.text_or({"continuing_subword_prefix"}, "##"));
-  // GGUF marks the beginnings of words, Hugging Face what continues them.
+  // GGUF marks the beginnings of words, Hugging Face what continues them; [unused1] and the like are neither.
   for (size_t id = 0; id < vocab.tokens.size(); ++id) {
     std::string& text = vocab.tokens[id];
-    if (vocab.types[id] == TokenType::kControl) continue;
+    if (vocab.types[id] == TokenType::kControl || vocab.types[id] == TokenType::kUnused) continue;
+    if (text.starts_with("[") && text.ends_with("]")) continue;
     text = !inside.empty() && text.starts_with(inside) ? text.substr(inside.size()) : std::string(kSpace) + text;
   }
-  return {};
+  return read_bert_normalizer(tokenizer, vocab);
 }
 
 Status read_sentencepiece_file(const std::string& path, ExportedVocab& vocab) {

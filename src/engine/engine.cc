@@ -23,9 +23,6 @@ Status check_engine_options(const EngineOptions& options) {
   if (options.context < 0 || options.batch_rows < 1 || options.max_sequences < 1)
     return fail(ErrorCode::kInvalidArgument, "a context of {}, a batch of {} and {} sequences: all must be positive",
                 options.context, options.batch_rows, options.max_sequences);
-  if (options.kv_format != Format::kF16 && options.kv_format != Format::kF32)
-    return fail(ErrorCode::kUnsupported, "a KV cache of type {}; there are: F16, F32",
-                format_info(options.kv_format).name);
   return {};
 }
 
@@ -198,7 +195,7 @@ Status EngineImpl::evaluate(std::span<const TokenId> tokens, int first,
                             const std::function<bool(int, std::span<const float>)>& sink) {
   if (tokens.empty()) return fail(ErrorCode::kInvalidArgument, "there are no tokens to evaluate");
   METALLIC_ASSIGN(const auto evaluator,
-                  Evaluator::create(model_, int(tokens.size()), decoder_.max_rows(), options_.kv_format));
+                  Evaluator::create(model_, int(tokens.size()), decoder_.max_rows(), options_.kv_formats));
   constexpr int kChunk = 64;  // logits of a whole vocabulary are large
   std::vector<float> logits;
   for (int at = 0; at < int(tokens.size());) {
@@ -236,7 +233,8 @@ const char* finish_reason_name(FinishReason reason) {
 Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const EngineOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   METALLIC_TRY(check_engine_options(options));
-  METALLIC_ASSIGN(const std::shared_ptr<Backend> backend, open_backend(options.backend, options.threads));
+  METALLIC_ASSIGN(const std::shared_ptr<Backend> backend,
+                  open_backend(options.backend, options.threads, options.repack));
   METALLIC_ASSIGN(const std::shared_ptr<const Model> model, Model::load(path, backend));
   const Config& config = model->config();
   if (config.spec->encoder)
@@ -261,7 +259,7 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const Engi
   if (pages > INT32_MAX / kPageTokens)
     return fail(ErrorCode::kOutOfMemory, "{} sequences with a context of {} need too many KV pages; ask for less",
                 options.max_sequences, info.context);
-  METALLIC_ASSIGN(KvCache cache, KvCache::create(config, *backend, int(pages), kPageTokens, options.kv_format));
+  METALLIC_ASSIGN(KvCache cache, KvCache::create(config, *backend, int(pages), kPageTokens, options.kv_formats));
   info.kv_bytes = cache.bytes();
   info.activation_bytes = decoder.activation_bytes();
   info.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -23,14 +23,14 @@ Evaluator::Evaluator(std::shared_ptr<const Model> model, Decoder decoder, KvCach
 }
 
 Result<std::unique_ptr<Evaluator>> Evaluator::create(std::shared_ptr<const Model> model, int context, int batch_rows,
-                                                     Format kv_format) {
+                                                     const KvFormats& kv_formats) {
   if (context < 1 || batch_rows < 1)
     return fail(ErrorCode::kInvalidArgument, "a context of {} and a batch of {}: both must be at least 1", context,
                 batch_rows);
   METALLIC_ASSIGN(Decoder decoder, Decoder::create(model->config(), model->weights(), model->backend(),
                                                    std::min(batch_rows, context), context));
   METALLIC_ASSIGN(KvCache cache,
-                  KvCache::create(model->config(), model->backend(), pages_for(context), kPageTokens, kv_format));
+                  KvCache::create(model->config(), model->backend(), pages_for(context), kPageTokens, kv_formats));
   std::unique_ptr<Evaluator> evaluator(new Evaluator(std::move(model), std::move(decoder), std::move(cache)));
   evaluator->context_ = context;
   return evaluator;

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "metallic/engine.h"
 #include "metallic/tokenizer.h"
 #include "model/forward.h"
 #include "model/kv_cache.h"
@@ -15,7 +16,7 @@ namespace metallic {
 class Evaluator {
  public:
   static Result<std::unique_ptr<Evaluator>> create(std::shared_ptr<const Model> model, int context, int batch_rows,
-                                                   Format kv_format);
+                                                   const KvFormats& kv_formats);
 
   int position() const { return position_; }
   int batch_rows() const { return decoder_.max_rows(); }

@@ -45,7 +45,7 @@ void check_model(const GgufFile& file, const VerifyOptions& options, std::vector
   checks.push_back({"architecture", CheckResult::kPassed, {}});
   checks.push_back(check_tokenizer(**model));
   checks.push_back(check_chat_template(**model));
-  checks.push_back(check_canary(file.path(), *model, options.deep));
+  checks.push_back(check_canary(file.path(), *model, options));
 }
 
 void check_all(const std::string& path, const VerifyOptions& options, std::vector<VerifyCheck>& checks) {

@@ -33,6 +33,7 @@ VerifyCheck check_dequantised(const GgufFile& file, ThreadPool& threads);
 VerifyCheck check_tokenizer(const Model& model);
 VerifyCheck check_chat_template(const Model& model);
 // Evaluates a few tokens; with `deep` on the reference backend as well.
-VerifyCheck check_canary(const std::string& path, const std::shared_ptr<const Model>& model, bool deep);
+VerifyCheck check_canary(const std::string& path, const std::shared_ptr<const Model>& model,
+                         const VerifyOptions& options);
 
 }  // namespace metallic

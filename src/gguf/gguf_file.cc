@@ -154,6 +154,11 @@ std::span<const std::byte> GgufFile::tensor_data(const TensorInfo& info) const {
   return file.subspan(size_t(info.offset), size_t(info.bytes));
 }
 
+void GgufFile::release(const TensorInfo& info, std::span<const std::byte> part) const {
+  METALLIC_CHECK(info.file >= 0 && size_t(info.file) < impl_->parts.size());
+  impl_->parts[size_t(info.file)].file.release(part);
+}
+
 Status GgufFile::check_intact() const {
   for (const GgufPart& part : impl_->parts) METALLIC_TRY(part.file.check_intact());
   return {};

@@ -6,9 +6,9 @@
 #include <limits>
 #include <unordered_map>
 
-#include "base/output_file.h"
 #include "base/checked_math.h"
 #include "base/error.h"
+#include "base/output_file.h"
 #include "base/printable.h"
 #include "base/utf8.h"
 #include "gguf/encode_metadata.h"
@@ -96,6 +96,8 @@ struct GgufWriter::Impl {
   void put(std::string_view key, const MetadataValue& value);
   Result<Layout> lay_out() const;
   Status write_data(OutputFile& out, const DataSource& data) const;
+  Status write(OutputFile& out, const Layout& layout, const DataSource& data,
+               const std::function<Status()>& before_commit) const;
 };
 
 void GgufWriter::Impl::put(std::string_view key, const MetadataValue& value) {
@@ -194,16 +196,30 @@ Status GgufWriter::add_tensor(std::string_view name, Format format, std::span<co
   return {};
 }
 
-Status GgufWriter::write(const std::string& path, const DataSource& data) const {
+Status GgufWriter::Impl::write(OutputFile& out, const Layout& layout, const DataSource& data,
+                               const std::function<Status()>& before_commit) const {
+  METALLIC_TRY(out.write(std::as_bytes(std::span(layout.header))));
+  METALLIC_TRY(write_padding(out, layout.header.size(), alignment));
+  const Status written = write_data(out, data);
+  if (before_commit) METALLIC_TRY(before_commit());  // says why, if the data could not be had
+  METALLIC_TRY(written);
+  return out.commit();
+}
+
+Status GgufWriter::write(const std::string& path, const DataSource& data,
+                         const std::function<Status()>& before_commit) const {
   if (!impl_->status) return fail_while(path, impl_->status.error());
   METALLIC_ASSIGN(const Impl::Layout layout, impl_->lay_out());
-  const uint64_t header_bytes = layout.header.size();
-  const uint64_t expected = *checked_align(header_bytes, impl_->alignment) + layout.data_bytes;
+  const uint64_t expected = *checked_align(layout.header.size(), impl_->alignment) + layout.data_bytes;
   METALLIC_ASSIGN(OutputFile out, OutputFile::create(path, expected));
-  METALLIC_TRY(out.write(std::as_bytes(std::span(layout.header))));
-  METALLIC_TRY(write_padding(out, header_bytes, impl_->alignment));
-  METALLIC_TRY(impl_->write_data(out, data));
-  return out.commit();
+  return impl_->write(out, layout, data, before_commit);
+}
+
+Status GgufWriter::write(int descriptor, const std::string& name, const DataSource& data) const {
+  if (!impl_->status) return fail_while(name, impl_->status.error());
+  METALLIC_ASSIGN(const Impl::Layout layout, impl_->lay_out());
+  METALLIC_ASSIGN(OutputFile out, OutputFile::over(descriptor, name));
+  return impl_->write(out, layout, data, nullptr);
 }
 
 }  // namespace metallic

@@ -161,6 +161,11 @@ TEST(GgufWriter, AFailureLeavesTheFolderAsItWas) {
   const Status short_data = writer.write(
       path, [&](size_t, uint64_t) -> Result<std::span<const std::byte>> { return std::span(data).first(15); });
   EXPECT_EQ(short_data.error().message, "tensor 'first': got 15 bytes of data, expected 16");
+  const auto all = [&](size_t, uint64_t) -> Result<std::span<const std::byte>> { return data; };
+  const Status cut = writer.write(path, all, [] {
+    return Status(tl::unexpected<Error>(Error{ErrorCode::kIo, "cut"}));
+  });
+  EXPECT_EQ(cut.error().message, "cut");
   EXPECT_EQ(read_whole_file(path), "old");
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), std::filesystem::directory_iterator()),
             1);

@@ -115,9 +115,12 @@ void Decoder::project_query_key_value(const LayerWeights& layer, int index, cons
   Activations& a = activations_;
   const int rows = batch.rows();
   const LinearTarget projections[] = {
-      {&layer.query.weight, layer.query.bias.data(), row_view(a.query, rows, config_.query_width()), false},
-      {&layer.key.weight, layer.key.bias.data(), row_view(a.key, rows, config_.key_width()), false},
-      {&layer.value.weight, layer.value.bias.data(), row_view(a.value, rows, config_.value_width()), false},
+      {&layer.query.weight, layer.query.bias.data(), row_view(a.query, rows, config_.query_width()), false,
+       Precision::kDoubleCodes},
+      {&layer.key.weight, layer.key.bias.data(), row_view(a.key, rows, config_.key_width()), false,
+       Precision::kDoubleCodes},
+      {&layer.value.weight, layer.value.bias.data(), row_view(a.value, rows, config_.value_width()), false,
+       Precision::kDoubleCodes},
   };
   backend_.linear({row_view(a.normed, rows, config_.width), projections});
   if (layer.query_norm) normalise_heads(a.query, layer.query_norm, rows);
@@ -167,7 +170,8 @@ Status Decoder::output(const Batch& batch, std::vector<float>& result) {
     float* rows = a.normed;
     if (!config_.spec->encoder) {
       const TensorView logits = row_view(a.logits, count, config_.vocab);
-      linear(row_view(a.normed, count, config_.width), weights_.head.weight, weights_.head.bias.data(), logits);
+      const LinearTarget head{&weights_.head.weight, weights_.head.bias.data(), logits, false, Precision::kDoubleCodes};
+      backend_.linear({row_view(a.normed, count, config_.width), {&head, 1}});
       if (config_.logit_scale != 1.0f || config_.final_softcap > 0)
         backend_.scale(logits, config_.logit_scale, config_.final_softcap);
       rows = a.logits;

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/output_file.h"
 #include "base/printable.h"
 #include "metallic/gguf.h"
 
@@ -63,7 +64,7 @@ Result<ImportanceMatrix> read_gguf(const std::string& path) {
 }
 
 // Reads the older file front to back: int32 entries; each int32 name length, name, int32 calls, int32 values, floats
-// (mean squares times calls).
+// (mean squares times calls). Newer ones go on: int32 chunks, int32 length of the dataset's name, the name.
 class LegacyReader {
  public:
   LegacyReader(const std::string& path, std::span<const std::byte> bytes) : path_(path), bytes_(bytes) {}
@@ -72,14 +73,17 @@ class LegacyReader {
     METALLIC_ASSIGN(const int32_t entries, number("the number of entries", bytes_.size()));
     ImportanceMatrix result;
     for (int32_t i = 0; i < entries; ++i) METALLIC_TRY(read_entry(result));
+    if (left() == 0) return result;
+    METALLIC_ASSIGN(const int32_t chunks, number("the number of chunks", size_t(INT32_MAX)));
+    METALLIC_ASSIGN(const std::string dataset, text("the name of the text"));
+    result.chunks = uint32_t(chunks);
+    result.datasets = {dataset};
     return result;
   }
 
  private:
   Status read_entry(ImportanceMatrix& result) {
-    METALLIC_ASSIGN(const int32_t name_bytes, number("the length of a name", left()));
-    std::string name(size_t(name_bytes), '\0');
-    METALLIC_TRY(take(name.data(), name.size(), "a name"));
+    METALLIC_ASSIGN(const std::string name, text("a name"));
     METALLIC_ASSIGN(const int32_t calls, number("a count of calls", size_t(INT32_MAX)));
     METALLIC_ASSIGN(const int32_t values, number("a count of values", left() / sizeof(float)));
     TensorImportance& tensor = result.tensors[name];
@@ -99,6 +103,13 @@ class LegacyReader {
     if (size > 0) std::memcpy(to, bytes_.data() + at_, size);
     at_ += size;
     return {};
+  }
+
+  Result<std::string> text(const char* what) {
+    METALLIC_ASSIGN(const int32_t size, number("a length", left()));
+    std::string result(size_t(size), '\0');
+    METALLIC_TRY(take(result.data(), result.size(), what));
+    return result;
   }
 
   // A number of 0 to `most`.
@@ -152,6 +163,28 @@ Status ImportanceMatrix::write(const std::string& path) const {
   }
   return writer.write(
       path, [&](size_t index, uint64_t) -> Result<std::span<const std::byte>> { return std::as_bytes(data[index]); });
+}
+
+Status ImportanceMatrix::write_legacy(const std::string& path) const {
+  const auto calls = int32_t(std::max(1u, chunks));
+  std::string bytes;
+  const auto put = [&](const auto& value) { bytes.append(reinterpret_cast<const char*>(&value), sizeof(value)); };
+  const auto put_text = [&](const std::string& text) {
+    put(int32_t(text.size()));
+    bytes += text;
+  };
+  put(int32_t(tensors.size()));
+  for (const auto& [name, tensor] : tensors) {
+    put_text(name);
+    put(calls);
+    put(int32_t(tensor.sums.size()));
+    for (const float mean : tensor.mean_squares()) put(mean * float(calls));
+  }
+  put(int32_t(chunks));
+  put_text(datasets.empty() ? "" : datasets.front());
+  METALLIC_ASSIGN(OutputFile out, OutputFile::create(path));
+  METALLIC_TRY(out.write(std::as_bytes(std::span(bytes))));
+  return out.commit();
 }
 
 }  // namespace metallic

@@ -30,8 +30,10 @@ struct ImportanceMatrix {
   // Either kind of file. kCorrupt names the entry that is no sum of squares: missing halves, wrong sizes, negative or
   // no finite numbers.
   static Result<ImportanceMatrix> read(const std::string& path);
-  // As GGUF; the file appears complete or not at all.
+  // As GGUF, or as the older file, which has one count for all experts of a matrix. The file appears complete or not at
+  // all.
   Status write(const std::string& path) const;
+  Status write_legacy(const std::string& path) const;
 };
 
 }  // namespace metallic

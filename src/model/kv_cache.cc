@@ -1,18 +1,40 @@
 #include "model/kv_cache.h"
 
+#include <algorithm>
+#include <string>
+
+#include "backend/kv_rows.h"
 #include "base/check.h"
 #include "base/checked_math.h"
 #include "base/error.h"
 
 namespace metallic {
 
-Result<KvCache> KvCache::create(const Config& config, Backend& backend, int pages, int page_tokens, Format format) {
+namespace {
+
+Status check_format(Format format, int width, const char* what) {
+  std::string known;
+  for (const Format one : kKvFormats) {
+    if (one == format && width % format_info(format).block_elements == 0) return {};
+    known += (known.empty() ? "" : ", ") + std::string(format_info(one).name);
+  }
+  if (std::find(kKvFormats.begin(), kKvFormats.end(), format) != kKvFormats.end())
+    return fail(ErrorCode::kUnsupported, "a KV cache with {} of type {}: a head is {} wide, which is no multiple of {}",
+                what, format_info(format).name, width, format_info(format).block_elements);
+  return fail(ErrorCode::kUnsupported, "a KV cache with {} of type {}; there are: {}", what, format_info(format).name,
+              known);
+}
+
+}  // namespace
+
+Result<KvCache> KvCache::create(const Config& config, Backend& backend, int pages, int page_tokens,
+                                const KvFormats& formats) {
   METALLIC_CHECK(pages > 0 && page_tokens > 0);
-  METALLIC_CHECK(format == Format::kF32 || format == Format::kF16);
-  const uint64_t element = uint64_t(format_info(format).block_bytes);
+  METALLIC_TRY(check_format(formats.keys, config.head_dim, "keys"));
+  METALLIC_TRY(check_format(formats.values, config.value_dim, "values"));
   const uint64_t rows = uint64_t(pages) * uint64_t(page_tokens);
-  const auto key_bytes = checked_multiply(rows, uint64_t(config.key_width()) * element);
-  const auto value_bytes = checked_multiply(rows, uint64_t(config.value_width()) * element);
+  const auto key_bytes = checked_multiply(rows, *format_bytes(formats.keys, uint64_t(config.key_width())));
+  const auto value_bytes = checked_multiply(rows, *format_bytes(formats.values, uint64_t(config.value_width())));
   const auto layer_bytes = key_bytes && value_bytes ? checked_add(*key_bytes, *value_bytes) : std::nullopt;
   const auto bytes = layer_bytes ? checked_multiply(*layer_bytes, uint64_t(config.layers)) : std::nullopt;
   if (!bytes)
@@ -27,9 +49,9 @@ Result<KvCache> KvCache::create(const Config& config, Backend& backend, int page
   cache.memory_ = std::move(*memory);
   char* at = static_cast<char*>(cache.memory_.get());
   for (int layer = 0; layer < config.layers; ++layer, at += *layer_bytes) {
-    cache.keys_.push_back(TensorView::dense(at, format, {pages, config.kv_heads, page_tokens, config.head_dim}));
+    cache.keys_.push_back(TensorView::dense(at, formats.keys, {pages, config.kv_heads, page_tokens, config.head_dim}));
     cache.values_.push_back(
-        TensorView::dense(at + *key_bytes, format, {pages, config.kv_heads, page_tokens, config.value_dim}));
+        TensorView::dense(at + *key_bytes, formats.values, {pages, config.kv_heads, page_tokens, config.value_dim}));
   }
   return cache;
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "metallic/engine.h"
 #include "model/config.h"
 
 namespace metallic {
@@ -12,8 +13,10 @@ namespace metallic {
 // Which page belongs to whom is not known here: that is KvPages' business (engine).
 class KvCache {
  public:
-  // `format` is kF32 or kF16. kOutOfMemory says how much was wanted.
-  static Result<KvCache> create(const Config& config, Backend& backend, int pages, int page_tokens, Format format);
+  // kUnsupported for a format that is none of a cache or whose block does not divide a head's width; kOutOfMemory says
+  // how much was wanted.
+  static Result<KvCache> create(const Config& config, Backend& backend, int pages, int page_tokens,
+                                const KvFormats& formats);
 
   int pages() const { return pages_; }
   int page_tokens() const { return page_tokens_; }

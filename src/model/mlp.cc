@@ -51,6 +51,7 @@ Result<Mlp> Mlp::load(const std::string& path, std::shared_ptr<Backend> backend)
                 file->tensors().size());
 
   Mlp mlp;
+  mlp.file_ = file;
   mlp.backend_ = std::move(backend);
   METALLIC_ASSIGN(const std::string_view hidden, file->get_string("mlp.activation"));
   METALLIC_ASSIGN(const std::string_view output, file->get_string_or("mlp.output_activation", "identity"));
@@ -97,7 +98,7 @@ Result<std::vector<float>> Mlp::evaluate(std::span<const float> input) const {
   for (const MlpLayer& layer : layers_) {
     const TensorView x = TensorView::dense(from, Format::kF32, {rows, layer.weight.columns()});
     const TensorView y = TensorView::dense(to, Format::kF32, {rows, layer.weight.rows()});
-    const LinearTarget target{&layer.weight, layer.bias.data(), y, false};
+    const LinearTarget target{&layer.weight, layer.bias.data(), y, false, Precision::kFloat};
     backend_->linear({x, {&target, 1}});
     const bool last = &layer == &layers_.back();
     backend_->activate({last ? output_ : hidden_, y, {}, y});
@@ -107,6 +108,7 @@ Result<std::vector<float>> Mlp::evaluate(std::span<const float> input) const {
   std::vector<float> result(size_t(rows * outputs()));
   backend_->copy_to_host(result.data(), from, result.size() * sizeof(float));
   METALLIC_TRY(backend_->synchronize());
+  METALLIC_TRY(file_->check_intact());  // weights of a file that was cut short read as zero
   return result;
 }
 

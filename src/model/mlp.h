@@ -26,10 +26,11 @@ class Mlp {
   int64_t outputs() const { return layers_.back().weight.rows(); }
   std::span<const MlpLayer> layers() const { return layers_; }
 
-  // (rows, inputs) -> (rows, outputs), row-major.
+  // (rows, inputs) -> (rows, outputs), row-major. kIo if the file has been cut short since.
   Result<std::vector<float>> evaluate(std::span<const float> input) const;
 
  private:
+  std::shared_ptr<const GgufFile> file_;
   std::shared_ptr<Backend> backend_;
   std::vector<MlpLayer> layers_;
   Activation hidden_ = Activation::kIdentity;

@@ -187,6 +187,7 @@ Result<std::span<const std::byte>> Quantizer::encoded(const TensorPlan& plan, ui
 
 Result<std::span<const std::byte>> Quantizer::data_of(size_t index, uint64_t bytes) {
   const TensorPlan& plan = plans_[index];
+  if (index > 0) file_.release(*plans_[index - 1].info);  // written by now
   if (options_.cancelled && options_.cancelled())
     return fail(ErrorCode::kCancelled, "interrupted; nothing was written");
   if (options_.on_tensor)
@@ -213,7 +214,9 @@ Result<QuantizeReport> Quantizer::write(const std::string& path) {
     report.quantized += plan.format != tensor.format ? 1 : 0;
     report.fallbacks += plan.fallback ? 1 : 0;
   }
-  METALLIC_TRY(writer.write(path, [this](size_t index, uint64_t bytes) { return data_of(index, bytes); }));
+  METALLIC_TRY(writer.write(
+      path, [this](size_t index, uint64_t bytes) { return data_of(index, bytes); },
+      [this] { return file_.check_intact(); }));
   return report;
 }
 

@@ -37,9 +37,10 @@ struct QuantizeReport {
   size_t quantized = 0, fallbacks = 0;  // tensors
 };
 
-// Works tensor by tensor: besides the mapping of `input`, memory holds one tensor of the output. `output` appears
-// complete or not at all, and may be `input` itself. Errors: kInvalidArgument (unknown type or pattern, a type that
-// needs importance, an importance matrix that does not fit), kCorrupt (a weight that is no finite number), kCancelled.
+// Works tensor by tensor: memory holds one tensor of the input, as far as it has been read, and one of the output.
+// `output` appears complete or not at all, and may be `input` itself. Errors: kInvalidArgument (unknown type or
+// pattern, a type that needs importance, an importance matrix that does not fit), kCorrupt (a weight that is no finite
+// number), kCancelled.
 Result<QuantizeReport> quantize_file(const std::string& input, const std::string& output,
                                      const QuantizeOptions& options);
 

@@ -48,7 +48,21 @@ Result<Weight> TensorLoader::matrix(const std::string& name, Part rows, int64_t 
   const uint64_t row_bytes = *format_bytes(info->format, uint64_t(columns));
   // Never written: a Weight is only read.
   auto* data = const_cast<std::byte*>(file_->tensor_data(*info).data()) + uint64_t(rows.first) * row_bytes;
-  return backend_.load_weight(TensorView::dense(data, info->format, {rows.count, columns}), file_);
+  return load(*info, data, rows.count, columns);
+}
+
+Result<Weight> TensorLoader::lookup(const std::string& name, int64_t rows, int64_t columns) {
+  METALLIC_ASSIGN(const TensorInfo* info, find(name, {columns, rows}));
+  auto* data = const_cast<std::byte*>(file_->tensor_data(*info).data());
+  return backend_.load_plain(TensorView::dense(data, info->format, {rows, columns}), file_);
+}
+
+// Where the backend has made its own copy, the file's bytes are let go.
+Result<Weight> TensorLoader::load(const TensorInfo& info, std::byte* data, int64_t rows, int64_t columns) {
+  METALLIC_ASSIGN(Weight weight, backend_.load_weight(TensorView::dense(data, info.format, {rows, columns}), file_));
+  if (weight.packed != nullptr)
+    file_->release(info, {data, size_t(*format_bytes(info.format, uint64_t(columns))) * size_t(rows)});
+  return weight;
 }
 
 Result<std::vector<Weight>> TensorLoader::matrices(const std::string& name, int64_t count, int64_t rows,
@@ -58,9 +72,7 @@ Result<std::vector<Weight>> TensorLoader::matrices(const std::string& name, int6
   const uint64_t bytes = info->bytes / uint64_t(count);
   std::vector<Weight> result;
   for (int64_t i = 0; i < count; ++i) {
-    METALLIC_ASSIGN(
-        Weight weight,
-        backend_.load_weight(TensorView::dense(data + uint64_t(i) * bytes, info->format, {rows, columns}), file_));
+    METALLIC_ASSIGN(Weight weight, load(*info, data + uint64_t(i) * bytes, rows, columns));
     result.push_back(std::move(weight));
   }
   return result;

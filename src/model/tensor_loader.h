@@ -37,6 +37,7 @@ class TensorLoader {
     return matrix(name, whole(rows), columns);
   }
   Result<Weight> matrix(const std::string& name, Part rows, int64_t columns);
+  Result<Weight> lookup(const std::string& name, int64_t rows, int64_t columns);  // for embed() only
   Result<std::vector<Weight>> matrices(const std::string& name, int64_t count, int64_t rows,
                                        int64_t columns);  // of a rank-3 tensor
   Result<DeviceVector> vector(const std::string& name, int64_t size) { return vector(name, whole(size)); }
@@ -54,6 +55,7 @@ class TensorLoader {
 
  private:
   Result<const TensorInfo*> find(const std::string& name, std::initializer_list<int64_t> size);
+  Result<Weight> load(const TensorInfo& info, std::byte* data, int64_t rows, int64_t columns);
   Result<DeviceVector> upload(const TensorInfo& info, Part part);
 
   std::shared_ptr<const GgufFile> file_;

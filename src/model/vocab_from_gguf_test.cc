@@ -116,8 +116,8 @@ TEST(VocabFromGguf, RefusesWhatItCannotRead) {
   EXPECT_NE(error_of([](GgufWriter&) {}).find("tokenizer.ggml.model"), std::string::npos);
   EXPECT_NE(error_of([](GgufWriter& writer) {
               set_bpe(writer);
-              writer.set_string("tokenizer.ggml.model", "bert");
-            }).find("tokenizer.ggml.model is \"bert\"; known are \"gpt2\""),
+              writer.set_string("tokenizer.ggml.model", "plamo2");
+            }).find("tokenizer.ggml.model is \"plamo2\"; known are \"gpt2\""),
             std::string::npos);
   EXPECT_NE(error_of([](GgufWriter& writer) {
               set_bpe(writer);

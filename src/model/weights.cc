@@ -179,17 +179,19 @@ Status load_norm(TensorLoader& loader, const std::string& name, int64_t size, No
 Status load_embedding(TensorLoader& loader, Config& config, Weights& weights) {
   const TensorInfo* embedding = loader.file().find_tensor("token_embd.weight");
   if (embedding != nullptr) config.vocab = int(std::min<uint64_t>(embedding->size[1], INT32_MAX));
-  METALLIC_ASSIGN(weights.embedding, loader.matrix("token_embd.weight", config.vocab, config.width));
+  const bool tied = !config.spec->encoder && !loader.has("output.weight");  // multiplied too
+  METALLIC_ASSIGN(weights.embedding, tied ? loader.matrix("token_embd.weight", config.vocab, config.width)
+                                          : loader.lookup("token_embd.weight", config.vocab, config.width));
   const TensorInfo* positions = loader.file().find_tensor("position_embd.weight");
   if (positions == nullptr && !config.spec->rope)
     return tl::unexpected<Error>(loader.matrix("position_embd.weight", config.context_length, config.width).error());
   if (positions != nullptr) {
     config.context_length = int(std::min<uint64_t>(positions->size[1], uint64_t(config.context_length)));
     METALLIC_ASSIGN(weights.positions,
-                    loader.matrix("position_embd.weight", int64_t(positions->size[1]), config.width));
+                    loader.lookup("position_embd.weight", int64_t(positions->size[1]), config.width));
   }
   if (const TensorInfo* types = loader.file().find_tensor("token_types.weight")) {
-    METALLIC_ASSIGN(weights.token_types, loader.matrix("token_types.weight", int64_t(types->size[1]), config.width));
+    METALLIC_ASSIGN(weights.token_types, loader.lookup("token_types.weight", int64_t(types->size[1]), config.width));
   }
   return loader.has("token_embd_norm.weight")
              ? load_norm(loader, "token_embd_norm", config.width, weights.embedding_norm)
@@ -233,9 +235,9 @@ Result<Weights> load_weights(std::shared_ptr<const GgufFile> file, Config& confi
   TensorLoader loader(std::move(file), backend);
   Weights weights;
   METALLIC_TRY(load_embedding(loader, config, weights));
+  METALLIC_TRY(load_head(loader, config, weights));  // first: while it is packed, the largest matrix is there twice
   for (int i = 0; i < config.layers; ++i)
     METALLIC_TRY(LayerLoader(loader, config, i).load(weights.layers.emplace_back()));
-  METALLIC_TRY(load_head(loader, config, weights));
   METALLIC_TRY(load_rope_factors(loader, config, weights));
   METALLIC_TRY(loader.check_all_used());
   return weights;

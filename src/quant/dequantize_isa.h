@@ -5,6 +5,9 @@
 
 namespace metallic::quant {
 
+// A result of so many bytes and more is written around the caches: docs/parallel-dequantisation.md.
+inline constexpr int64_t kStreamBytes = 32 << 20;
+
 struct Dequantizers {
   const char* name;
   DequantizeRow (*to_float)(Format format);

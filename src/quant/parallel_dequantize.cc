@@ -1,5 +1,7 @@
 #include "quant/parallel_dequantize.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace metallic {
@@ -8,7 +10,11 @@ void parallel_dequantize(Format format, const void* blocks, int64_t elements, Fo
   const FormatInfo &from_info = format_info(format), &to_info = format_info(to);
   const ConvertRow dequantize = dequantize_function(format, to);
   METALLIC_CHECK(dequantize != nullptr && elements % from_info.block_elements == 0);
-  pool.parallel_for(elements, kWeightsWorthAThread, [&](int64_t begin, int64_t end) {
+  const int64_t threads = std::clamp<int64_t>(elements / kWeightsWorthAThread, 1, pool.size());
+  if (threads == 1) return dequantize(blocks, elements, out);  // wakes nobody
+  constexpr int64_t kAlign = 256;                              // a multiple of every block
+  const int64_t share = ((elements + threads - 1) / threads + kAlign - 1) / kAlign * kAlign;
+  pool.parallel_for(elements, share, [&](int64_t begin, int64_t end) {
     dequantize(static_cast<const char*>(blocks) + begin / from_info.block_elements * from_info.block_bytes, end - begin,
                static_cast<char*>(out) + begin * to_info.block_bytes);
   });

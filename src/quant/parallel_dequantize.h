@@ -6,8 +6,8 @@
 
 namespace metallic {
 
-// A thread must have this many weights to be worth waking: docs/parallel-dequantisation.md.
-inline constexpr int64_t kWeightsWorthAThread = 1 << 20;
+// Each thread must have this many weights to be worth waking: docs/parallel-dequantisation.md.
+inline constexpr int64_t kWeightsWorthAThread = 1 << 21;
 
 // dequantize_row, and dequantize_function(format, to), over the threads of `pool`; small ones on the caller's alone.
 void parallel_dequantize(Format format, const void* blocks, int64_t elements, float* out, ThreadPool& pool);

@@ -19,8 +19,8 @@ std::vector<uint8_t> random_bytes(size_t count) {
 TEST(ParallelDequantize, GivesTheBitsOfOneThreadForAnySizeAndPool) {
   for (const Format format : {Format::kQ8_0, Format::kQ4_K})
     for (const Format to : {Format::kF32, Format::kF16, Format::kBF16})
-      for (const int64_t elements : {int64_t(0), int64_t(256), kWeightsWorthAThread, kWeightsWorthAThread + 256,
-                                     3 * kWeightsWorthAThread - 256}) {
+      for (const int64_t elements : {int64_t(0), int64_t(256), 2 * kWeightsWorthAThread - 256, 2 * kWeightsWorthAThread,
+                                     2 * kWeightsWorthAThread + 256, 4 * kWeightsWorthAThread - 256}) {
         const std::vector<uint8_t> blocks = random_bytes(size_t(*format_bytes(format, uint64_t(elements))));
         std::vector<uint8_t> expected(size_t(*format_bytes(to, uint64_t(elements))));
         dequantize_function(format, to)(blocks.data(), elements, expected.data());

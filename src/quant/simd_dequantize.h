@@ -5,15 +5,17 @@
 // first read what it overwrites, half as many bytes again and more. docs/parallel-dequantisation.md has the figures.
 #pragma once
 
+#include <type_traits>
+
 #include "quant/dequantize_blocks.h"
+#include "quant/dequantize_isa.h"
 #include "quant/simd_blocks.h"
 #include "quant/simd_codebooks.h"
 #include "quant/simd_k_blocks.h"
 
 namespace metallic::quant::inline METALLIC_ISA {
 
-inline constexpr int64_t kStreamBytes = 8 << 20;  // of a result, from which on it is written around the caches
-inline constexpr int64_t kStreamChunk = 1024;     // elements, a multiple of every block
+inline constexpr int64_t kStreamChunk = 1024;  // elements, a multiple of every block
 
 template <class S, Grouped F, class T>
 void dequantize_through_cache(const void* blocks, int64_t elements, T* out) {
@@ -32,6 +34,10 @@ void dequantize_through_cache(const void* numbers, int64_t elements, T* out) {
 
 template <class S, class F, class T>
 void dequantize_streaming(const void* blocks, int64_t elements, T* out) {
+  if constexpr (std::is_same_v<F, F32> && std::is_same_v<T, float>) {  // nothing to compute: no chunk between
+    S::stream(blocks, elements * 4, out);
+    return S::finish_streaming();
+  }
   constexpr int64_t kChunkBytes = kStreamChunk / F::kBlock * int64_t(sizeof(typename F::Block));
   alignas(64) T chunk[kStreamChunk];
   const auto* bytes = static_cast<const char*>(blocks);

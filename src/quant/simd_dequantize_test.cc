@@ -1,5 +1,6 @@
 // The dequantisers of every instruction set against the definition, decode(): all formats to all number types, for
 // block counts around the steps of the loops, at any address, and for results that are written around the caches.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -70,6 +71,10 @@ void expect_weights(const std::vector<uint8_t>& actual, Format to, const std::ve
   for (size_t i = weights.size() * width; i < actual.size(); ++i) ASSERT_EQ(actual[i], kUntouched) << "past the end";
 }
 
+std::string dequantizer_name(const testing::TestParamInfo<std::tuple<FormatInfo, Format>>& test) {
+  return fmt::format("{}_to_{}", std::get<0>(test.param).name, format_info(std::get<1>(test.param)).name);
+}
+
 class Dequantizers : public testing::TestWithParam<std::tuple<FormatInfo, Format>> {
  protected:
   void expect_defined_result(const uint8_t* blocks, int64_t block_count) const {
@@ -89,10 +94,7 @@ class Dequantizers : public testing::TestWithParam<std::tuple<FormatInfo, Format
 INSTANTIATE_TEST_SUITE_P(Quant, Dequantizers,
                          testing::Combine(testing::ValuesIn(all_formats().begin(), all_formats().end()),
                                           testing::Values(Format::kF32, Format::kF16, Format::kBF16)),
-                         [](const auto& test) {
-                           return std::string(std::get<0>(test.param).name) + "_to_" +
-                                  format_info(std::get<1>(test.param)).name;
-                         });
+                         dequantizer_name);
 
 TEST_P(Dequantizers, EqualTheDefinitionForAnyCountOfBlocksAtAnyAddress) {
   const auto block_bytes = size_t(info_.block_bytes);
@@ -106,8 +108,16 @@ TEST_P(Dequantizers, EqualTheDefinitionForAnyCountOfBlocksAtAnyAddress) {
     }
 }
 
-TEST_P(Dequantizers, EqualTheDefinitionForResultsLargerThanTheCaches) {
-  const int64_t elements = (8 << 20) / (to_ == Format::kF32 ? 4 : 2) + 3 * 256;
+// What is written around the caches goes through a chunk that no format knows of: some formats stand for all.
+class LargeResults : public Dequantizers {};
+INSTANTIATE_TEST_SUITE_P(Quant, LargeResults,
+                         testing::Combine(testing::Values(format_info(Format::kF32), format_info(Format::kQ8_0),
+                                                          format_info(Format::kQ4_K)),
+                                          testing::Values(Format::kF32, Format::kF16, Format::kBF16)),
+                         dequantizer_name);
+
+TEST_P(LargeResults, EqualTheDefinitionWhereTheyAreWrittenAroundTheCaches) {
+  const int64_t elements = quant::kStreamBytes / (to_ == Format::kF32 ? 4 : 2) + 3 * 256;
   const std::vector<uint8_t> blocks = random_bytes(size_t(*format_bytes(info_.format, uint64_t(elements))));
   const std::vector<float> weights = defined(info_.format, blocks.data(), elements);
   for (const quant::Dequantizers* set : tuned_sets())

@@ -1,8 +1,5 @@
 #include "safetensors/reader.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -40,6 +37,7 @@ Result<SafetensorsFile> SafetensorsFile::open(const std::string& path) {
     return fail(ErrorCode::kCorrupt, "{}: the header does not begin with '{{'; this is no safetensors file", path);
   const size_t data_begin = size_t(kLengthBytes + header_bytes);
   auto tensors = parse_safetensors_header(json, bytes.size() - data_begin);
+  METALLIC_TRY(file.check_intact());  // what was parsed may have been zeros
   if (!tensors) return fail_while(path, tensors.error());
   return SafetensorsFile(std::move(file), data_begin, std::move(*tensors));
 }
@@ -53,14 +51,6 @@ std::span<const std::byte> SafetensorsFile::data(const SafetensorsTensor& tensor
   return file_.bytes().subspan(data_begin_ + size_t(tensor.begin), size_t(tensor.bytes));
 }
 
-void SafetensorsFile::release(const SafetensorsTensor& tensor) const {
-  // Whole pages inside the tensor: those at its ends belong to its neighbours too.
-  const auto page = uintptr_t(::sysconf(_SC_PAGESIZE));
-  const std::span<const std::byte> bytes = data(tensor);
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
-  const uintptr_t end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size()) / page * page;
-  if (begin < end)
-    ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // a hint: failure is harmless
-}
+void SafetensorsFile::release(const SafetensorsTensor& tensor) const { file_.release(data(tensor)); }
 
 }  // namespace metallic

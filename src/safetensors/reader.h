@@ -27,6 +27,9 @@ class SafetensorsFile {
   const SafetensorsTensor* find(std::string_view name) const;              // null if there is none
   std::span<const std::byte> data(const SafetensorsTensor& tensor) const;  // `tensor` is one of tensors()
 
+  // kIo if the file has been cut short since it was opened: what is gone reads as zero.
+  Status check_intact() const { return file_.check_intact(); }
+
   // Lets the system take back the memory that reading `tensor` brought in. Reading it again is still allowed.
   void release(const SafetensorsTensor& tensor) const;
 

@@ -14,20 +14,24 @@ constexpr size_t kShortWord = 32;
 
 // One line of `merges`: its two halves as raw bytes.
 struct MergeText {
-  std::string bytes;  // left, then right
-  size_t left_size = 0;
+  std::string storage;  // at least as long as the line: left, then right
+  size_t left_size = 0, size = 0;
 
-  std::string_view left() const { return std::string_view(bytes).substr(0, left_size); }
-  std::string_view right() const { return std::string_view(bytes).substr(left_size); }
+  std::string_view both() const { return {storage.data(), size}; }
+  std::string_view left() const { return both().substr(0, left_size); }
+  std::string_view right() const { return both().substr(left_size); }
 
   bool parse(std::string_view line) {
-    const size_t space = line.find(' ', 1);
-    if (space == std::string_view::npos) return false;
     const ByteAlphabet& alphabet = ByteAlphabet::get();
-    bytes.clear();
-    if (!alphabet.decode(line.substr(0, space), bytes)) return false;
-    left_size = bytes.size();
-    return alphabet.decode(line.substr(space + 1), bytes);
+    if (storage.size() < line.size()) storage.resize(line.size() * 2);
+    char* end = storage.data();
+    const size_t space = alphabet.decode_until_space(line, end);
+    left_size = size_t(end - storage.data());
+    if (space >= line.size() || line[space] != ' ' || space == 0) return false;
+    const std::string_view rest = line.substr(space + 1);
+    const bool known = alphabet.decode_until_space(rest, end) == rest.size();
+    size = size_t(end - storage.data());
+    return known;
   }
 };
 
@@ -38,13 +42,14 @@ Status BytePairMerger::build(const Vocab& vocab, const TokenTable& table) {
     const char c = char(byte);
     token_of_byte_[size_t(byte)] = table.find({&c, 1});
   }
-  merges_.assign(table_slots(vocab.merges.size()), Merge{});
+  merges_ = PageArray<Merge>(table_slots(vocab.merges.size()));
   mask_ = merges_.size() - 1;
 
   // In batches: what a look-up needs is fetched while the others of its batch are at work.
   constexpr size_t kBatch = 16;
   std::array<MergeText, kBatch> texts;
-  std::array<std::array<uint64_t, 3>, kBatch> hashes;
+  std::array<std::array<uint64_t, 2>, kBatch> hashes;
+  TokenId last_result = kNoToken;
   std::array<Merge, kBatch> found;
   for (size_t begin = 0; begin < vocab.merges.size(); begin += kBatch) {
     const size_t count = std::min(kBatch, vocab.merges.size() - begin);
@@ -54,13 +59,16 @@ Status BytePairMerger::build(const Vocab& vocab, const TokenTable& table) {
         return fail(ErrorCode::kCorrupt, "merge {} is \"{}\", which is not two tokens with a space between", begin + i,
                     vocab.merges[begin + i]);
       }
-      hashes[i] = {hash_bytes(text.left()), hash_bytes(text.right()), hash_bytes(text.bytes)};
+      hashes[i] = {hash_bytes(text.left()), hash_bytes(text.right())};
       for (const uint64_t hash : hashes[i]) table.prefetch(hash);
     }
     for (size_t i = 0; i < count; ++i) {
       const TokenId left = table.find(texts[i].left(), hashes[i][0]);
       const TokenId right = table.find(texts[i].right(), hashes[i][1]);
-      const TokenId result = table.find(texts[i].bytes, hashes[i][2]);
+      // Most vocabularies have the results of their merges in order.
+      const bool in_order = table.is_token(last_result + 1, texts[i].both());
+      const TokenId result = in_order ? last_result + 1 : table.find(texts[i].both());
+      last_result = result;
       if (left == kNoToken || right == kNoToken || result == kNoToken) {
         const char* which = left == kNoToken ? "its left half" : right == kNoToken ? "its right half" : "what it makes";
         return fail(ErrorCode::kCorrupt, "merge {}, \"{}\": {} is not in the vocabulary", begin + i,
@@ -76,7 +84,7 @@ Status BytePairMerger::build(const Vocab& vocab, const TokenTable& table) {
 
 void BytePairMerger::add(const Merge& merge) {
   size_t at = hash_pair(merge.left, merge.right) & mask_;
-  for (; merges_[at].result != kNoToken; at = (at + 1) & mask_) {
+  for (; !merges_[at].empty(); at = (at + 1) & mask_) {
     if (merges_[at].left == merge.left && merges_[at].right == merge.right)
       return;  // the better of two equal ones stays
   }

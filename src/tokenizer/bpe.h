@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/page_array.h"
 #include "metallic/result.h"
 #include "metallic/tokenizer.h"
 #include "tokenizer/token_table.h"
@@ -26,10 +27,13 @@ class BytePairMerger {
  private:
   static constexpr uint32_t kNoMerge = 0xffffffff;  // worse than any rank
 
+  // What a merge makes is no half of it: a slot of zeros is an empty one.
   struct Merge {
-    uint32_t left = kNoMerge, right = kNoMerge;
-    uint32_t rank = kNoMerge;  // lower is better
-    TokenId result = kNoToken;
+    uint32_t left, right;
+    uint32_t rank;  // lower is better
+    TokenId result;
+
+    bool empty() const { return left == uint32_t(result); }
   };
   struct Candidate {
     uint32_t rank;
@@ -41,15 +45,15 @@ class BytePairMerger {
     const uint64_t hash = hash_pair(uint32_t(left), uint32_t(right));
     for (size_t at = hash & mask_;; at = (at + 1) & mask_) {
       const Merge& merge = merges_[at];
+      if (merge.empty()) return {kNoMerge, kNoToken};
       if (merge.left == uint32_t(left) && merge.right == uint32_t(right)) return {merge.rank, merge.result};
-      if (merge.result == kNoToken) return {kNoMerge, kNoToken};
     }
   }
   void encode_short(std::string_view word, std::vector<TokenId>& out) const;
   void encode_long(std::string_view word, std::vector<TokenId>& out) const;
 
   std::array<TokenId, 256> token_of_byte_{};  // kNoToken where the vocabulary has none
-  std::vector<Merge> merges_;                 // open addressing by (left, right)
+  PageArray<Merge> merges_;                   // open addressing by (left, right)
   size_t mask_ = 0;
 };
 

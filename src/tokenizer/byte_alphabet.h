@@ -19,22 +19,31 @@ class ByteAlphabet {
   // Appends the bytes that `text` stands for. False, with nothing appended, if a character is not of the alphabet.
   bool decode(std::string_view text, std::string& out) const {
     const size_t start = out.size();
-    for (size_t i = 0; i < text.size(); ++i) {
+    out.resize(start + text.size());
+    char* end = out.data() + start;
+    const bool known = decode_until_space(text, end) == text.size();
+    out.resize(known ? size_t(end - out.data()) : start);
+    return known;
+  }
+
+  // Writes the bytes that `text` stands for, at most text.size(), to `out`, which then points behind them, and returns
+  // where in `text` the first character stands that is not of the alphabet, such as a space.
+  size_t decode_until_space(std::string_view text, char*& out) const {
+    for (size_t i = 0; i < text.size();) {
       uint32_t code_point = uint8_t(text[i]);
+      size_t size = 1;
       if (code_point >= 0x80) {  // the alphabet ends at U+0143: two bytes in UTF-8
         const uint32_t next = i + 1 < text.size() ? uint8_t(text[i + 1]) : 0;
         const bool two_bytes = code_point >= 0xc2 && code_point <= 0xc5 && (next & 0xc0) == 0x80;
         code_point = two_bytes ? (code_point & 0x1f) << 6 | (next & 0x3f) : 0;
-        ++i;
+        size = 2;
       }
       const int16_t byte = code_point < byte_of_.size() ? byte_of_[code_point] : int16_t{-1};
-      if (byte < 0) {
-        out.resize(start);
-        return false;
-      }
-      out += char(byte);
+      if (byte < 0) return i;
+      *out++ = char(byte);
+      i += size;
     }
-    return true;
+    return text.size();
   }
 
   uint32_t code_point(uint8_t byte) const { return code_point_of_[byte]; }

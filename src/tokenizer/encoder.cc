@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "tokenizer/bert_text.h"
 
 namespace metallic {
 
@@ -31,7 +32,20 @@ void EncodeStates::give_back(std::unique_ptr<EncodeState> state) {
 Status Encoder::build(const Vocab& vocab, const BytePool& pool, const TokenTable& table) {
   vocab_ = &vocab;
   table_ = &table;
-  if (vocab.kind == TokenizerKind::kSentencePiece) return spm_.build(vocab, pool, table);
+  switch (vocab.kind) {
+    case TokenizerKind::kBytePairEncoding:
+      break;
+    case TokenizerKind::kSentencePiece:
+      return spm_.build(vocab, pool, table);
+    case TokenizerKind::kUnigram:
+      return unigram_.build(vocab, pool);
+    case TokenizerKind::kWordPiece:
+      word_piece_.build(vocab, pool, table);
+      return {};
+    case TokenizerKind::kLongestMatch:
+      longest_match_.build(vocab, pool);
+      return {};
+  }
   split_ = find_pre_tokenizer(vocab.pre_tokenizer);
   if (split_ == nullptr) {
     return fail(ErrorCode::kUnsupported, "unknown pre-tokeniser \"{}\"; known are {}", vocab.pre_tokenizer,
@@ -42,19 +56,18 @@ Status Encoder::build(const Vocab& vocab, const BytePool& pool, const TokenTable
 
 void Encoder::encode(std::string_view text, EncodeState& state) const {
   if (text.empty()) return;
-  if (vocab_->kind == TokenizerKind::kBytePairEncoding) {
-    encode_bpe(text, state);
-    return;
+  switch (vocab_->kind) {
+    case TokenizerKind::kBytePairEncoding:
+      return encode_bpe(text, state);
+    case TokenizerKind::kSentencePiece:
+      return encode_spm(text, state);
+    case TokenizerKind::kUnigram:
+      return encode_unigram(text, state);
+    case TokenizerKind::kWordPiece:
+      return encode_word_piece(text, state);
+    case TokenizerKind::kLongestMatch:
+      return merge(text, state);
   }
-  state.spaced.clear();
-  if (vocab_->add_space_prefix) state.spaced += ' ';
-  for (size_t at = 0; at < text.size();) {  // a U+2581 of the text itself is a space, too
-    const size_t mark = std::min(text.find(kSpaceMark, at), text.size());
-    state.spaced.append(text.substr(at, mark - at));
-    if (mark < text.size()) state.spaced += ' ';
-    at = mark + kSpaceMark.size();
-  }
-  encode_spm(state.spaced, state);
 }
 
 void Encoder::encode_words(std::string_view text, std::span<const uint32_t> ends, EncodeState& state) const {
@@ -75,14 +88,26 @@ void Encoder::encode_words(std::string_view text, std::span<const uint32_t> ends
       word.set = state.cache.prefetch(word.key);
       begin = ends[i];
     }
-    for (const Word& word : std::span(words).first(count)) {
-      if (state.cache.append(word.key, word.set, word.text, state.ids)) [[likely]]
+    state.ids.reserve_more(2 * kBatch);
+    TokenId* out = state.ids.end();
+    for (size_t i = 0; i < count; ++i) {
+      const Word& word = words[i];
+      if (state.cache.write_short(word.key, word.set, out)) [[likely]]
         continue;
-      merge(word.text, state);
-      if (word.text.size() <= WordCache::kLongestWord) state.cache.add(word.key, word.set, word.text, state.word_ids);
+      state.ids.set_end(out);
+      encode_word(word.text, word.key, word.set, state);
+      state.ids.reserve_more(2 * kBatch);
+      out = state.ids.end();
     }
+    state.ids.set_end(out);
     ends = ends.subspan(count);
   }
+}
+
+void Encoder::encode_word(std::string_view word, WordCache::Key key, size_t set, EncodeState& state) const {
+  if (state.cache.append(key, set, word, state.ids)) return;
+  merge(word, state);
+  if (word.size() <= WordCache::kLongestWord) state.cache.add(key, set, word, state.word_ids);
 }
 
 void Encoder::merge(std::string_view word, EncodeState& state) const {
@@ -90,10 +115,24 @@ void Encoder::merge(std::string_view word, EncodeState& state) const {
   const TokenId whole = vocab_->ignore_merges ? table_->find(word) : kNoToken;
   if (whole != kNoToken) {
     state.word_ids.push_back(whole);
-  } else if (vocab_->kind == TokenizerKind::kSentencePiece) {
-    spm_.encode(word, state.word_ids);
   } else {
-    bpe_.encode(word, state.word_ids);
+    switch (vocab_->kind) {
+      case TokenizerKind::kBytePairEncoding:
+        bpe_.encode(word, state.word_ids);
+        break;
+      case TokenizerKind::kSentencePiece:
+        spm_.encode(word, state.word_ids);
+        break;
+      case TokenizerKind::kUnigram:
+        unigram_.encode(word, state.word_ids);
+        break;
+      case TokenizerKind::kWordPiece:
+        word_piece_.encode(word, state.word_ids);
+        break;
+      case TokenizerKind::kLongestMatch:
+        longest_match_.encode(word, state.word_ids);
+        break;
+    }
   }
   state.ids.append(state.word_ids);
 }
@@ -106,10 +145,37 @@ void Encoder::encode_bpe(std::string_view text, EncodeState& state) const {
 }
 
 void Encoder::encode_spm(std::string_view text, EncodeState& state) const {
-  if (!spm_.words_are_independent()) {
-    merge(text, state);
-    return;
+  state.spaced.clear();
+  if (vocab_->add_space_prefix) state.spaced += ' ';
+  for (size_t at = 0; at < text.size();) {  // a U+2581 of the text itself is a space, too
+    const size_t mark = std::min(text.find(kSpaceMark, at), text.size());
+    state.spaced.append(text.substr(at, mark - at));
+    if (mark < text.size()) state.spaced += ' ';
+    at = mark + kSpaceMark.size();
   }
+  if (spm_.words_are_independent())
+    encode_spaced(state.spaced, state);
+  else
+    merge(state.spaced, state);
+}
+
+void Encoder::encode_unigram(std::string_view text, EncodeState& state) const {
+  state.spaced.clear();
+  unigram_.append_normalized(text, state.spaced);
+  if (unigram_.words_are_independent())
+    encode_spaced(state.spaced, state);
+  else
+    merge(state.spaced, state);
+}
+
+void Encoder::encode_word_piece(std::string_view text, EncodeState& state) const {
+  state.spaced.clear();
+  state.ends.clear();
+  append_bert_words(text, {vocab_->lowercase, vocab_->strip_accents}, state.spaced, state.ends);
+  encode_words(state.spaced, {state.ends.data(), state.ends.size()}, state);
+}
+
+void Encoder::encode_spaced(std::string_view text, EncodeState& state) const {
   state.ends.clear();
   for (size_t begin = 0; begin < text.size();) {  // words: spaces, then what is none
     begin = std::min(text.find(' ', text.find_first_not_of(' ', begin)), text.size());

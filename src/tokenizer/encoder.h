@@ -10,12 +10,15 @@
 
 #include "metallic/tokenizer.h"
 #include "tokenizer/bpe.h"
+#include "tokenizer/longest_match.h"
 #include "tokenizer/pretokenize.h"
 #include "tokenizer/scratch.h"
 #include "tokenizer/spm.h"
 #include "tokenizer/text_matcher.h"
 #include "tokenizer/token_table.h"
+#include "tokenizer/unigram.h"
 #include "tokenizer/word_cache.h"
+#include "tokenizer/word_piece.h"
 
 namespace metallic {
 
@@ -25,7 +28,7 @@ struct EncodeState {
   Scratch<uint32_t> ends;
   Scratch<TokenId> ids;           // the result
   std::vector<TokenId> word_ids;  // of one word
-  std::string spaced;             // SPM: the text with its space prefix
+  std::string spaced;             // the text as SPM, unigram or WordPiece want it
   std::vector<TextMatcher::Match> matches;
 };
 
@@ -53,8 +56,14 @@ class Encoder {
  private:
   void encode_bpe(std::string_view text, EncodeState& state) const;
   void encode_spm(std::string_view text, EncodeState& state) const;
+  void encode_unigram(std::string_view text, EncodeState& state) const;
+  void encode_word_piece(std::string_view text, EncodeState& state) const;
+  // Words that each begin with spaces.
+  void encode_spaced(std::string_view text, EncodeState& state) const;
   // The words of `text` end at `ends`.
   void encode_words(std::string_view text, std::span<const uint32_t> ends, EncodeState& state) const;
+  // One that is not among the short and known ones.
+  void encode_word(std::string_view word, WordCache::Key key, size_t set, EncodeState& state) const;
   void merge(std::string_view word,
              EncodeState& state) const;  // without the cache; leaves the ids in state.word_ids, too
 
@@ -63,6 +72,9 @@ class Encoder {
   PreTokenizer split_ = nullptr;
   BytePairMerger bpe_;
   ScoreMerger spm_;
+  UnigramModel unigram_;
+  WordPieceMatcher word_piece_;
+  LongestMatcher longest_match_;
 };
 
 }  // namespace metallic

@@ -39,6 +39,21 @@ inline uint64_t hash_bytes(std::string_view bytes) {
   return mix(tail ^ hash, kHashSeed2 ^ bytes.size());
 }
 
+// a == b, faster than memcmp for strings of a few bytes.
+inline bool same_bytes(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  const char *p = a.data(), *q = b.data();
+  size_t size = a.size();
+  for (; size >= 8; p += 8, q += 8, size -= 8) {
+    if (load_up_to_8(p, 8) != load_up_to_8(q, 8)) return false;
+  }
+  if (size >= 4) {
+    return ((load_up_to_8(p, 4) ^ load_up_to_8(q, 4)) |
+            (load_up_to_8(p + size - 4, 4) ^ load_up_to_8(q + size - 4, 4))) == 0;
+  }
+  return size == 0 || (p[0] == q[0] && p[size / 2] == q[size / 2] && p[size - 1] == q[size - 1]);
+}
+
 inline uint64_t hash_pair(uint32_t left, uint32_t right) {
   return mix((uint64_t(left) << 32 | right) ^ kHashSeed, kHashSeed2);
 }

@@ -5,47 +5,10 @@
 #include <vector>
 
 #include "tokenizer/scan.h"
+#include "tokenizer/stages.h"
 
 namespace metallic {
 namespace {
-
-// The last stage: notes where the piece ends.
-struct Emit {
-  const char* base;
-  uint32_t* ends;
-  size_t count = 0;
-
-  void operator()(const char*, const char* end) { ends[count++] = uint32_t(end - base); }
-};
-
-// Cuts [begin, end) into the matches of `match` and the stretches between them, and hands each to `next`.
-// match(scanner, p) gives the end of the match at p, or p where there is none.
-template <class Match, class Next>
-void isolate(const char* begin, const char* end, Match match, Next&& next) {
-  const Scanner scan(end);
-  const char* gap = begin;
-  for (const char* p = begin; p < end;) {
-    const char* q = match(scan, p);
-    if (q == p) {
-      p = scan.skip(p);
-      continue;
-    }
-    if (gap < p) next(gap, p);
-    next(p, q);
-    gap = p = q;
-  }
-  if (gap < end) next(gap, end);
-}
-
-struct Range {
-  uint32_t first, last;
-};
-
-template <size_t kCount>
-bool in_ranges(const std::array<Range, kCount>& ranges, uint32_t code_point) {
-  const auto after = std::ranges::upper_bound(ranges, code_point, {}, &Range::first);
-  return after != ranges.begin() && code_point <= std::prev(after)->last;
-}
 
 // \s?X+ where X is what `is_member` says of a Char.
 template <class IsMember>
@@ -132,6 +95,23 @@ const char* trailing_space(const char* begin, const char* end) {
 
 bool is_ascii_letter(Char c) { return c.code_point < 0x80 && c.is(kLetter); }
 
+// [\p{P}\$\+<=>\^~\|]+
+const char* default_marks(const Scanner& scan, const char* p) {
+  for (Char c = scan.peek(p);; c = scan.peek(p)) {
+    const bool listed = c.code_point < 0x80 && c.is(kSymbol) && c.code_point != '`';
+    if (!c.is(kPunctuation) && !listed) return p;
+    p += c.length;
+  }
+}
+
+// [0-9][0-9][0-9]
+const char* three_digits(const Scanner& scan, const char* p) {
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  return scan.end() - p >= 3 && digit(p[0]) && digit(p[1]) && digit(p[2]) ? p + 3 : p;
+}
+
+}  // namespace
+
 // [!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*
 // |\s*[\r\n]+|\s+(?!\S)|\s+
 const char* deepseek_v3_word(const Scanner& scan, const char* p) {
@@ -152,34 +132,6 @@ const char* deepseek_v3_word(const Scanner& scan, const char* p) {
   }
   return c.is(kSpace) ? scan.white_space(p, true) : p;
 }
-
-// [\p{P}\$\+<=>\^~\|]+
-const char* default_marks(const Scanner& scan, const char* p) {
-  for (Char c = scan.peek(p);; c = scan.peek(p)) {
-    const bool listed = c.code_point < 0x80 && c.is(kSymbol) && c.code_point != '`';
-    if (!c.is(kPunctuation) && !listed) return p;
-    p += c.length;
-  }
-}
-
-// [0-9][0-9][0-9]
-const char* three_digits(const Scanner& scan, const char* p) {
-  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
-  return scan.end() - p >= 3 && digit(p[0]) && digit(p[1]) && digit(p[2]) ? p + 3 : p;
-}
-
-// Hands the pieces that gpt-2's expression makes of [begin, end) to `next`.
-template <class Next>
-void gpt2_stage(const char* begin, const char* end, uint32_t* scratch, Next&& next) {
-  const size_t count = split_gpt2({begin, size_t(end - begin)}, scratch);
-  const char* start = begin;
-  for (size_t i = 0; i < count; ++i) {
-    next(start, begin + scratch[i]);
-    start = begin + scratch[i];
-  }
-}
-
-}  // namespace
 
 // \p{N}, then gpt-2.
 size_t split_starcoder(std::string_view text, uint32_t* ends) {
@@ -254,7 +206,9 @@ size_t split_default(std::string_view text, uint32_t* ends) {
   std::vector<uint32_t> scratch(text.size());
   const auto split_digits = [&](const char* b, const char* e) { isolate(b, e, three_digits, emit); };
   const auto split_numbers = [&](const char* b, const char* e) { isolate(b, e, numbers, split_digits); };
-  const auto split_words = [&](const char* b, const char* e) { gpt2_stage(b, e, scratch.data(), split_numbers); };
+  const auto split_words = [&](const char* b, const char* e) {
+    split_stage(split_gpt2, b, e, scratch.data(), split_numbers);
+  };
   isolate(text.data(), text.data() + text.size(), default_marks, split_words);
   return emit.count;
 }

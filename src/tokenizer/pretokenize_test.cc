@@ -37,8 +37,9 @@ class Expression {
       if (found < 0) break;
       const size_t* range = pcre2_get_ovector_pointer(match_.get());
       if (range[0] > gap) pieces.push_back(text.substr(gap, range[0] - gap));
-      pieces.push_back(text.substr(range[0], range[1] - range[0]));
+      if (range[1] > range[0]) pieces.push_back(text.substr(range[0], range[1] - range[0]));
       at = gap = range[1];
+      if (range[1] == range[0]) at += size_t(decode_utf8(text.substr(at)).length);
     }
     if (gap < text.size()) pieces.push_back(text.substr(gap));
     return pieces;
@@ -65,13 +66,29 @@ std::string llama3_like(const std::string& word, const std::string& number, cons
          R"(+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 }
 
+// The letters of GPT-4o's expression that lead and that follow. `apart` are none of them.
+std::string cased(const std::string& apart, const std::string& contraction, const std::string& digits,
+                  const std::string& behind_marks) {
+  const std::string lead = "(?:" + apart + R"([\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]))";
+  const std::string follow = "(?:" + apart + R"([\p{Ll}\p{Lm}\p{Lo}\p{M}]))";
+  const std::string before = R"([^\r\n\p{L}\p{N}]?)";
+  return before + lead + "*" + follow + "+" + contraction + "|" + before + lead + "+" + follow + "*" + contraction +
+         "|" + digits + R"(| ?[^\s\p{L}\p{N}]+)" + behind_marks + R"(*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+}
+
+const std::string kContraction = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?";
+const std::string kDeepseekV3Word =
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+const std::string kQwen2 = llama3_like(R"(\p{L})", R"(\p{N})", R"([^\s\p{L}\p{N}])");
+const std::string kBloom = R"( ?[^(\s|.,!?…。，、।۔،)]+)";
+
 // From the models' tokenizer.json; "default" is llama.cpp's for files that name none.
 const std::vector<Published>& published() {
   static const std::vector<Published> all = {
       {"gpt-2", {kGpt2}},
       {"mpt", {kGpt2}},
       {"llama-bpe", {llama3_like(R"(\p{L})", R"(\p{N}{1,3})", R"([^\s\p{L}\p{N}])")}},
-      {"qwen2", {llama3_like(R"(\p{L})", R"(\p{N})", R"([^\s\p{L}\p{N}])")}},
+      {"qwen2", {kQwen2}},
       {"qwen35", {llama3_like(R"([\p{L}\p{M}])", R"(\p{N})", R"([^\s\p{L}\p{M}\p{N}])")}},
       {"smollm", {R"(\p{N})", kGpt2}},
       {"starcoder", {R"(\p{N})", kGpt2}},
@@ -80,9 +97,31 @@ const std::vector<Published>& published() {
         R"(\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-\x{1f7d}ᾀ-ᾴᾶ-ᾼ\x{1fbe}ῂ-ῄῆ-ῌῐ-\x{1fd3}ῖ-\x{1fdb}ῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\x{2126}ℨ\x{212a}-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+)",
         R"(\s?[!-/:-~！-／：-～‘-‟　-。]+)", R"(\s+$)", "[一-龥ࠀ-一가-\xed\x9f\xbf]+", R"(\p{N}+)"}},
       {"deepseek-coder", {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[一-龥ࠀ-一가-\xed\x9f\xbf]+", R"(\p{N})"}},
-      {"deepseek-v3",
-       {R"(\p{N}{1,3})", "[一-龥぀-ゟ゠-ヿ]+",
-        R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"}},
+      {"deepseek-v3", {R"(\p{N}{1,3})", "[一-龥぀-ゟ゠-ヿ]+", kDeepseekV3Word}},
+      {"gpt-4o", {cased("", kContraction, R"(\p{N}{1,3})", "[\\r\\n/]")}},
+      {"tekken", {cased("", "", R"(\p{N})", "[\\r\\n/]")}},
+      {"kimi-k2", {R"(\p{sc:Han}+|)" + cased(R"((?!\p{sc:Han}))", kContraction, R"(\p{N}{1,3})", "[\\r\\n]")}},
+      {"youtu",
+       {"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+",
+        cased("", kContraction, R"(\p{N})", "[\\r\\n/]")}},
+      {"bailingmoe",
+       {R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)"}},
+      {"seed-coder",
+       {R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+)"}},
+      {"ufakzeka", {R"([^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"}},
+      {"laguna", {R"([^\n]+|[\n]+)", kQwen2}},
+      {"minicpm5", {R"(\p{N}{1,3})", llama3_like(R"(\p{L})", R"(\p{N}+)", R"([^\s\p{L}\p{N}])")}},
+      {"falcon", {R"([\p{P}\$\+<=>\^~\|`]+)", kGpt2, "[0-9][0-9][0-9]"}},
+      {"superbpe", {R"(\p{N}+)", R"((?=(\d{3})+(?!\d)))"}},
+      {"afmoe",
+       {R"(\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N})))",
+        "[一-鿿㐀-䶿\uf900-\ufaff぀-ゟ゠-ヿ･-ﾟ⼀-\u2fdfเ-\u0e7f\u0e80-\u0effក-\u17ffက-႟ꩠ-ꩿꧠ-"
+        "\ua9ff가-"
+        "\xed\x9e\xafᄀ-"
+        "ᇿ]+",
+        kDeepseekV3Word}},
+      {"bloom", {kBloom}},
+      {"viking", {kBloom, R"(\p{N})"}},
       {"default", {R"([\p{P}\$\+<=>\^~\|]+)", kGpt2, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
   };
   return all;
@@ -134,7 +173,8 @@ class RandomText {
         text += one_of({"1", "23", "4567", "\u00bd", "\u2167", "\u0663\u0664", "\u00b2", "\u4e09"});
         return;
       case 3:
-        text += one_of({"a", "Hello", "foo_bar", "x", "DEF", "\u00e9", "e\u0301", "\u0431\u0443", "\u01c5"});
+        text += one_of({"a", "Hello", "foo_bar", "x", "DEF", "aB", "ABc", "\u01c5a", "/", "\u00e9", "e\u0301",
+                        "\u0431\u0443", "\u01c5"});
         return;
       case 4:
         text += one_of({"!", "(", "...", "->", "`", "$", "+=", "_", "\u201c", "\u3002", "\uff01", "\u00b1", "~"});

@@ -1,7 +1,6 @@
 // A growing array of numbers that never sets what it has not been given.
 #pragma once
 
-#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -37,13 +36,9 @@ class Scratch {
     std::memcpy(data_ + size_, values.data(), values.size_bytes());
     size_ += values.size();
   }
-  // Copies all of `values`, of which `count` count: cheaper than a loop.
-  template <size_t kSize>
-  void append_few(const std::array<T, kSize>& values, size_t count) {
-    reserve_more(kSize);
-    std::memcpy(data_ + size_, values.data(), sizeof values);
-    size_ += count;
-  }
+  // Where the next elements come to stand, within the room that there is, and that they now end at `end`.
+  T* end() { return data_ + size_; }
+  void set_end(const T* end) { size_ = size_t(end - data_); }
   void push_back(T value) {
     reserve_more(1);
     data_[size_++] = value;

@@ -16,14 +16,14 @@ int hex_digit(char c) {
   return -1;
 }
 
+}  // namespace
+
 bool spans_words(std::string_view token) {
   for (size_t i = 1; i < token.size(); ++i) {
     if (token[i] == ' ' && token[i - 1] != ' ') return true;
   }
   return false;
 }
-
-}  // namespace
 
 int parse_byte_token(std::string_view text) {
   if (text.size() != 6 || text.substr(0, 3) != "<0x" || text[5] != '>') return -1;

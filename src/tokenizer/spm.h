@@ -38,6 +38,9 @@ class ScoreMerger {
   bool words_are_independent_ = true;
 };
 
+// Whether `token`, raw bytes, has a space behind something else.
+bool spans_words(std::string_view token);
+
 // The value of a byte token's text, "<0x0A>"; -1 if it is not of this form.
 int parse_byte_token(std::string_view text);
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/page_array.h"
 #include "metallic/tokenizer.h"
 #include "tokenizer/hash.h"
 
@@ -40,8 +41,9 @@ class TokenTable {
  public:
   void reset(const BytePool* pool, size_t capacity) {
     pool_ = pool;
-    slots_.assign(table_slots(capacity), Slot{});
+    slots_ = PageArray<Slot>(table_slots(capacity));
     mask_ = slots_.size() - 1;
+    first_.assign(capacity, false);
   }
 
   void prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[hash & mask_]); }
@@ -56,10 +58,14 @@ class TokenTable {
     }
   }
 
+  // Whether find(bytes) is `id`; cheaper, and false where it is not known without looking for it.
+  bool is_token(TokenId id, std::string_view bytes) const {
+    return id >= 0 && size_t(id) < first_.size() && first_[size_t(id)] && same_bytes((*pool_)[size_t(id)], bytes);
+  }
   TokenId find(std::string_view bytes) const { return find(bytes, hash_bytes(bytes)); }
   TokenId find(std::string_view bytes, uint64_t hash) const {
-    for (size_t at = hash & mask_; slots_[at].id != kNoToken; at = (at + 1) & mask_) {
-      if (matches(slots_[at], hash, bytes)) return slots_[at].id;
+    for (size_t at = hash & mask_; slots_[at].place != 0; at = (at + 1) & mask_) {
+      if (matches(slots_[at], hash, bytes)) return slots_[at].id();
     }
     return kNoToken;
   }
@@ -68,22 +74,26 @@ class TokenTable {
   void add(TokenId id, uint64_t hash) {
     const std::string_view bytes = (*pool_)[size_t(id)];
     size_t at = hash & mask_;
-    for (; slots_[at].id != kNoToken; at = (at + 1) & mask_) {
+    for (; slots_[at].place != 0; at = (at + 1) & mask_) {
       if (matches(slots_[at], hash, bytes)) return;
     }
-    slots_[at] = {uint32_t(hash >> 32), id};
+    first_[size_t(id)] = true;
+    slots_[at] = {uint32_t(hash >> 32), uint32_t(id) + 1};
   }
 
   struct Slot {
-    uint32_t tag = 0;  // upper half of the hash
-    TokenId id = kNoToken;
+    uint32_t tag;    // upper half of the hash
+    uint32_t place;  // the id + 1; 0 where the slot is empty
+
+    TokenId id() const { return TokenId(place) - 1; }
   };
   bool matches(const Slot& slot, uint64_t hash, std::string_view bytes) const {
-    return slot.tag == uint32_t(hash >> 32) && (*pool_)[size_t(slot.id)] == bytes;
+    return slot.tag == uint32_t(hash >> 32) && same_bytes((*pool_)[size_t(slot.id())], bytes);
   }
 
   const BytePool* pool_ = nullptr;
-  std::vector<Slot> slots_;
+  PageArray<Slot> slots_;
+  std::vector<bool> first_;  // by id: it is in the table
   size_t mask_ = 0;
 };
 

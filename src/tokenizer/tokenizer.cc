@@ -48,7 +48,7 @@ Status Tokenizer::Impl::check() const {
     return fail(ErrorCode::kCorrupt, "the vocabulary has {} tokens of {} bytes, which is more than any real one", count,
                 bytes);
   }
-  const bool need_scores = vocab.kind == TokenizerKind::kSentencePiece;
+  const bool need_scores = vocab.kind == TokenizerKind::kSentencePiece || vocab.kind == TokenizerKind::kUnigram;
   if (vocab.scores.size() != count && (need_scores || !vocab.scores.empty())) {
     return fail(ErrorCode::kCorrupt, "{} tokens but {} scores", count, vocab.scores.size());
   }
@@ -68,6 +68,8 @@ Status Tokenizer::Impl::check() const {
       return fail(ErrorCode::kCorrupt, "the {} token is {}, but the vocabulary's ids are 0 to {}", name, id, count - 1);
     }
   }
+  if (vocab.kind == TokenizerKind::kWordPiece && vocab.unknown == kNoToken)
+    return fail(ErrorCode::kCorrupt, "there is no token for unknown words");
   if (vocab.add_bos && vocab.bos == kNoToken)
     return fail(ErrorCode::kCorrupt, "BOS is to be added, but there is no BOS token");
   if (vocab.add_eos && vocab.eos == kNoToken)
@@ -77,20 +79,42 @@ Status Tokenizer::Impl::check() const {
 
 // Appends what `token` stands for in running text. False if it cannot occur there: then it is the token itself that is
 // appended.
-static bool append_raw_bytes(TokenizerKind kind, std::string_view token, std::string& out) {
-  if (kind == TokenizerKind::kBytePairEncoding) {
-    if (ByteAlphabet::get().decode(token, out)) return true;
-    out += token;
-    return false;
+static bool append_raw_bytes(const Vocab& vocab, std::string_view token, std::string& out) {
+  const size_t start = out.size();
+  bool is_text = true;
+  switch (vocab.kind) {
+    case TokenizerKind::kBytePairEncoding:
+    case TokenizerKind::kLongestMatch:
+      is_text = vocab.kind == TokenizerKind::kLongestMatch ? append_unescaped(token, out)
+                                                           : ByteAlphabet::get().decode(token, out);
+      if (is_text) return true;
+      out.resize(start);
+      out += token;
+      return false;
+    case TokenizerKind::kWordPiece:  // a mark stands only before what begins a word; alone it continues one
+      is_text = token.find(' ') == std::string_view::npos;
+      if (token.starts_with(kSpaceMark) && token != kSpaceMark) {
+        out += ' ';
+        token.remove_prefix(kSpaceMark.size());
+      }
+      out += token;
+      return is_text;
+    case TokenizerKind::kSentencePiece:
+    case TokenizerKind::kUnigram:
+      break;
   }
-  const bool has_space = token.find(' ') != std::string_view::npos;
+  if (vocab.kind == TokenizerKind::kUnigram && !vocab.escape_spaces) {
+    out += token;
+    return true;
+  }
+  is_text = token.find(' ') == std::string_view::npos;
   for (size_t at = 0; at < token.size();) {
     const size_t mark = std::min(token.find(kSpaceMark, at), token.size());
     out += token.substr(at, mark - at);
     if (mark < token.size()) out += ' ';
     at = mark + kSpaceMark.size();
   }
-  return !has_space;
+  return is_text;
 }
 
 void Tokenizer::Impl::fill_pool() {
@@ -98,23 +122,25 @@ void Tokenizer::Impl::fill_pool() {
   size_t bytes = 0;
   for (const std::string& token : vocab.tokens) bytes += token.size();
   pool.reserve(count, bytes);
+  const bool bpe = vocab.kind == TokenizerKind::kBytePairEncoding;
   const bool spm = vocab.kind == TokenizerKind::kSentencePiece;
   std::vector<TokenId> plain, special_text;  // tokens that text can become
   plain.reserve(count);
   for (size_t id = 0; id < count; ++id) {
     const std::string& token = vocab.tokens[id];
-    const int byte = type(id) == TokenType::kByte || vocab.types.empty() ? parse_byte_token(token) : -1;
+    const bool maybe_byte = type(id) == TokenType::kByte || (vocab.types.empty() && (bpe || spm));
+    const int byte = maybe_byte ? parse_byte_token(token) : -1;
     bool is_text = false;
     if (byte >= 0)
       pool.open() += char(byte);
     else
-      is_text = append_raw_bytes(vocab.kind, token, pool.open()) && !token.empty();
+      is_text = append_raw_bytes(vocab, token, pool.open()) && !token.empty();
     pool.close();
     if (is_text && !is_literal(id)) plain.push_back(TokenId(id));
-    if (is_text && is_literal(id) && (!spm || type(id) == TokenType::kUserDefined)) special_text.push_back(TokenId(id));
+    if (is_text && is_literal(id) && (bpe || type(id) == TokenType::kUserDefined)) special_text.push_back(TokenId(id));
   }
   // Of equal texts the first wins, but a token made for text wins over a special one. A control token never comes from
-  // text in SPM; in BPE it can, if there are merges that lead to it.
+  // text, but in BPE it can, if there are merges that lead to it.
   table.reset(&pool, count);
   table.add(plain);
   table.add(special_text);
@@ -235,7 +261,7 @@ int Tokenizer::size() const { return int(impl_->vocab.tokens.size()); }
 TokenId Tokenizer::find(std::string_view token) const {
   const std::vector<std::string>& tokens = impl_->vocab.tokens;
   std::string bytes;
-  if (append_raw_bytes(impl_->vocab.kind, token, bytes)) {
+  if (append_raw_bytes(impl_->vocab, token, bytes)) {
     const TokenId id = impl_->table.find(bytes);
     if (id != kNoToken && tokens[size_t(id)] == token) return id;
   }

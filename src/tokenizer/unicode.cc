@@ -1,43 +1,46 @@
 #include "tokenizer/unicode.h"
 
-#include <algorithm>
-#include <memory>
+#include <array>
 
 #include "base/check.h"
 
 namespace metallic {
 namespace {
 
-// Each entry is where a range begins << 8 | its class bits; it ends where the next begins.
 constexpr uint32_t kRanges[] = {
 #include "tokenizer/unicode_ranges.inc"
 };
 
-std::unique_ptr<UnicodeTable> expand_ranges() {
+}  // namespace
+
+std::unique_ptr<UnicodeTable> expand_class_ranges(std::span<const uint32_t> ranges) {
   auto table = std::make_unique<UnicodeTable>();
   size_t range = 0, blocks = 0;
+  std::array<int, 256> block_of_class;  // the block whose code points all have a class; -1 if there is none yet
+  block_of_class.fill(-1);
+  const auto end_of = [&](size_t i) { return i + 1 < ranges.size() ? ranges[i + 1] >> 8 : 0x110000; };
   for (uint32_t block = 0; block < table->block.size(); ++block) {
-    std::array<uint8_t, UnicodeTable::kBlock> classes;
-    for (uint32_t i = 0; i < classes.size(); ++i) {
-      const uint32_t code_point = block * UnicodeTable::kBlock + i;
-      while (range + 1 < std::size(kRanges) && kRanges[range + 1] >> 8 <= code_point) ++range;
-      classes[i] = uint8_t(kRanges[range]);
+    const uint32_t first = block * UnicodeTable::kBlock;
+    while (end_of(range) <= first) ++range;
+    const bool uniform = end_of(range) >= first + UnicodeTable::kBlock;
+    int& known = block_of_class[uint8_t(ranges[range])];
+    if (uniform && known >= 0) {
+      table->block[block] = uint16_t(known);
+      continue;
     }
-    const auto known = table->classes.begin() + std::ptrdiff_t(blocks);
-    const auto found = std::find(table->classes.begin(), known, classes);
-    if (found == known) {
-      METALLIC_CHECK(blocks < table->classes.size());
-      table->classes[blocks++] = classes;
+    if (uniform) known = int(blocks);
+    METALLIC_CHECK(blocks < table->classes.size());
+    for (uint32_t i = 0; i < UnicodeTable::kBlock; ++i) {
+      while (end_of(range) <= first + i) ++range;
+      table->classes[blocks][i] = uint8_t(ranges[range]);
     }
-    table->block[block] = uint16_t(found - table->classes.begin());
+    table->block[block] = uint16_t(blocks++);
   }
   return table;
 }
 
-}  // namespace
-
 const UnicodeTable& unicode_table() {
-  static const std::unique_ptr<UnicodeTable> table = expand_ranges();
+  static const std::unique_ptr<UnicodeTable> table = expand_class_ranges(kRanges);
   return *table;
 }
 

@@ -3,6 +3,8 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string_view>
 
 namespace metallic {
@@ -28,6 +30,9 @@ struct UnicodeTable {
 
   uint8_t at(uint32_t code_point) const { return classes[block[code_point / kBlock]][code_point % kBlock]; }
 };
+
+// Each entry is where a range begins << 8 | its class bits; it ends where the next begins.
+std::unique_ptr<UnicodeTable> expand_class_ranges(std::span<const uint32_t> ranges);
 
 // Built on first use (about 0.1 ms).
 const UnicodeTable& unicode_table();

@@ -5,14 +5,13 @@
 #include <array>
 #include <bit>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/page_array.h"
 #include "metallic/tokenizer.h"
 #include "tokenizer/hash.h"
 #include "tokenizer/scratch.h"
@@ -23,23 +22,15 @@ namespace metallic {
 // compared, so no text can be made to give another's ids.
 class WordCache {
  public:
-  static constexpr size_t kLongestWord = 64;  // bytes; longer words are rare and not worth the room
-  static constexpr size_t kInline = 15;       // a word of up to this many bytes is its own key
+  static constexpr size_t kLongestWord = 256;  // bytes; longer words are rare and not worth the room
+  static constexpr size_t kInline = 15;        // a word of up to this many bytes is its own key
 
   // Identifies a word: its bytes and, in the top byte, its size; or a hash, and a top byte of 0xff.
   struct Key {
     uint64_t low, high;
   };
 
-  // The memory comes zeroed, that is empty, and is only taken from the system where words fall.
-  WordCache() : memory_(std::calloc(kSets + 1, sizeof(Set))) {
-    if (memory_ == nullptr) throw std::bad_alloc();
-    const uintptr_t misaligned = reinterpret_cast<uintptr_t>(memory_) % alignof(Set);
-    sets_ = reinterpret_cast<Set*>(static_cast<char*>(memory_) + (misaligned == 0 ? 0 : alignof(Set) - misaligned));
-  }
-  ~WordCache() { std::free(memory_); }
-  WordCache(const WordCache&) = delete;
-  WordCache& operator=(const WordCache&) = delete;
+  WordCache() : sets_(kSets) {}
 
   // `readable` is how many bytes can be read at word.data(), at least word.size(). word.size() is at least 1.
   static Key key_of(std::string_view word, size_t readable) {
@@ -61,19 +52,27 @@ class WordCache {
     return set;
   }
 
-  // Appends the word's ids to `out` if it is known. `set` is what prefetch(key) gave.
+  // Writes the word's ids to `out`, which then points behind them, if it is a word of up to 15 bytes that is known and
+  // has one or two ids; else nothing happens. Room for two ids is needed in any case. `set` is what prefetch(key) gave.
+  bool write_short(Key key, size_t set, TokenId*& out) const {
+    const Entry* entry = find(key, set);
+    if (entry == nullptr || entry->count > entry->ids.size()) [[unlikely]]
+      return false;
+    std::memcpy(out, entry->ids.data(), sizeof entry->ids);
+    out += entry->count;
+    return true;
+  }
+
+  // Appends the word's ids to `out` if it is known.
   bool append(Key key, size_t set, std::string_view word, Scratch<TokenId>& out) const {
     const Entry* entry = find(key, set);
-    if (entry == nullptr) [[unlikely]]
-      entry = find(key, set ^ 1);
-    if (entry == nullptr) [[unlikely]]
-      return false;
-    if (key.high >= kLongTag && std::string_view(words_).substr(entry->word, word.size()) != word) [[unlikely]]
-      return false;
-    if (entry->count <= entry->ids.size()) [[likely]] {
-      out.append_few(entry->ids, entry->count);
+    if (entry == nullptr) entry = find(key, set ^ 1);
+    if (entry == nullptr) return false;
+    if (key.high >= kLongTag && std::string_view(words_).substr(entry->word, word.size()) != word) return false;
+    if (entry->count <= entry->ids.size()) {
+      out.append(std::span(entry->ids).first(entry->count));
     } else {
-      out.append({ids_.data() + entry->ids[0], entry->count});
+      out.append({ids_.data() + entry->ids[0], size_t(entry->count - kElsewhere)});
     }
     return true;
   }
@@ -81,12 +80,13 @@ class WordCache {
   void add(Key key, size_t set, std::string_view word, std::span<const TokenId> ids) {
     if (words_.size() + word.size() > kPoolLimit || ids_.size() + ids.size() > kPoolLimit) clear();
     Entry& entry = place(set);
-    entry = {key, 0, uint16_t(ids.size()), {}};
+    const bool elsewhere = ids.size() > entry.ids.size() || key.high >= kLongTag;
+    entry = {key, 0, uint16_t(ids.size() + (elsewhere ? kElsewhere : 0)), {}};
     if (key.high >= kLongTag) {
       entry.word = uint32_t(words_.size());
       words_ += word;
     }
-    if (ids.size() <= entry.ids.size()) {
+    if (!elsewhere) {
       std::ranges::copy(ids, entry.ids.begin());
     } else {
       entry.ids[0] = TokenId(ids_.size());
@@ -97,13 +97,14 @@ class WordCache {
  private:
   static constexpr size_t kSets = 1 << 15;
   static constexpr size_t kPoolLimit = 1 << 20;
+  static constexpr uint16_t kElsewhere = 0x4000;
   static constexpr uint64_t kLongTag = uint64_t{0xff} << 56;
 
   struct Entry {
     Key key{};
-    uint32_t word = 0;  // where a long word's bytes are in words_
-    uint16_t count = 0;
-    std::array<TokenId, 2> ids{};  // or, if there are more, ids[0] is where they are in ids_
+    uint32_t word = 0;             // where a long word's bytes are in words_
+    uint16_t count = 0;            // of ids; kElsewhere more if the word is a long one or has more than two
+    std::array<TokenId, 2> ids{};  // or, if they are elsewhere, ids[0] is where in ids_
   };
   struct alignas(64) Set {
     std::array<Entry, 2> ways;
@@ -139,13 +140,12 @@ class WordCache {
   }
 
   void clear() {
-    std::memset(static_cast<void*>(sets_), 0, kSets * sizeof(Set));
+    std::memset(static_cast<void*>(sets_.data()), 0, sets_.bytes());
     words_.clear();
     ids_.clear();
   }
 
-  void* memory_;
-  Set* sets_;  // in memory_, aligned
+  PageArray<Set> sets_;  // empty where it is zero
   std::string words_;
   std::vector<TokenId> ids_;
 };

@@ -196,6 +196,19 @@ class BadCommandLines(CommandTest):
             (*run, "--seed", "lucky"),
             (*run, "-f", "also-a-file"),
             ("bench", "-m", CHAT_MODEL, "-o", "xml"),
+            ("bench",),
+            ("bench", "-m", CHAT_MODEL, "--shape", "llama3.2-1b:q4_0"),
+            ("bench", "-m", CHAT_MODEL, "-b", "0"),
+            ("bench", "-m", CHAT_MODEL, "-b", "1,many"),
+            ("bench", "-m", CHAT_MODEL, "-b", "1,,4"),
+            ("bench", "-m", CHAT_MODEL, "-b", "-4"),
+            ("bench", "-m", CHAT_MODEL, "-b", "4097"),
+            ("bench", "-m", CHAT_MODEL, "-ub", "0"),
+            ("bench", "-m", CHAT_MODEL, "-d", "-1"),
+            ("bench", "-m", CHAT_MODEL, "-d", "deep"),
+            ("bench", "-m", CHAT_MODEL, "-r", "0"),
+            ("bench", "-m", CHAT_MODEL, "-ctk", "q9_9"),
+            ("bench", "-m", CHAT_MODEL, "-ctv"),
             ("logits", "-m", CHAT_MODEL),
             ("tokenize", "-m", CHAT_MODEL, "--ids", "--pieces", "x"),
         ):
@@ -514,9 +527,57 @@ class Numbers(CommandTest):
         for entry in figures:
             self.assertEqual(len(entry["tokens_per_second"]), 2)
             self.assertGreater(min(entry["tokens_per_second"]), 0)
+            self.assertGreater(entry["share_of_limit"], 0)
+
+    def test_bench_decodes_several_sequences_at_depth(self):
+        options = ("-m", CHAT_MODEL, "-p", "8", "-n", "4", "-r", "1", "-b", "1,3", "-d", "40", "-ub", "7", "-ctk", "f32", "-ctv", "BF16")
+        figures = json.loads(self.good("bench", *options, "--no-repack", "-o", "json"))
+        self.assertEqual([entry["test"] for entry in figures], ["pp8@d40", "tg4@d40", "tg4x3@d40"])
+        self.assertEqual([entry["sequences"] for entry in figures], [1, 1, 3])
+        self.assertGreater(figures[1]["weight_bytes_per_second"], 0)
+        self.assertEqual(figures[1]["weight_bytes_per_step"], figures[2]["weight_bytes_per_step"])
+        self.assertGreater(figures[1]["read_limit_bytes_per_second"], 0)
+        self.assertGreater(figures[0]["operations_per_second"], 0)
+        self.assertGreater(figures[0]["dot_limit_operations_per_second"], 0)
+
+    def test_bench_measures_a_shape_without_a_file(self):
+        options = ("-p", "2", "-n", "1", "-r", "1", "-o", "json")
+        figures = json.loads(self.good("bench", "--shape", "SmolLM2-135M:Q4_K_M", *options))
+        self.assertEqual([entry["model"] for entry in figures], ["smollm2-135m:q4_k_m"] * 2)
+        self.assertEqual([entry["test"] for entry in figures], ["pp2", "tg1"])
+        self.bad("bench", "--shape", "smollm2-135m", says="SHAPE:TYPE")
+        self.bad("bench", "--shape", "llama9-1b:q4_0", says="llama3.1-8b")
+        self.bad("bench", "--shape", "llama3.1-8b:q4_9", says="Q4_K_M")
+        self.bad("bench", "--shape", "qwen2.5-72b:f32", says="GB of memory are free")
+
+    def test_bench_measures_the_start(self):
+        (figure,) = json.loads(self.good("bench", "-m", CHAT_MODEL, "--start", "-o", "json"))
+        self.assertEqual(figure["test"], "start")
+        self.assertGreater(figure["seconds"], 0)
+        self.assertGreater(figure["peak_bytes"], 1 << 20)
+        self.assertEqual(len(self.good("bench", "-m", CHAT_MODEL, "--start").decode().splitlines()), 3)
+
+    def test_bench_refuses_what_it_cannot_measure(self):
+        self.bad("bench", "-m", CHAT_MODEL, "-p", "0", "-n", "0", says="-p and -n")
+        self.bad("bench", "-m", CHAT_MODEL, "-ctk", "q4_k", says="Q8_0")
+        self.bad("bench", "-m", CHAT_MODEL, "-p", "0", "-n", "1048576", "-b", "4096", says="too many")
+        self.bad("bench", "--shape", "smollm2-135m:q4_0", "--start", says="-m")
 
 
 class Files(CommandTest):
+    def test_embed_gives_the_embeddings_of_transformers_for_texts(self):
+        for name in ("bert", "nomic-bert", "modernbert"):
+            folder, model = MODELS.parent / "architectures" / name, self.folder / f"{name}.gguf"
+            self.good("convert", folder, model)
+            for one, golden in zip(json.loads((folder / "encodings.json").read_text()), numpy.load(folder / "embeddings.npy")):
+                printed = numpy.array(self.good("embed", "-m", model, "--pooling", "mean", "-p", one["text"]).split(), float)
+                self.assertLessEqual(numpy.linalg.norm(printed - golden), 1e-4 * numpy.linalg.norm(golden), one["text"])
+
+    def test_inspect_lists_the_architectures_of_the_documentation(self):
+        table = self.good("inspect", "--architectures").decode()
+        self.assertIn("| llama |", table)
+        self.assertIn("\n" + table + "\n", (MODELS.parents[2] / "docs" / "architectures.md").read_text())
+
     def test_inspect_shows_metadata_and_tensors(self):
         self.assertIn(b"architecture    llama", self.good("inspect", CHAT_MODEL))
         self.assertIn(b"token_embd.weight", self.good("inspect", CHAT_MODEL, "--tensors"))

@@ -37,6 +37,12 @@ class Verify(unittest.TestCase):
         self.assertEqual(names, ["structure", "layout", "metadata", "values", "architecture", "tokenizer", "chat template", "canary"])
         self.assertEqual({check["result"] for check in report["checks"]}, {"passed"})
 
+    def test_an_encoder_whose_tokenizer_changes_text_is_sound(self):
+        path = self.folder / "bert.gguf"
+        subprocess.run([METALLIC, "convert", str(MODELS.parent / "architectures" / "bert"), str(path)], check=True, capture_output=True)
+        result = verify(path, "--deep")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+
     def test_an_unsound_file_has_a_report_and_one_line_on_stderr(self):
         def cut(content):
             return content[: len(content) // 2]

@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t kChunk = 256;                // positions
 constexpr int64_t kScoreStride = kChunk + 16;  // floats; a last tile may write past the chunk
 constexpr int64_t kLoad = 64;                  // positions converted at a time
-constexpr int64_t kQueries = 32;               // queries of an item, about
+constexpr int64_t kQueries = 48;               // queries of an item, about
 
 // The queries of the heads that share one KV head, for some rows of one sequence. Query number t is row first_row + t /
 // group, head kv_head * group + t % group.
@@ -55,10 +55,10 @@ class Attention {
     return {&sequence, kv_head, first_row, rows, begin_of(sequence, first_row), end_of(sequence, first_row + rows - 1)};
   }
 
-  // Memory of a thread: the queries, scores and loaded rows of a chunk, and two partial results.
+  // Memory of a thread: the queries, scores, loaded rows and turned keys of a chunk, and two partial results.
   int64_t scratch_floats() const {
     const int64_t queries = item_rows() * group_;
-    return queries * (key_width_ + kScoreStride) + kLoad * std::max(key_width_, value_width_) +
+    return queries * (key_width_ + kScoreStride) + kLoad * (std::max(key_width_, value_width_) + key_width_) +
            2 * partial_floats(queries);
   }
   int64_t partial_floats(int64_t queries) const { return queries * value_width_ + round_up(2 * queries, 16); }
@@ -94,7 +94,9 @@ class Attention {
                  float* out) const;
   void softmax(const Item& item, int64_t begin, int64_t end, float* scores, const Partial& result) const;
   void cap(float* x, int64_t count) const;
-  void weighted_sum(const float* scores, const float* values, int64_t queries, int64_t count, float* out) const;
+  void load_keys(const Item& item, int64_t begin, int64_t count, float* rows, float* out) const;
+  void multiply(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t rows, int64_t count,
+                int64_t vectors, float* out, int64_t out_stride) const;
 
   const AttentionOp& op_;
   const Kernels& kernels_;
@@ -103,25 +105,21 @@ class Attention {
   int64_t key_width_, value_width_;  // padded to whole vectors
 };
 
-// The scaled queries, interleaved for the dot tiles.
+// The scaled queries.
 void Attention::load_queries(const Item& item, float* out) const {
-  const int64_t queries = item.rows * group_, tiles = tile_count(queries, kernels_.dot_tokens);
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    const int64_t first = tile_begin(queries, tiles, tile), count = tile_begin(queries, tiles, tile + 1) - first;
-    const auto query = [&](int64_t t) {
-      const int64_t row = item.sequence->first_row + item.first_row + (first + t) / group_;
-      return float_at(op_.query, row, item.kv_head * group_ + (first + t) % group_);
-    };
-    interleave(query, count, op_.query.shape[2], kernels_.width, out + first * key_width_);
+  const int64_t columns = op_.query.shape[2];
+  for (int64_t t = 0; t < item.rows * group_; ++t) {
+    const int64_t row = item.sequence->first_row + item.first_row + t / group_;
+    kernels_.scale(float_at(op_.query, row, item.kv_head * group_ + t % group_), columns, op_.scale,
+                   out + t * key_width_);
   }
-  kernels_.scale(out, queries * key_width_, op_.scale, out);
 }
 
 // Positions begin, begin + 1, ... of the item's head as floats, `width` floats a row; zeros after the last column and
-// in the rows that fill the last tile.
+// in the rows that fill the last vector.
 void Attention::load_rows(const TensorView& pages, const Item& item, int64_t begin, int64_t count, int64_t width,
                           float* out) const {
-  const DequantizeRow convert = dequantizer(kernels_, pages.format);
+  const DequantizeRow convert = dequantize_function(pages.format);
   const int64_t columns = pages.shape[3];
   for (int64_t i = 0; i < count; ++i) {
     const int64_t position = begin + i;
@@ -129,7 +127,7 @@ void Attention::load_rows(const TensorView& pages, const Item& item, int64_t beg
     convert(float_at(pages, page, item.kv_head, position % page_tokens_), columns, out + i * width);
     std::fill(out + i * width + columns, out + (i + 1) * width, 0.0f);
   }
-  std::fill(out + count * width, out + round_up(count, kTileRows) * width, 0.0f);
+  std::fill(out + count * width, out + round_up(count, kernels_.width) * width, 0.0f);
 }
 
 // Turns the scores of positions [begin, end) into weights e^(score - highest), 0 where a query does not look.
@@ -154,45 +152,51 @@ void Attention::cap(float* x, int64_t count) const {
   kernels_.scale(x, count, op_.softcap, x);
 }
 
-void Attention::weighted_sum(const float* scores, const float* values, int64_t queries, int64_t count,
-                             float* out) const {
-  const int64_t tiles = tile_count(queries, kOuterRows), vectors = value_width_ / kernels_.width;
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    const int64_t first = tile_begin(queries, tiles, tile), rows = tile_begin(queries, tiles, tile + 1) - first;
-    for (int64_t v = 0; v < vectors;) {
-      const int64_t wide = std::min<int64_t>(kernels_.outer_vectors, vectors - v);
-      kernels_.outer[rows][wide]({scores + first * kScoreStride, kScoreStride, 1, values + v * kernels_.width,
-                                  value_width_, count, out + first * value_width_ + v * kernels_.width, value_width_});
-      v += wide;
+// out (rows, vectors * width) += a (rows, count) * b (count, vectors * width). Each a lies a_stride floats behind the
+// one before, and so on.
+void Attention::multiply(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t rows,
+                         int64_t count, int64_t vectors, float* out, int64_t out_stride) const {
+  const int64_t tiles = tile_count(rows, kOuterRows);
+  for (int64_t v = 0; v < vectors;) {
+    const int64_t wide = std::min<int64_t>(kernels_.outer_vectors, vectors - v), column = v * kernels_.width;
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      const int64_t first = tile_begin(rows, tiles, tile), height = tile_begin(rows, tiles, tile + 1) - first;
+      kernels_.outer[height][wide]({a + first * a_stride, a_stride, 1, b + column, b_stride, count,
+                                    out + first * out_stride + column, out_stride});
     }
+    v += wide;
   }
 }
 
+// The keys of positions begin, begin + 1, ... side by side: (key width, kLoad). `rows` is working memory.
+void Attention::load_keys(const Item& item, int64_t begin, int64_t count, float* rows, float* out) const {
+  load_rows(op_.keys, item, begin, count, key_width_, rows);
+  for (int64_t i = 0; i < count; i += kernels_.width)
+    kernels_.transpose(rows + i * key_width_, key_width_, key_width_, out + i, kLoad);
+}
+
 void Attention::chunk(const Item& item, int64_t chunk, float* scratch, const Partial& result) const {
-  const int64_t queries = item.rows * group_, tiles = tile_count(queries, kernels_.dot_tokens);
+  const int64_t queries = item.rows * group_, key_columns = op_.query.shape[2];
   const int64_t begin = std::max(item.begin, chunk * kChunk), end = std::min(item.end, (chunk + 1) * kChunk);
   const float* query = scratch;
   float* scores = scratch + queries * key_width_;
   float* loaded = scores + queries * kScoreStride;
+  float* keys = loaded + kLoad * std::max(key_width_, value_width_);
 
   std::fill_n(scores, queries * kScoreStride, 0.0f);
   for (int64_t at = begin; at < end; at += kLoad) {
     const int64_t count = std::min(kLoad, end - at);
-    load_rows(op_.keys, item, at, count, key_width_, loaded);
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      const int64_t first = tile_begin(queries, tiles, tile), tokens = tile_begin(queries, tiles, tile + 1) - first;
-      for (int64_t r = 0; r < count; r += kTileRows)
-        kernels_.dot[tokens](loaded + r * key_width_, key_width_, query + first * key_width_,
-                             key_width_ / kernels_.width, scores + first * kScoreStride + (at - begin) + r,
-                             kScoreStride);
-    }
+    load_keys(item, at, count, loaded, keys);
+    multiply(query, key_width_, keys, kLoad, queries, key_columns, tile_count(count, kernels_.width),
+             scores + (at - begin), kScoreStride);
   }
   softmax(item, begin, end, scores, result);
   std::fill_n(result.out, queries * value_width_, 0.0f);
   for (int64_t at = begin; at < end; at += kLoad) {
     const int64_t count = std::min(kLoad, end - at);
     load_rows(op_.values, item, at, count, value_width_, loaded);
-    weighted_sum(scores + (at - begin), loaded, queries, count, result.out);
+    multiply(scores + (at - begin), kScoreStride, loaded, value_width_, queries, count, value_width_ / kernels_.width,
+             result.out, value_width_);
   }
 }
 

@@ -1,5 +1,5 @@
-// The backend for ordinary processors: all operations of backend.h with threads and vector instructions, straight from
-// the weights as the file has them.
+// The backend for ordinary processors: all operations of backend.h with threads and vector instructions. Quantised
+// weights are packed into panels (panels.h) when they are loaded, or used as the file has them.
 //
 // The results have the same bits for any number of threads and whatever else is in the batch: an element is always
 // computed by one thread in one order, and where a long sum is cut, it is cut at the same places.
@@ -14,24 +14,42 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/kernels.h"
+#include "backend/cpu/packed.h"
 #include "backend/cpu/rope_table.h"
 #include "backend/cpu/scratch.h"
 #include "backend/host_backend.h"
 
 namespace metallic {
 
-// `isa` forces an instruction set (scalar, avx2, avx512, neon); empty means the environment variable METALLIC_ISA, and
-// without that the best that this processor has.
-Result<std::shared_ptr<Backend>> make_cpu_backend(int threads, std::string_view isa = {});
+struct CpuOptions {
+  const char* name = "cpu";
+  int threads = 0;            // 0: one for each processor
+  std::string_view isa = {};  // forces an instruction set (scalar, avx2, avx512, neon); empty: the environment variable
+                              // METALLIC_ISA, and without that the best that this processor has
+  bool repack = true;         // pack weights at load; the results are the same
+  bool integers = true;       // multiply quantised weights with tokens quantised to 8 bits; false: in float
+};
+Result<std::shared_ptr<Backend>> make_cpu_backend(const CpuOptions& options);
 
 namespace cpu {
 
+inline constexpr size_t kMaxTargets = 8;  // of one linear operation
+
 class CpuBackend final : public HostBackend {
  public:
-  CpuBackend(int threads, const Kernels& kernels)
-      : HostBackend("cpu", threads), kernels_(kernels), scratch_(size_t(pool_.size())) {}
+  CpuBackend(const CpuOptions& options, const Kernels& kernels, const PanelKernels& panel_kernels)
+      : HostBackend(options.name, options.threads),
+        kernels_(kernels),
+        panel_kernels_(panel_kernels),
+        repack_(options.repack),
+        integers_(options.integers),
+        scratch_(size_t(pool_.size())) {}
 
   Result<Weight> load_weight(const TensorView& host, std::shared_ptr<const void> owner) override;
+
+  Result<Weight> load_plain(const TensorView& host, std::shared_ptr<const void> owner) override {
+    return Weight{host, std::move(owner), nullptr};
+  }
 
   void embed(const EmbedOp& op) override;
   void norm(const NormOp& op) override;
@@ -46,7 +64,15 @@ class CpuBackend final : public HostBackend {
   void copy(const TensorView& from, const TensorView& to) override;
   void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) override;
 
+  DeviceLimits measure_limits() override;  // limits.cc
+
  private:
+  double measure_read();
+  double measure_dot();
+  // linear() for quantised weights in integers, and for all weights in float.
+  void panel_linear(const LinearOp& op);
+  void float_linear(const LinearOp& op);
+
   // Calls job(thread) once on every thread.
   template <class Job>
   void on_threads(const Job& job) {
@@ -61,6 +87,9 @@ class CpuBackend final : public HostBackend {
   void for_rows(int64_t count, int64_t width, const Job& job);
 
   const Kernels& kernels_;
+  const PanelKernels& panel_kernels_;
+  bool repack_, integers_;
+  WeightArena arena_;
   std::vector<Scratch> scratch_;  // one for each thread
   Scratch shared_scratch_;        // what one operation's threads share
   RopeTables rope_tables_;
@@ -85,12 +114,6 @@ void CpuBackend::for_rows(int64_t count, int64_t width, const Job& job) {
   constexpr int64_t kWorthAThread = 1 << 14;  // elements
   const int64_t grain = width >= kWorthAThread ? 1 : kWorthAThread / (width > 0 ? width : 1);
   pool_.parallel_for(count, grain, std::ref(job));
-}
-
-// The dequantiser of a format for these kernels: their own, or the generic one.
-inline DequantizeRow dequantizer(const Kernels& kernels, Format format) {
-  const DequantizeRow kernel = kernels.dequantize(format);
-  return kernel != nullptr ? kernel : dequantize_function(format);
 }
 
 constexpr int64_t round_up(int64_t count, int64_t multiple) { return (count + multiple - 1) / multiple * multiple; }

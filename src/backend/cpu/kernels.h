@@ -63,8 +63,9 @@ struct Kernels {
 
   DotTile dot[kMaxDotTokens + 1];                         // by the number of tokens, from 1; 4 rows
   OuterTile outer[kOuterRows + 1][kMaxOuterVectors + 1];  // by rows and vectors, from 1
-  DequantizeRow (*dequantize)(Format format);             // null for formats that have no kernel here
-  FusedDot (*fused)(Format format);                       // null for formats that have no kernel here
+  FusedDot (*fused)(Format format);                       // for F32, F16 and BF16; null for others
+  // out[c * out_stride + r] = rows[r * row_stride + c], for `width` rows and `columns` columns, a multiple of it.
+  void (*transpose)(const float* rows, int64_t row_stride, int64_t columns, float* out, int64_t out_stride);
   void (*float_to_half)(const float* x, int64_t count, uint16_t* out);
 
   void (*rms_norm)(const float* x, const NormArguments& arguments, float* out);

@@ -1,5 +1,5 @@
-// out = x * weight^T + bias. A thread takes some rows of the weight, turns a chunk of their columns into floats in its
-// cache, and multiplies them with all tokens, tile by tile.
+// out = x * weight^T + bias in float, for weights that are not quantised. A thread takes some rows of the weight, turns
+// a chunk of their columns into floats in its cache, and multiplies them with all tokens, tile by tile.
 //
 // Floor: one token: the bytes of the weight over the memory's bandwidth. Many: 2 * rows * columns * tokens operations
 // over the peak of the fused multiply-add.
@@ -7,10 +7,13 @@
 // Order of an element's sum: lane by lane within a chunk of kSumChunk columns, the lanes in one tree, then chunk after
 // chunk; it depends on nothing else.
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "backend/cpu/cpu.h"
 #include "backend/strided.h"
+#include "base/check.h"
+#include "quant/dequantize.h"
 
 namespace metallic::cpu {
 namespace {
@@ -55,7 +58,7 @@ void load_weights(const Kernels& kernels, const Rows& rows, int64_t begin, int64
                   float* out) {
   const Weight& weight = *rows.target->weight;
   const FormatInfo& info = format_info(weight.view.format);
-  const DequantizeRow dequantize = dequantizer(kernels, weight.view.format);
+  const DequantizeRow dequantize = dequantize_function(weight.view.format);
   const int64_t offset = begin / info.block_elements * info.block_bytes;
   const int64_t bytes = columns / info.block_elements * info.block_bytes;
   // The next chunk of the same row, or the first chunk of the row that takes its place in the next block.
@@ -142,8 +145,21 @@ Rows find_block(std::span<const LinearTarget> targets, int64_t block_rows, int64
 }  // namespace
 
 void CpuBackend::linear(const LinearOp& op) {
+  if (op.x.shape[0] == 0) return;
+  std::array<LinearTarget, kMaxTargets> integer, real;
+  size_t integers = 0, reals = 0;
+  METALLIC_CHECK(op.targets.size() <= kMaxTargets);
+  for (const LinearTarget& target : op.targets) {
+    const bool quantised = integers_ && target.precision != Precision::kFloat &&
+                           panel_kernels_.format(target.weight->view.format) != nullptr;
+    (quantised ? integer[integers++] : real[reals++]) = target;
+  }
+  if (integers > 0) panel_linear({op.x, {integer.data(), integers}});
+  if (reals > 0) float_linear({op.x, {real.data(), reals}});
+}
+
+void CpuBackend::float_linear(const LinearOp& op) {
   const int64_t count = op.x.shape[0], columns = op.x.shape[1], width = kernels_.width;
-  if (count == 0) return;
   Tokens tokens{float_at(op.x, 0), count, columns, round_up(columns, width), tile_count(count, kernels_.dot_tokens)};
   if (count > 1 || columns != tokens.padded_columns) {
     float* packed = shared_scratch_.floats(count * tokens.padded_columns);

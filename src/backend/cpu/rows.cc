@@ -6,6 +6,7 @@
 #include "backend/activation.h"
 #include "backend/copy.h"
 #include "backend/cpu/cpu.h"
+#include "backend/kv_rows.h"
 #include "backend/strided.h"
 #include "base/check.h"
 
@@ -51,7 +52,7 @@ int64_t row_count(const Shape& shape) { return shape[0] * shape[1] * shape[2]; }
 
 void CpuBackend::embed(const EmbedOp& op) {
   const TensorView& weight = op.weight->view;
-  const DequantizeRow dequantize = dequantizer(kernels_, weight.format);
+  const DequantizeRow dequantize = dequantize_function(weight.format);
   const int64_t columns = op.weight->columns();
   for_rows(int64_t(op.ids.size()), columns, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -96,7 +97,7 @@ void CpuBackend::store_kv(const StoreKvOp& op) {
       if (pages.format == Format::kF16)
         kernels_.float_to_half(from, width, static_cast<uint16_t*>(to));
       else
-        convert_row(Format::kF32, from, pages.format, to, width);
+        store_kv_row(pages.format, from, width, to);
     }
   };
   for (const BatchSequence& sequence : op.sequences)

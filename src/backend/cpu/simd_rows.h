@@ -133,7 +133,19 @@ void random(RandomKeys keys, uint32_t low, int64_t count, float lo, float range,
   }
 }
 
+void transpose(const float* rows, int64_t row_stride, int64_t columns, float* out, int64_t out_stride) {
+  for (int64_t c = 0; c < columns; c += Simd::kWidth) {
+    Simd::V block[Simd::kWidth];
+#pragma GCC unroll 16
+    for (int r = 0; r < Simd::kWidth; ++r) block[r] = Simd::load(rows + r * row_stride + c);
+    Simd::transpose(block);
+#pragma GCC unroll 16
+    for (int r = 0; r < Simd::kWidth; ++r) Simd::store(out + (c + r) * out_stride, block[r]);
+  }
+}
+
 void fill_rows(Kernels& kernels) {
+  kernels.transpose = transpose;
   kernels.float_to_half = float_to_half;
   kernels.rms_norm = rms_norm;
   kernels.layer_norm = layer_norm;

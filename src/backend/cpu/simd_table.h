@@ -1,8 +1,6 @@
 // All kernels over the primitives of one instruction set, put together in a table. Included in the unnamed namespace of
-// each folder's kernels.cc, after Simd and the functions of simd_nibbles.h.
+// each folder's kernels.cc, after Simd.
 
-// In the order of the alphabet each also finds what it needs.
-#include "backend/cpu/simd_dequantize.h"
 #include "backend/cpu/simd_fused.h"
 #include "backend/cpu/simd_math.h"
 #include "backend/cpu/simd_rows.h"
@@ -11,7 +9,6 @@
 Kernels make_kernels(const char* name) {
   Kernels kernels = {};
   kernels.name = name;
-  kernels.dequantize = dequantize_kernel;
   kernels.fused = fused_kernel;
   fill_tiles(kernels);
   fill_rows(kernels);

@@ -9,6 +9,7 @@
 #include "backend/activation.h"
 #include "backend/copy.h"
 #include "backend/host_backend.h"
+#include "backend/kv_rows.h"
 #include "backend/random.h"
 #include "backend/strided.h"
 #include "base/check.h"
@@ -184,7 +185,7 @@ class ReferenceBackend final : public HostBackend {
           const int64_t page = sequence.pages[position / page_tokens];
           const float* from = float_at(rows, sequence.first_row + i, head);
           char* to = reinterpret_cast<char*>(float_at(pages, page, head, position % page_tokens));
-          convert_row(Format::kF32, from, pages.format, to, rows.shape[2]);
+          store_kv_row(pages.format, from, rows.shape[2], to);
         }
   }
 

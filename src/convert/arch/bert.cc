@@ -134,7 +134,8 @@ const ConvertArch& convert_modern_bert() {
                                      .options = {kModelPrefix, kModernDropped},
                                      .set_dims = set_dims,
                                      .write_keys = write_modern_keys,
-                                     .activations = kGelu};
+                                     .activations = kGelu,
+                                     .pre_tokenizer = "modern-bert"};
   return kArch;
 }
 

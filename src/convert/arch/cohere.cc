@@ -2,23 +2,18 @@
 // in the checkpoint too.
 #include "base/error.h"
 #include "convert/arch/archs.h"
+#include "convert/common_rules.h"
 
 namespace metallic::convert {
 namespace {
 
-constexpr auto kShared = std::to_array<TensorRule>({
-    {"embed_tokens", "token_embd", "VW"},
-    {"lm_head", "", ""},  // the embedding
-    {"norm", "output_norm", "W"},
-    {"layers.{b}.input_layernorm", "blk.{b}.attn_norm", "W"},
-    {"layers.{b}.self_attn.q_proj", "blk.{b}.attn_q", "QW"},
-    {"layers.{b}.self_attn.k_proj", "blk.{b}.attn_k", "RW"},
-    {"layers.{b}.self_attn.v_proj", "blk.{b}.attn_v", "RW"},
-    {"layers.{b}.self_attn.o_proj", "blk.{b}.attn_output", "WQ"},
-    {"layers.{b}.mlp.gate_proj", "blk.{b}.ffn_gate", "FW"},
-    {"layers.{b}.mlp.up_proj", "blk.{b}.ffn_up", "FW"},
-    {"layers.{b}.mlp.down_proj", "blk.{b}.ffn_down", "WF"},
-});
+constexpr auto kShared = join_rules(kAttention, kGatedFeedForward,
+                                    std::to_array<TensorRule>({
+                                        {"embed_tokens", "token_embd", "VW"},
+                                        {"lm_head", "", ""},  // the embedding
+                                        {"norm", "output_norm", "W"},
+                                        {"layers.{b}.input_layernorm", "blk.{b}.attn_norm", "W"},
+                                    }));
 
 constexpr auto kCohere =
     join_rules(kShared, std::to_array<TensorRule>({
@@ -53,7 +48,6 @@ const ConvertArch& convert_cohere() {
   static constexpr ConvertArch kArch{.hf_names = kCohereNames,
                                      .name = "command-r",
                                      .rules = kCohere,
-                                     .options = {kModelPrefix, kRotaryBuffers},
                                      .write_keys = write_cohere_keys,
                                      .activations = kSilu,
                                      .pre_tokenizer = "command-r"};
@@ -64,7 +58,6 @@ const ConvertArch& convert_cohere2() {
   static constexpr ConvertArch kArch{.hf_names = kCohere2Names,
                                      .name = "cohere2",
                                      .rules = kShared,
-                                     .options = {kModelPrefix, kRotaryBuffers},
                                      .write_keys = write_cohere2_keys,
                                      .activations = kSilu,
                                      .pre_tokenizer = "command-r"};

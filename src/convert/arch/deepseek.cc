@@ -2,7 +2,7 @@
 // ones.
 #include "base/error.h"
 #include "convert/arch/archs.h"
-#include "convert/transforms.h"
+#include "convert/common_rules.h"
 
 namespace metallic::convert {
 namespace {
@@ -15,34 +15,22 @@ Status split_latent(const RuleMatch& match, const Dims& dims, TensorPlan& plan) 
   return plan.add(match.to[1], {heads, values, rank}, by_head.slice(1, keys, keys + values));
 }
 
-constexpr TensorRule kRules[] = {
-    {"embed_tokens", "token_embd", "VW"},
-    {"norm", "output_norm", "W"},
-    {"lm_head", "output", "VW", copy_tensor, false},
-    {"layers.{b}.input_layernorm", "blk.{b}.attn_norm", "W"},
-    {"layers.{b}.self_attn.q_proj", "blk.{b}.attn_q", "AW", copy_tensor, false},
-    {"layers.{b}.self_attn.q_a_proj", "blk.{b}.attn_q_a", "IW", copy_tensor, false},
-    {"layers.{b}.self_attn.q_a_layernorm", "blk.{b}.attn_q_a_norm", "I", copy_tensor, false},
-    {"layers.{b}.self_attn.q_b_proj", "blk.{b}.attn_q_b", "AI", copy_tensor, false},
-    {"layers.{b}.self_attn.kv_a_proj_with_mqa", "blk.{b}.attn_kv_a_mqa", "BW"},
-    {"layers.{b}.self_attn.kv_a_layernorm", "blk.{b}.attn_kv_a_norm", "J"},
-    {"layers.{b}.self_attn.kv_b_proj", "blk.{b}.attn_k_b,blk.{b}.attn_v_b", "MJ", split_latent},
-    {"layers.{b}.self_attn.o_proj", "blk.{b}.attn_output", "WO"},
-    {"layers.{b}.post_attention_layernorm", "blk.{b}.ffn_norm", "W"},
-    {"layers.{b}.mlp.gate_proj", "blk.{b}.ffn_gate", "FW", copy_tensor, false},
-    {"layers.{b}.mlp.up_proj", "blk.{b}.ffn_up", "FW", copy_tensor, false},
-    {"layers.{b}.mlp.down_proj", "blk.{b}.ffn_down", "WF", copy_tensor, false},
-    {"layers.{b}.mlp.gate.e_score_correction_bias", "blk.{b}.exp_probs_b.bias", "E", copy_tensor, false},
-    {"layers.{b}.mlp.gate", "blk.{b}.ffn_gate_inp", "EW", copy_tensor, false},
-    {"layers.{b}.mlp.experts.{x}.gate_proj", "blk.{b}.ffn_gate_exps", "XW", stack_experts, false},
-    {"layers.{b}.mlp.experts.{x}.up_proj", "blk.{b}.ffn_up_exps", "XW", stack_experts, false},
-    {"layers.{b}.mlp.experts.{x}.down_proj", "blk.{b}.ffn_down_exps", "WX", stack_experts, false},
-    {"layers.{b}.mlp.experts.gate_up_proj", "blk.{b}.ffn_gate_exps,blk.{b}.ffn_up_exps", "EYW", split_halves, false},
-    {"layers.{b}.mlp.experts.down_proj", "blk.{b}.ffn_down_exps", "EWX", copy_tensor, false},
-    {"layers.{b}.mlp.shared_experts.gate_proj", "blk.{b}.ffn_gate_shexp", "SW", copy_tensor, false},
-    {"layers.{b}.mlp.shared_experts.up_proj", "blk.{b}.ffn_up_shexp", "SW", copy_tensor, false},
-    {"layers.{b}.mlp.shared_experts.down_proj", "blk.{b}.ffn_down_shexp", "WS", copy_tensor, false},
-};
+constexpr auto kRules =
+    join_rules(kEnds, kNormsBefore, kExpertsOrDense,
+               std::to_array<TensorRule>({
+                   {"layers.{b}.self_attn.q_proj", "blk.{b}.attn_q", "AW", copy_tensor, false},
+                   {"layers.{b}.self_attn.q_a_proj", "blk.{b}.attn_q_a", "IW", copy_tensor, false},
+                   {"layers.{b}.self_attn.q_a_layernorm", "blk.{b}.attn_q_a_norm", "I", copy_tensor, false},
+                   {"layers.{b}.self_attn.q_b_proj", "blk.{b}.attn_q_b", "AI", copy_tensor, false},
+                   {"layers.{b}.self_attn.kv_a_proj_with_mqa", "blk.{b}.attn_kv_a_mqa", "BW"},
+                   {"layers.{b}.self_attn.kv_a_layernorm", "blk.{b}.attn_kv_a_norm", "J"},
+                   {"layers.{b}.self_attn.kv_b_proj", "blk.{b}.attn_k_b,blk.{b}.attn_v_b", "MJ", split_latent},
+                   {"layers.{b}.self_attn.o_proj", "blk.{b}.attn_output", "WO"},
+                   {"layers.{b}.mlp.gate.e_score_correction_bias", "blk.{b}.exp_probs_b.bias", "E", copy_tensor, false},
+                   {"layers.{b}.mlp.shared_experts.gate_proj", "blk.{b}.ffn_gate_shexp", "SW", copy_tensor, false},
+                   {"layers.{b}.mlp.shared_experts.up_proj", "blk.{b}.ffn_up_shexp", "SW", copy_tensor, false},
+                   {"layers.{b}.mlp.shared_experts.down_proj", "blk.{b}.ffn_down_shexp", "WS", copy_tensor, false},
+               }));
 
 Status set_dims(HfModel& model) {
   const JsonObject& config = model.config;

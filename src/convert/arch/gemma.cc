@@ -3,24 +3,18 @@
 
 #include "base/error.h"
 #include "convert/arch/archs.h"
-#include "convert/transforms.h"
+#include "convert/common_rules.h"
 
 namespace metallic::convert {
 namespace {
 
-constexpr auto kGemmaBlock = std::to_array<TensorRule>({
-    {"embed_tokens", "token_embd", "VW"},
-    {"lm_head", "", ""},
-    {"norm", "output_norm", "W", add_one},
-    {"layers.{b}.input_layernorm", "blk.{b}.attn_norm", "W", add_one},
-    {"layers.{b}.self_attn.q_proj", "blk.{b}.attn_q", "QW"},
-    {"layers.{b}.self_attn.k_proj", "blk.{b}.attn_k", "RW"},
-    {"layers.{b}.self_attn.v_proj", "blk.{b}.attn_v", "RW"},
-    {"layers.{b}.self_attn.o_proj", "blk.{b}.attn_output", "WQ"},
-    {"layers.{b}.mlp.gate_proj", "blk.{b}.ffn_gate", "FW"},
-    {"layers.{b}.mlp.up_proj", "blk.{b}.ffn_up", "FW"},
-    {"layers.{b}.mlp.down_proj", "blk.{b}.ffn_down", "WF"},
-});
+constexpr auto kGemmaBlock = join_rules(kAttention, kGatedFeedForward,
+                                        std::to_array<TensorRule>({
+                                            {"embed_tokens", "token_embd", "VW"},
+                                            {"lm_head", "", ""},
+                                            {"norm", "output_norm", "W", add_one},
+                                            {"layers.{b}.input_layernorm", "blk.{b}.attn_norm", "W", add_one},
+                                        }));
 
 constexpr auto kGemmaFourNorms = std::to_array<TensorRule>({
     {"layers.{b}.post_attention_layernorm", "blk.{b}.post_attention_norm", "W", add_one},
@@ -100,17 +94,13 @@ constexpr std::string_view kGemma3Dropped[] = {"vision_tower.", "multi_modal_pro
 }  // namespace
 
 const ConvertArch& convert_gemma() {
-  static constexpr ConvertArch kArch{
-      .hf_names = kGemmaNames, .name = "gemma", .rules = kGemma, .options = {kModelPrefix, kRotaryBuffers}};
+  static constexpr ConvertArch kArch{.hf_names = kGemmaNames, .name = "gemma", .rules = kGemma};
   return kArch;
 }
 
 const ConvertArch& convert_gemma2() {
-  static constexpr ConvertArch kArch{.hf_names = kGemma2Names,
-                                     .name = "gemma2",
-                                     .rules = kGemma2,
-                                     .options = {kModelPrefix, kRotaryBuffers},
-                                     .write_keys = write_gemma2_keys};
+  static constexpr ConvertArch kArch{
+      .hf_names = kGemma2Names, .name = "gemma2", .rules = kGemma2, .write_keys = write_gemma2_keys};
   return kArch;
 }
 

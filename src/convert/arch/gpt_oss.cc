@@ -2,6 +2,7 @@
 // matrices.
 #include "base/error.h"
 #include "convert/arch/archs.h"
+#include "convert/common_rules.h"
 
 namespace metallic::convert {
 namespace {
@@ -43,28 +44,24 @@ Status split_mxfp4(const RuleMatch& match, const Dims& dims, TensorPlan& plan) {
   return add_mxfp4(match.to[1], match.view().slice(1, 1, dims['G'], 2), plan);
 }
 
-constexpr TensorRule kRules[] = {
-    {"embed_tokens", "token_embd", "VW"},
-    {"norm", "output_norm", "W"},
-    {"lm_head", "output", "VW", copy_tensor, false},
-    {"layers.{b}.input_layernorm", "blk.{b}.attn_norm", "W"},
-    {"layers.{b}.self_attn.q_proj", "blk.{b}.attn_q", "QW"},
-    {"layers.{b}.self_attn.k_proj", "blk.{b}.attn_k", "RW"},
-    {"layers.{b}.self_attn.v_proj", "blk.{b}.attn_v", "RW"},
-    {"layers.{b}.self_attn.o_proj", "blk.{b}.attn_output", "WQ"},
-    {"layers.{b}.self_attn.sinks", "blk.{b}.attn_sinks", "H"},
-    {"layers.{b}.post_attention_layernorm", "blk.{b}.post_attention_norm", "W"},
-    {"layers.{b}.mlp.router", "blk.{b}.ffn_gate_inp", "EW"},
-    {"layers.{b}.mlp.experts.gate_up_proj", "blk.{b}.ffn_gate_exps,blk.{b}.ffn_up_exps", "EWG", split_gate_up},
-    {"layers.{b}.mlp.experts.gate_up_proj_bias", "blk.{b}.ffn_gate_exps.bias,blk.{b}.ffn_up_exps.bias", "EG",
-     split_gate_up},
-    {"layers.{b}.mlp.experts.down_proj", "blk.{b}.ffn_down_exps", "EFW", transpose_experts},
-    {"layers.{b}.mlp.experts.down_proj_bias", "blk.{b}.ffn_down_exps.bias", "EW"},
-    {"layers.{b}.mlp.experts.gate_up_proj_blocks", "blk.{b}.ffn_gate_exps,blk.{b}.ffn_up_exps", "EGw9", split_mxfp4},
-    {"layers.{b}.mlp.experts.gate_up_proj_scales", "blk.{b}.ffn_gate_exps,blk.{b}.ffn_up_exps", "EGw", split_mxfp4},
-    {"layers.{b}.mlp.experts.down_proj_blocks", "blk.{b}.ffn_down_exps", "EWf9", copy_mxfp4},
-    {"layers.{b}.mlp.experts.down_proj_scales", "blk.{b}.ffn_down_exps", "EWf", copy_mxfp4},
-};
+constexpr auto kRules = join_rules(
+    kEnds, kAttention,
+    std::to_array<TensorRule>({
+        {"layers.{b}.input_layernorm", "blk.{b}.attn_norm", "W"},
+        {"layers.{b}.self_attn.sinks", "blk.{b}.attn_sinks", "H"},
+        {"layers.{b}.post_attention_layernorm", "blk.{b}.post_attention_norm", "W"},
+        {"layers.{b}.mlp.router", "blk.{b}.ffn_gate_inp", "EW"},
+        {"layers.{b}.mlp.experts.gate_up_proj", "blk.{b}.ffn_gate_exps,blk.{b}.ffn_up_exps", "EWG", split_gate_up},
+        {"layers.{b}.mlp.experts.gate_up_proj_bias", "blk.{b}.ffn_gate_exps.bias,blk.{b}.ffn_up_exps.bias", "EG",
+         split_gate_up},
+        {"layers.{b}.mlp.experts.down_proj", "blk.{b}.ffn_down_exps", "EFW", transpose_experts},
+        {"layers.{b}.mlp.experts.down_proj_bias", "blk.{b}.ffn_down_exps.bias", "EW"},
+        {"layers.{b}.mlp.experts.gate_up_proj_blocks", "blk.{b}.ffn_gate_exps,blk.{b}.ffn_up_exps", "EGw9",
+         split_mxfp4},
+        {"layers.{b}.mlp.experts.gate_up_proj_scales", "blk.{b}.ffn_gate_exps,blk.{b}.ffn_up_exps", "EGw", split_mxfp4},
+        {"layers.{b}.mlp.experts.down_proj_blocks", "blk.{b}.ffn_down_exps", "EWf9", copy_mxfp4},
+        {"layers.{b}.mlp.experts.down_proj_scales", "blk.{b}.ffn_down_exps", "EWf", copy_mxfp4},
+    }));
 
 Status set_dims(HfModel& model) {
   METALLIC_ASSIGN(const int64_t experts, model.config.size({"num_local_experts", "num_experts"}));
@@ -96,12 +93,8 @@ constexpr std::string_view kNames[] = {"GptOssForCausalLM"};
 }  // namespace
 
 const ConvertArch& convert_gpt_oss() {
-  static constexpr ConvertArch kArch{.hf_names = kNames,
-                                     .name = "gpt-oss",
-                                     .rules = kRules,
-                                     .options = {kModelPrefix, kRotaryBuffers},
-                                     .set_dims = set_dims,
-                                     .write_keys = write_keys};
+  static constexpr ConvertArch kArch{
+      .hf_names = kNames, .name = "gpt-oss", .rules = kRules, .set_dims = set_dims, .write_keys = write_keys};
   return kArch;
 }
 

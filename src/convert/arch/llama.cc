@@ -2,28 +2,20 @@
 // are reordered.
 #include "base/error.h"
 #include "convert/arch/archs.h"
-#include "convert/transforms.h"
+#include "convert/common_rules.h"
 
 namespace metallic::convert {
 namespace {
 
-constexpr auto kLlamaAttention = std::to_array<TensorRule>({
-    {"embed_tokens", "token_embd", "VW"},
-    {"norm", "output_norm", "W"},
-    {"lm_head", "output", "VW", copy_tensor, false},
-    {"layers.{b}.input_layernorm", "blk.{b}.attn_norm", "W"},
-    {"layers.{b}.self_attn.q_proj", "blk.{b}.attn_q", "QW", permute_query},
-    {"layers.{b}.self_attn.k_proj", "blk.{b}.attn_k", "RW", permute_key},
-    {"layers.{b}.self_attn.v_proj", "blk.{b}.attn_v", "RW"},
-    {"layers.{b}.self_attn.o_proj", "blk.{b}.attn_output", "WQ"},
-    {"layers.{b}.post_attention_layernorm", "blk.{b}.ffn_norm", "W"},
-});
+constexpr auto kLlamaAttention = join_rules(kEnds, kNormsBefore,
+                                            std::to_array<TensorRule>({
+                                                {"layers.{b}.self_attn.q_proj", "blk.{b}.attn_q", "QW", permute_query},
+                                                {"layers.{b}.self_attn.k_proj", "blk.{b}.attn_k", "RW", permute_key},
+                                                {"layers.{b}.self_attn.v_proj", "blk.{b}.attn_v", "RW"},
+                                                {"layers.{b}.self_attn.o_proj", "blk.{b}.attn_output", "WQ"},
+                                            }));
 
-constexpr auto kDense = join_rules(kLlamaAttention, std::to_array<TensorRule>({
-                                                        {"layers.{b}.mlp.gate_proj", "blk.{b}.ffn_gate", "FW"},
-                                                        {"layers.{b}.mlp.up_proj", "blk.{b}.ffn_up", "FW"},
-                                                        {"layers.{b}.mlp.down_proj", "blk.{b}.ffn_down", "WF"},
-                                                    }));
+constexpr auto kDense = join_rules(kLlamaAttention, kGatedFeedForward);
 
 constexpr auto kMixtral = join_rules(
     kLlamaAttention,
@@ -107,7 +99,6 @@ constexpr std::string_view kMixtralNames[] = {"MixtralForCausalLM"};
 constexpr std::string_view kSmolLm3Names[] = {"SmolLM3ForCausalLM"};
 constexpr std::string_view kGraniteNames[] = {"GraniteForCausalLM"};
 constexpr std::string_view kGraniteMoeNames[] = {"GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM"};
-constexpr RuleOptions kOptions = {kModelPrefix, kRotaryBuffers};
 
 }  // namespace
 
@@ -115,7 +106,6 @@ const ConvertArch& convert_llama() {
   static constexpr ConvertArch kArch{.hf_names = kLlamaNames,
                                      .name = "llama",
                                      .rules = kDense,
-                                     .options = kOptions,
                                      .write_keys = write_llama_keys,
                                      .activations = kSilu,
                                      .pre_tokenizer = "smollm"};
@@ -126,7 +116,6 @@ const ConvertArch& convert_mixtral() {
   static constexpr ConvertArch kArch{.hf_names = kMixtralNames,
                                      .name = "llama",
                                      .rules = kMixtral,
-                                     .options = kOptions,
                                      .set_dims = set_expert_dims,
                                      .write_keys = write_llama_keys,
                                      .activations = kSilu};
@@ -137,7 +126,6 @@ const ConvertArch& convert_smollm3() {
   static constexpr ConvertArch kArch{.hf_names = kSmolLm3Names,
                                      .name = "smollm3",
                                      .rules = kDense,
-                                     .options = kOptions,
                                      .write_keys = write_smollm3_keys,
                                      .activations = kSilu,
                                      .pre_tokenizer = "smollm"};
@@ -148,7 +136,6 @@ const ConvertArch& convert_granite() {
   static constexpr ConvertArch kArch{.hf_names = kGraniteNames,
                                      .name = "granite",
                                      .rules = kDense,
-                                     .options = kOptions,
                                      .write_keys = write_granite_keys,
                                      .activations = kSilu,
                                      .pre_tokenizer = "refact"};
@@ -159,7 +146,6 @@ const ConvertArch& convert_granite_moe() {
   static constexpr ConvertArch kArch{.hf_names = kGraniteMoeNames,
                                      .name = "granitemoe",
                                      .rules = kGraniteMoe,
-                                     .options = kOptions,
                                      .set_dims = set_granite_moe_dims,
                                      .write_keys = write_granite_keys,
                                      .activations = kSilu,

@@ -1,21 +1,18 @@
 // Phi-3 and Phi-4-mini: Q, K, V in one matrix, gate and up in one, long rope.
 #include "base/error.h"
 #include "convert/arch/archs.h"
+#include "convert/common_rules.h"
 
 namespace metallic::convert {
 namespace {
 
-constexpr TensorRule kRules[] = {
-    {"embed_tokens", "token_embd", "VW"},
-    {"norm", "output_norm", "W"},
-    {"lm_head", "output", "VW", copy_tensor, false},
-    {"layers.{b}.input_layernorm", "blk.{b}.attn_norm", "W"},
-    {"layers.{b}.self_attn.qkv_proj", "blk.{b}.attn_qkv", "TW"},
-    {"layers.{b}.self_attn.o_proj", "blk.{b}.attn_output", "WQ"},
-    {"layers.{b}.post_attention_layernorm", "blk.{b}.ffn_norm", "W"},
-    {"layers.{b}.mlp.gate_up_proj", "blk.{b}.ffn_up", "GW"},
-    {"layers.{b}.mlp.down_proj", "blk.{b}.ffn_down", "WF"},
-};
+constexpr auto kRules = join_rules(kEnds, kNormsBefore,
+                                   std::to_array<TensorRule>({
+                                       {"layers.{b}.self_attn.qkv_proj", "blk.{b}.attn_qkv", "TW"},
+                                       {"layers.{b}.self_attn.o_proj", "blk.{b}.attn_output", "WQ"},
+                                       {"layers.{b}.mlp.gate_up_proj", "blk.{b}.ffn_up", "GW"},
+                                       {"layers.{b}.mlp.down_proj", "blk.{b}.ffn_down", "WF"},
+                                   }));
 
 Status set_dims(HfModel& model) {
   model.dims.set('T', model.dims['Q'] + 2 * model.dims['R']);
@@ -44,7 +41,6 @@ const ConvertArch& convert_phi3() {
   static constexpr ConvertArch kArch{.hf_names = kNames,
                                      .name = "phi3",
                                      .rules = kRules,
-                                     .options = {kModelPrefix, kRotaryBuffers},
                                      .set_dims = set_dims,
                                      .write_keys = write_keys,
                                      .add_tensors = add_tensors,

@@ -1,55 +1,22 @@
 // Qwen2, Qwen3 and their mixtures of experts: rope over halves, so rows stay where they are.
 #include "base/error.h"
 #include "convert/arch/archs.h"
-#include "convert/transforms.h"
+#include "convert/common_rules.h"
 
 namespace metallic::convert {
 namespace {
-
-constexpr auto kQwenAttention = std::to_array<TensorRule>({
-    {"embed_tokens", "token_embd", "VW"},
-    {"norm", "output_norm", "W"},
-    {"lm_head", "output", "VW", copy_tensor, false},
-    {"layers.{b}.input_layernorm", "blk.{b}.attn_norm", "W"},
-    {"layers.{b}.self_attn.q_proj", "blk.{b}.attn_q", "QW"},
-    {"layers.{b}.self_attn.k_proj", "blk.{b}.attn_k", "RW"},
-    {"layers.{b}.self_attn.v_proj", "blk.{b}.attn_v", "RW"},
-    {"layers.{b}.self_attn.o_proj", "blk.{b}.attn_output", "WQ"},
-    {"layers.{b}.post_attention_layernorm", "blk.{b}.ffn_norm", "W"},
-});
 
 constexpr auto kQwenHeadNorms = std::to_array<TensorRule>({
     {"layers.{b}.self_attn.q_norm", "blk.{b}.attn_q_norm", "D"},
     {"layers.{b}.self_attn.k_norm", "blk.{b}.attn_k_norm", "D"},
 });
 
-constexpr auto kQwenExperts = std::to_array<TensorRule>({
-    {"layers.{b}.mlp.gate", "blk.{b}.ffn_gate_inp", "EW", copy_tensor, false},
-    {"layers.{b}.mlp.experts.{x}.gate_proj", "blk.{b}.ffn_gate_exps", "XW", stack_experts, false},
-    {"layers.{b}.mlp.experts.{x}.up_proj", "blk.{b}.ffn_up_exps", "XW", stack_experts, false},
-    {"layers.{b}.mlp.experts.{x}.down_proj", "blk.{b}.ffn_down_exps", "WX", stack_experts, false},
-    {"layers.{b}.mlp.experts.gate_up_proj", "blk.{b}.ffn_gate_exps,blk.{b}.ffn_up_exps", "EYW", split_halves, false},
-    {"layers.{b}.mlp.experts.down_proj", "blk.{b}.ffn_down_exps", "EWX", copy_tensor, false},
-    {"layers.{b}.mlp.gate_proj", "blk.{b}.ffn_gate", "FW", copy_tensor, false},
-    {"layers.{b}.mlp.up_proj", "blk.{b}.ffn_up", "FW", copy_tensor, false},
-    {"layers.{b}.mlp.down_proj", "blk.{b}.ffn_down", "WF", copy_tensor, false},
-});
+constexpr auto kQwen2 = join_rules(kEnds, kNormsBefore, kAttention, kGatedFeedForward);
 
-constexpr auto kQwen2 = join_rules(kQwenAttention, std::to_array<TensorRule>({
-                                                       {"layers.{b}.mlp.gate_proj", "blk.{b}.ffn_gate", "FW"},
-                                                       {"layers.{b}.mlp.up_proj", "blk.{b}.ffn_up", "FW"},
-                                                       {"layers.{b}.mlp.down_proj", "blk.{b}.ffn_down", "WF"},
-                                                   }));
-
-constexpr auto kQwen3 = join_rules(kQwenAttention, kQwenHeadNorms,
-                                   std::to_array<TensorRule>({
-                                       {"layers.{b}.mlp.gate_proj", "blk.{b}.ffn_gate", "FW"},
-                                       {"layers.{b}.mlp.up_proj", "blk.{b}.ffn_up", "FW"},
-                                       {"layers.{b}.mlp.down_proj", "blk.{b}.ffn_down", "WF"},
-                                   }));
+constexpr auto kQwen3 = join_rules(kEnds, kNormsBefore, kAttention, kQwenHeadNorms, kGatedFeedForward);
 
 constexpr auto kQwen2Moe =
-    join_rules(kQwenAttention, kQwenExperts,
+    join_rules(kEnds, kNormsBefore, kAttention, kExpertsOrDense,
                std::to_array<TensorRule>({
                    {"layers.{b}.mlp.shared_expert_gate", "blk.{b}.ffn_gate_inp_shexp", "1W", copy_tensor, false},
                    {"layers.{b}.mlp.shared_expert.gate_proj", "blk.{b}.ffn_gate_shexp", "SW", copy_tensor, false},
@@ -57,7 +24,7 @@ constexpr auto kQwen2Moe =
                    {"layers.{b}.mlp.shared_expert.down_proj", "blk.{b}.ffn_down_shexp", "WS", copy_tensor, false},
                }));
 
-constexpr auto kQwen3Moe = join_rules(kQwenAttention, kQwenHeadNorms, kQwenExperts);
+constexpr auto kQwen3Moe = join_rules(kEnds, kNormsBefore, kAttention, kQwenHeadNorms, kExpertsOrDense);
 
 bool never_local(int64_t) { return false; }
 
@@ -102,17 +69,12 @@ constexpr std::string_view kQwen2Names[] = {"Qwen2ForCausalLM", "Qwen2Model"};
 constexpr std::string_view kQwen2MoeNames[] = {"Qwen2MoeForCausalLM"};
 constexpr std::string_view kQwen3Names[] = {"Qwen3ForCausalLM", "Qwen3Model"};
 constexpr std::string_view kQwen3MoeNames[] = {"Qwen3MoeForCausalLM"};
-constexpr RuleOptions kOptions = {kModelPrefix, kRotaryBuffers};
 
 }  // namespace
 
 const ConvertArch& convert_qwen2() {
-  static constexpr ConvertArch kArch{.hf_names = kQwen2Names,
-                                     .name = "qwen2",
-                                     .rules = kQwen2,
-                                     .options = kOptions,
-                                     .write_keys = write_qwen_keys,
-                                     .activations = kSilu};
+  static constexpr ConvertArch kArch{
+      .hf_names = kQwen2Names, .name = "qwen2", .rules = kQwen2, .write_keys = write_qwen_keys, .activations = kSilu};
   return kArch;
 }
 
@@ -120,7 +82,6 @@ const ConvertArch& convert_qwen2_moe() {
   static constexpr ConvertArch kArch{.hf_names = kQwen2MoeNames,
                                      .name = "qwen2moe",
                                      .rules = kQwen2Moe,
-                                     .options = kOptions,
                                      .set_dims = set_moe_dims,
                                      .write_keys = write_moe_keys,
                                      .activations = kSilu};
@@ -128,12 +89,8 @@ const ConvertArch& convert_qwen2_moe() {
 }
 
 const ConvertArch& convert_qwen3() {
-  static constexpr ConvertArch kArch{.hf_names = kQwen3Names,
-                                     .name = "qwen3",
-                                     .rules = kQwen3,
-                                     .options = kOptions,
-                                     .write_keys = write_qwen_keys,
-                                     .activations = kSilu};
+  static constexpr ConvertArch kArch{
+      .hf_names = kQwen3Names, .name = "qwen3", .rules = kQwen3, .write_keys = write_qwen_keys, .activations = kSilu};
   return kArch;
 }
 
@@ -141,7 +98,6 @@ const ConvertArch& convert_qwen3_moe() {
   static constexpr ConvertArch kArch{.hf_names = kQwen3MoeNames,
                                      .name = "qwen3moe",
                                      .rules = kQwen3Moe,
-                                     .options = kOptions,
                                      .set_dims = set_moe_dims,
                                      .write_keys = write_moe_keys,
                                      .activations = kSilu};

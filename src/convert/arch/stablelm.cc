@@ -1,27 +1,19 @@
 // StableLM: partial rope, layer norms, perhaps a norm for each head of Q and K and parallel residuals.
 #include "base/error.h"
 #include "convert/arch/archs.h"
-#include "convert/transforms.h"
+#include "convert/common_rules.h"
 
 namespace metallic::convert {
 namespace {
 
-constexpr TensorRule kRules[] = {
-    {"embed_tokens", "token_embd", "VW"},
-    {"norm", "output_norm", "W"},
-    {"lm_head", "output", "VW", copy_tensor, false},
-    {"layers.{b}.input_layernorm", "blk.{b}.attn_norm", "W"},
-    {"layers.{b}.self_attn.q_proj", "blk.{b}.attn_q", "QW"},
-    {"layers.{b}.self_attn.k_proj", "blk.{b}.attn_k", "RW"},
-    {"layers.{b}.self_attn.v_proj", "blk.{b}.attn_v", "RW"},
-    {"layers.{b}.self_attn.o_proj", "blk.{b}.attn_output", "WQ"},
-    {"layers.{b}.self_attn.q_layernorm.norms.{x}", "blk.{b}.attn_q_norm", "D", stack_query_heads, false},
-    {"layers.{b}.self_attn.k_layernorm.norms.{x}", "blk.{b}.attn_k_norm", "D", stack_key_heads, false},
-    {"layers.{b}.post_attention_layernorm", "blk.{b}.ffn_norm", "W", copy_tensor, false},
-    {"layers.{b}.mlp.gate_proj", "blk.{b}.ffn_gate", "FW"},
-    {"layers.{b}.mlp.up_proj", "blk.{b}.ffn_up", "FW"},
-    {"layers.{b}.mlp.down_proj", "blk.{b}.ffn_down", "WF"},
-};
+constexpr auto kRules =
+    join_rules(kEnds, kAttention, kGatedFeedForward,
+               std::to_array<TensorRule>({
+                   {"layers.{b}.input_layernorm", "blk.{b}.attn_norm", "W"},
+                   {"layers.{b}.self_attn.q_layernorm.norms.{x}", "blk.{b}.attn_q_norm", "D", stack_query_heads, false},
+                   {"layers.{b}.self_attn.k_layernorm.norms.{x}", "blk.{b}.attn_k_norm", "D", stack_key_heads, false},
+                   {"layers.{b}.post_attention_layernorm", "blk.{b}.ffn_norm", "W", copy_tensor, false},
+               }));
 
 Status write_keys(const HfModel& model, KeyWriter& keys) {
   keys.size("rope.dimension_count", int64_t(model.rope.partial.value_or(0.25) * double(model.dims['D'])));
@@ -42,7 +34,6 @@ const ConvertArch& convert_stablelm() {
   static constexpr ConvertArch kArch{.hf_names = kNames,
                                      .name = "stablelm",
                                      .rules = kRules,
-                                     .options = {kModelPrefix, kRotaryBuffers},
                                      .write_keys = write_keys,
                                      .activations = kSilu,
                                      .pre_tokenizer = "stablelm2"};

@@ -4,14 +4,11 @@
 
 #include <immintrin.h>
 
-#include "quant/formats.h"
-
 namespace metallic::cpu {
 namespace {
 
 struct Simd {
   using V = __m256;
-  using B = __m128i;
   static constexpr int kWidth = 8;
   static constexpr int kDotTokens = 3;
   static constexpr int kOuterVectors = 2;
@@ -46,6 +43,21 @@ struct Simd {
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
   }
+  static void transpose(V (&x)[8]) {
+    V y[8];
+    for (int i = 0; i < 8; i += 4) {
+      const V a = _mm256_unpacklo_ps(x[i], x[i + 1]), b = _mm256_unpackhi_ps(x[i], x[i + 1]);
+      const V c = _mm256_unpacklo_ps(x[i + 2], x[i + 3]), d = _mm256_unpackhi_ps(x[i + 2], x[i + 3]);
+      y[i] = _mm256_shuffle_ps(a, c, 0x44);
+      y[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
+      y[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
+      y[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
+    }
+    for (int i = 0; i < 4; ++i) {
+      x[i] = _mm256_permute2f128_ps(y[i], y[i + 4], 0x20);
+      x[i + 4] = _mm256_permute2f128_ps(y[i], y[i + 4], 0x31);
+    }
+  }
   // to[i] += the sum of the lanes of the i-th vector
   static void add_four_sums(float* to, V a, V b, V c, V d) {
     const V ab = add(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
@@ -54,11 +66,6 @@ struct Simd {
     _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), four));
   }
 
-  static float half(const uint8_t* bytes) {
-    uint16_t word;
-    __builtin_memcpy(&word, bytes, sizeof(word));
-    return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(word)));
-  }
   static V load_half(const uint8_t* x) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))); }
   static void store_half(uint16_t* to, V x) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
@@ -67,36 +74,8 @@ struct Simd {
     const __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
     return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
   }
-
-  static B load_bytes(const uint8_t* x) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(x)); }
-  static B bits_and(B x, int mask) { return _mm_and_si128(x, _mm_set1_epi8(char(mask))); }
-  static B bits_or(B a, B b) { return _mm_or_si128(a, b); }
-  static B subtract(B x, int y) { return _mm_sub_epi8(x, _mm_set1_epi8(char(y))); }
-  // Each byte shifted right (left if negative); bits that come from a neighbour must be masked off.
-  template <int kBits>
-  static B shift(B x) {
-    return kBits < 0 ? _mm_slli_epi16(x, -kBits) : _mm_srli_epi16(x, kBits);
-  }
-  // Byte i is `value` where bit i is set, else 0.
-  static B expand(uint16_t bits, int value) {
-    const B select = _mm_set1_epi64x(int64_t(0x8040201008040201ull));
-    const B byte = _mm_shuffle_epi8(_mm_set1_epi16(short(bits)), _mm_set_epi64x(0x0101010101010101, 0));
-    return _mm_and_si128(_mm_cmpeq_epi8(_mm_and_si128(byte, select), select), _mm_set1_epi8(char(value)));
-  }
-  static V to_floats(B codes) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)); }
-  static B upper_half(B codes) { return _mm_unpackhi_epi64(codes, codes); }
-  // 16 signed codes, times scale; and times scale plus offset
-  static void store_scaled(B codes, float scale, float* out) {
-    store(out, mul(to_floats(codes), set(scale)));
-    store(out + 8, mul(to_floats(upper_half(codes)), set(scale)));
-  }
-  static void store_affine(B codes, float scale, float offset, float* out) {
-    store(out, fma(to_floats(codes), set(scale), set(offset)));
-    store(out + 8, fma(to_floats(upper_half(codes)), set(scale), set(offset)));
-  }
 };
 
-#include "backend/cpu/simd_nibbles.h"
 #include "backend/cpu/simd_table.h"
 
 }  // namespace

@@ -12,14 +12,11 @@
 
 #include <immintrin.h>
 
-#include "quant/formats.h"
-
 namespace metallic::cpu {
 namespace {
 
 struct Simd {
   using V = __m512;
-  using B = __m128i;
   static constexpr int kWidth = 16;
   static constexpr int kDotTokens = 6;
   static constexpr int kOuterVectors = 4;
@@ -55,6 +52,31 @@ struct Simd {
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
   }
   static float reduce_max(V x) { return _mm512_reduce_max_ps(x); }
+  static void transpose(V (&x)[16]) {
+    V y[16];
+    for (int i = 0; i < 16; i += 2) {  // pairs of lanes
+      y[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
+      y[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {  // columns of four rows, one in each quarter
+      x[i] = _mm512_shuffle_ps(y[i], y[i + 2], 0x44);
+      x[i + 1] = _mm512_shuffle_ps(y[i], y[i + 2], 0xee);
+      x[i + 2] = _mm512_shuffle_ps(y[i + 1], y[i + 3], 0x44);
+      x[i + 3] = _mm512_shuffle_ps(y[i + 1], y[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; ++i) {  // the quarters of rows 0 to 7 and 8 to 15
+      y[i] = _mm512_shuffle_f32x4(x[i], x[i + 4], 0x88);
+      y[i + 4] = _mm512_shuffle_f32x4(x[i], x[i + 4], 0xdd);
+      y[i + 8] = _mm512_shuffle_f32x4(x[i + 8], x[i + 12], 0x88);
+      y[i + 12] = _mm512_shuffle_f32x4(x[i + 8], x[i + 12], 0xdd);
+    }
+    for (int i = 0; i < 4; ++i) {
+      x[i] = _mm512_shuffle_f32x4(y[i], y[i + 8], 0x88);
+      x[i + 8] = _mm512_shuffle_f32x4(y[i], y[i + 8], 0xdd);
+      x[i + 4] = _mm512_shuffle_f32x4(y[i + 4], y[i + 12], 0x88);
+      x[i + 12] = _mm512_shuffle_f32x4(y[i + 4], y[i + 12], 0xdd);
+    }
+  }
   // to[i] += the sum of the lanes of the i-th vector
   static void add_four_sums(float* to, V a, V b, V c, V d) {
     const V ab = add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
@@ -64,11 +86,6 @@ struct Simd {
     _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), four));
   }
 
-  static float half(const uint8_t* bytes) {
-    uint16_t word;
-    __builtin_memcpy(&word, bytes, sizeof(word));
-    return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(word)));
-  }
   static V load_half(const uint8_t* x) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
   }
@@ -79,27 +96,8 @@ struct Simd {
     const __m512i words = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
     return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
   }
-
-  static B load_bytes(const uint8_t* x) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(x)); }
-  static B bits_and(B x, int mask) { return _mm_and_si128(x, _mm_set1_epi8(char(mask))); }
-  static B bits_or(B a, B b) { return _mm_or_si128(a, b); }
-  static B subtract(B x, int y) { return _mm_sub_epi8(x, _mm_set1_epi8(char(y))); }
-  // Each byte shifted right (left if negative); bits that come from a neighbour must be masked off.
-  template <int kBits>
-  static B shift(B x) {
-    return kBits < 0 ? _mm_slli_epi16(x, -kBits) : _mm_srli_epi16(x, kBits);
-  }
-  // Byte i is `value` where bit i is set, else 0.
-  static B expand(uint16_t bits, int value) { return _mm_maskz_set1_epi8(bits, char(value)); }
-  static V to_floats(B codes) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)); }
-  // 16 signed codes, times scale; and times scale plus offset
-  static void store_scaled(B codes, float scale, float* out) { store(out, mul(to_floats(codes), set(scale))); }
-  static void store_affine(B codes, float scale, float offset, float* out) {
-    store(out, fma(to_floats(codes), set(scale), set(offset)));
-  }
 };
 
-#include "backend/cpu/avx512/nibbles.h"
 #include "backend/cpu/simd_table.h"
 
 }  // namespace

@@ -3,14 +3,11 @@
 
 #include <arm_neon.h>
 
-#include "quant/formats.h"
-
 namespace metallic::cpu {
 namespace {
 
 struct Simd {
   using V = float32x4_t;
-  using B = uint8x16_t;
   static constexpr int kWidth = 4;
   static constexpr int kDotTokens = 6;
   static constexpr int kOuterVectors = 4;
@@ -38,60 +35,26 @@ struct Simd {
   }
   static float reduce_add(V x) { return vaddvq_f32(x); }
   static float reduce_max(V x) { return vmaxvq_f32(x); }
+  static void transpose(V (&x)[4]) {
+    const float32x4_t a = vtrn1q_f32(x[0], x[1]), b = vtrn2q_f32(x[0], x[1]);
+    const float32x4_t c = vtrn1q_f32(x[2], x[3]), d = vtrn2q_f32(x[2], x[3]);
+    x[0] = vcombine_f32(vget_low_f32(a), vget_low_f32(c));
+    x[1] = vcombine_f32(vget_low_f32(b), vget_low_f32(d));
+    x[2] = vcombine_f32(vget_high_f32(a), vget_high_f32(c));
+    x[3] = vcombine_f32(vget_high_f32(b), vget_high_f32(d));
+  }
   // to[i] += the sum of the lanes of the i-th vector
   static void add_four_sums(float* to, V a, V b, V c, V d) {
     vst1q_f32(to, vaddq_f32(vld1q_f32(to), vpaddq_f32(vpaddq_f32(a, b), vpaddq_f32(c, d))));
   }
 
-  static float half(const uint8_t* bytes) {
-    __fp16 value;
-    __builtin_memcpy(&value, bytes, sizeof(value));
-    return float(value);
-  }
   static V load_half(const uint8_t* x) { return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(x))); }
   static void store_half(uint16_t* to, V x) { vst1_u16(to, vreinterpret_u16_f16(vcvt_f16_f32(x))); }
   static V load_bfloat16(const uint8_t* x) {
     return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(x)), 16));
   }
-
-  static B load_bytes(const uint8_t* x) { return vld1q_u8(x); }
-  static B bits_and(B x, int mask) { return vandq_u8(x, vdupq_n_u8(uint8_t(mask))); }
-  static B bits_or(B a, B b) { return vorrq_u8(a, b); }
-  static B subtract(B x, int y) { return vsubq_u8(x, vdupq_n_u8(uint8_t(y))); }
-  // Each byte shifted right (left if negative).
-  template <int kBits>
-  static B shift(B x) {
-    return vshlq_u8(x, vdupq_n_s8(-kBits));
-  }
-  // Byte i is `value` where bit i is set, else 0.
-  static B expand(uint16_t bits, int value) {
-    constexpr uint8_t kSelect[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
-    const B bytes = vcombine_u8(vdup_n_u8(uint8_t(bits)), vdup_n_u8(uint8_t(bits >> 8)));
-    return vandq_u8(vtstq_u8(bytes, vld1q_u8(kSelect)), vdupq_n_u8(uint8_t(value)));
-  }
-  // 16 signed codes as four vectors of floats
-  static void to_floats(B codes, V (&out)[4]) {
-    const int16x8_t low = vmovl_s8(vget_low_s8(vreinterpretq_s8_u8(codes)));
-    const int16x8_t high = vmovl_high_s8(vreinterpretq_s8_u8(codes));
-    out[0] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(low)));
-    out[1] = vcvtq_f32_s32(vmovl_high_s16(low));
-    out[2] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(high)));
-    out[3] = vcvtq_f32_s32(vmovl_high_s16(high));
-  }
-  // 16 signed codes, times scale; and times scale plus offset
-  static void store_scaled(B codes, float scale, float* out) {
-    V floats[4];
-    to_floats(codes, floats);
-    for (int i = 0; i < 4; ++i) store(out + 4 * i, mul(floats[i], set(scale)));
-  }
-  static void store_affine(B codes, float scale, float offset, float* out) {
-    V floats[4];
-    to_floats(codes, floats);
-    for (int i = 0; i < 4; ++i) store(out + 4 * i, fma(floats[i], set(scale), set(offset)));
-  }
 };
 
-#include "backend/cpu/simd_nibbles.h"
 #include "backend/cpu/simd_table.h"
 
 }  // namespace

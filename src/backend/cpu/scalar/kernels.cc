@@ -5,17 +5,12 @@
 #include <cmath>
 
 #include "base/half.h"
-#include "quant/formats.h"
-
 namespace metallic::cpu {
 namespace {
 
 struct Simd {
   struct V {
     float lane[4];
-  };
-  struct B {
-    uint8_t byte[16];
   };
   static constexpr int kWidth = 4;
   static constexpr int kDotTokens = 3;
@@ -24,12 +19,6 @@ struct Simd {
   template <class Function>
   static V each(Function function) {
     return {{function(0), function(1), function(2), function(3)}};
-  }
-  template <class Function>
-  static B each_byte(Function function) {
-    B result;
-    for (int i = 0; i < 16; ++i) result.byte[i] = uint8_t(function(i));
-    return result;
   }
 
   static V zero() { return {}; }
@@ -77,6 +66,14 @@ struct Simd {
     for (int i = 1; i < 4; ++i) highest = x.lane[i] > highest ? x.lane[i] : highest;
     return highest;
   }
+  static void transpose(V (&x)[4]) {
+    for (int r = 0; r < 4; ++r)
+      for (int c = 0; c < r; ++c) {
+        const float above = x[c].lane[r];
+        x[c].lane[r] = x[r].lane[c];
+        x[r].lane[c] = above;
+      }
+  }
   // to[i] += the sum of the lanes of the i-th vector
   static void add_four_sums(float* to, V a, V b, V c, V d) {
     to[0] += reduce_add(a);
@@ -101,40 +98,8 @@ struct Simd {
     __builtin_memcpy(words, x, sizeof(words));
     return each([&](int i) { return bfloat16_to_float(words[i]); });
   }
-
-  static B load_bytes(const uint8_t* x) {
-    return each_byte([&](int i) { return x[i]; });
-  }
-  static B bits_and(B x, int mask) {
-    return each_byte([&](int i) { return x.byte[i] & mask; });
-  }
-  static B bits_or(B a, B b) {
-    return each_byte([&](int i) { return a.byte[i] | b.byte[i]; });
-  }
-  static B subtract(B x, int y) {
-    return each_byte([&](int i) { return x.byte[i] - y; });
-  }
-  // Each byte shifted right (left if negative).
-  template <int kBits>
-  static B shift(B x) {
-    return each_byte([&](int i) {
-      return kBits < 0 ? x.byte[i] << (kBits < 0 ? -kBits : 0) : x.byte[i] >> (kBits < 0 ? 0 : kBits);
-    });
-  }
-  // Byte i is `value` where bit i is set, else 0.
-  static B expand(uint16_t bits, int value) {
-    return each_byte([&](int i) { return (bits >> i & 1) * value; });
-  }
-  // 16 signed codes, times scale; and times scale plus offset
-  static void store_scaled(B codes, float scale, float* out) {
-    for (int i = 0; i < 16; ++i) out[i] = scale * float(int8_t(codes.byte[i]));
-  }
-  static void store_affine(B codes, float scale, float offset, float* out) {
-    for (int i = 0; i < 16; ++i) out[i] = scale * float(int8_t(codes.byte[i])) + offset;
-  }
 };
 
-#include "backend/cpu/simd_nibbles.h"
 #include "backend/cpu/simd_table.h"
 
 }  // namespace

@@ -1,0 +1,42 @@
+#include "backend/cpu/panels.h"
+
+#include <string_view>
+#include <vector>
+
+#include "base/check.h"
+#include "base/cpu_features.h"
+
+namespace metallic::cpu {
+namespace {
+
+std::vector<const PanelKernels*> probe() {
+  std::vector<const PanelKernels*> tables;
+#if defined(__x86_64__)
+  const CpuFeatures& features = cpu_features();
+  if (features.avx512_vnni) tables.push_back(&avx512vnni_panels());
+  if (features.avx_vnni) tables.push_back(&avxvnni_panels());
+  if (features.avx2) tables.push_back(&avx2_panels());
+#elif defined(__aarch64__)
+  if (cpu_features().dot) tables.push_back(&neondot_panels());
+  tables.push_back(&neon_panels());
+#endif
+  tables.push_back(&scalar_panels());
+  return tables;
+}
+
+}  // namespace
+
+std::span<const PanelKernels* const> available_panel_kernels() {
+  static const std::vector<const PanelKernels*> tables = probe();
+  return tables;
+}
+
+const PanelKernels& find_panel_kernels(std::string_view isa) {
+  // The best that is no more than the instruction set that was asked for.
+  const bool any = isa == "avx512" || isa == "neon";
+  for (const PanelKernels* kernels : available_panel_kernels())
+    if (any || kernels->name == isa) return *kernels;
+  return *available_panel_kernels().front();
+}
+
+}  // namespace metallic::cpu

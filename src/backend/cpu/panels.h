@@ -1,0 +1,101 @@
+// Products of quantised weights with quantised tokens, in integers: w = scale * code + offset for a group of 16 or 32
+// columns, x = scale * code for a group of 32, so that
+//     sum w x = scale_w scale_x (sum of code products) + offset_w scale_x (sum of x's codes),
+// group after group in float. The sums of code products are exact, whatever the order, so an element's bits depend on
+// its row and its token alone.
+//
+// Weights lie in panels: `width` rows side by side (one for each 32-bit lane of a vector), four columns of each at a
+// step, which is what the dot-product instructions want. A panel is packed from the rows of a file once, when a model
+// is loaded; or a part of it is unpacked from the file's bytes whenever it is needed. Both give the same codes.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "metallic/format.h"
+
+namespace metallic::cpu {
+
+inline constexpr int kGroupColumns = 32;
+inline constexpr int kGroupSteps = 8;         // of four columns
+inline constexpr int kMaxPanelTokens = 6;     // tokens of a tile
+inline constexpr int64_t kUnpackGroups = 16;  // groups that are unpacked at a time, at most; a multiple of every block
+
+// What is known of 32 columns of a token beside their codes.
+struct TokenGroup {
+  float scale;
+  float scaled_sum;     // scale * the sum of the codes
+  int32_t minus_sum;    // of the codes
+  int32_t minus_first;  // of the first 16
+};
+
+// Some tokens as the kernels want them: the groups one after the other, the tokens side by side in each.
+struct TokenTile {
+  const int8_t* codes;       // (groups, tokens, 32)
+  const TokenGroup* groups;  // (groups, tokens)
+};
+
+// Room for some groups of a panel, unpacked.
+struct UnpackedPanel {
+  uint8_t* codes;  // (groups, 8, width, 4), with a bias that the kernels know
+  float* scales;   // (groups, halves, width)
+  float* offsets;  // (groups, halves, width), if the format has offsets
+};
+
+// The functions for one format on one instruction set.
+struct PanelFormat {
+  int halves;  // 2: scales for 16 columns, 1: for 32
+  bool has_offset;
+  int64_t block_groups;  // groups of a block
+
+  // Groups [first, first + groups) of `rows` <= width rows of the file, row_stride bytes apart; the other rows of the
+  // panel become zero. `first` and `groups` are whole blocks.
+  void (*unpack_rows)(const uint8_t* rows, int64_t row_stride, int count, int64_t first, int64_t groups,
+                      const UnpackedPanel& out);
+
+  // For formats that have a packed form; null for others.
+  int64_t (*panel_bytes)(int64_t groups);
+  void (*pack)(const uint8_t* rows, int64_t row_stride, int count, int64_t groups, uint8_t* panel);
+  void (*unpack)(const uint8_t* panel, int64_t panel_groups, int64_t first, int64_t groups, const UnpackedPanel& out);
+  // sums (tokens, width) = the product of a packed panel with 1 to kMaxPanelTokens tokens.
+  void (*dot[kMaxPanelTokens + 1])(const uint8_t* panel, int64_t groups, const TokenTile& tokens, float* sums);
+};
+
+// sums (tokens, panels * width) += the product of one or two unpacked panels with 1 to kMaxPanelTokens tokens. The
+// second panel's arrays follow the first's, `panel_groups` groups later.
+using DotUnpacked = void (*)(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups, const TokenTile& tokens,
+                             float* sums);
+
+struct PanelKernels {
+  const char* name;
+  int width;                                      // rows of a panel
+  int tokens;                                     // best number of tokens of a tile
+  int panels;                                     // best number of panels at once
+  const PanelFormat* (*format)(Format format);    // null for what is no quantised format
+  DotUnpacked dot[2][2][3][kMaxPanelTokens + 1];  // by halves - 1, has_offset, panels and tokens
+  // A row of floats as number `token` of a tile of `tokens`. A number that is not finite makes its group's scale NaN.
+  void (*quantize)(const float* x, int64_t groups, int token, int tokens, int8_t* codes, TokenGroup* info);
+  // What that left of x: out = x - scale * code.
+  void (*remainder)(const float* x, int64_t groups, int token, int tokens, const int8_t* codes, const TokenGroup* info,
+                    float* out);
+  // For measuring what the processor can do at most (limits.h). Dot products of codes that stay in registers or the
+  // nearest cache, with nothing around them; returns how many multiplications and additions that were.
+  int64_t (*peak)(int64_t rounds);
+  // Reads `bytes`, a multiple of 1024, once and in order; returns all of them or-ed together.
+  uint8_t (*read)(const uint8_t* from, int64_t bytes);
+};
+
+// The tables that this processor can run, best first; the last is scalar.
+std::span<const PanelKernels* const> available_panel_kernels();
+// The table with this name, or the best for an instruction set of find_kernels.
+const PanelKernels& find_panel_kernels(std::string_view isa);
+
+const PanelKernels& scalar_panels();
+const PanelKernels& avx2_panels();
+const PanelKernels& avxvnni_panels();
+const PanelKernels& avx512vnni_panels();
+const PanelKernels& neon_panels();
+const PanelKernels& neondot_panels();
+
+}  // namespace metallic::cpu

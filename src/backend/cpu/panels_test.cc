@@ -1,0 +1,166 @@
+// The panel kernels of every instruction set that runs here: what they pack, unpack and multiply.
+#include "backend/cpu/panels.h"
+
+#include <cmath>
+
+#include "backend/test_support.h"
+
+namespace metallic::cpu {
+namespace {
+
+using testing::Random;
+
+class Panels : public ::testing::TestWithParam<const PanelKernels*> {
+ protected:
+  const PanelKernels& kernels() const { return *GetParam(); }
+};
+INSTANTIATE_TEST_SUITE_P(, Panels,
+                         ::testing::ValuesIn(available_panel_kernels().begin(), available_panel_kernels().end()),
+                         [](const auto& test) { return std::string(test.param->name); });
+
+struct Unpacked {
+  std::vector<uint8_t> codes;
+  std::vector<float> scales, offsets;
+
+  Unpacked(const PanelKernels& kernels, const PanelFormat& format, int64_t groups)
+      : codes(size_t(groups * kGroupColumns * kernels.width)),
+        scales(size_t(groups * format.halves * kernels.width)),
+        offsets(scales.size()) {}
+  UnpackedPanel view() { return {codes.data(), scales.data(), offsets.data()}; }
+};
+
+struct Tokens {
+  std::vector<int8_t> codes;
+  std::vector<TokenGroup> groups;
+
+  Tokens(const PanelKernels& kernels, const std::vector<float>& x, int count)
+      : codes(x.size()), groups(x.size() / kGroupColumns) {
+    const int64_t columns = int64_t(x.size()) / count;
+    for (int t = 0; t < count; ++t)
+      kernels.quantize(x.data() + t * columns, columns / kGroupColumns, t, count, codes.data(), groups.data());
+  }
+  TokenTile tile() const { return {codes.data(), groups.data()}; }
+};
+
+TEST_P(Panels, APackedPanelUnpacksToWhatTheRowsUnpackTo) {
+  int packed_formats = 0;
+  for (const FormatInfo& info : all_formats()) {
+    const PanelFormat* format = kernels().format(info.format);
+    if (format == nullptr || format->pack == nullptr) continue;
+    ++packed_formats;
+    SCOPED_TRACE(info.name);
+    const int64_t columns = info.block_elements * 3, groups = columns / kGroupColumns;
+    const int64_t stride = info.block_bytes * 3;
+    for (const int rows : {kernels().width, 1}) {
+      const std::vector<uint8_t> bytes = Random(3).blocks(info.format, rows * columns);
+      std::vector<uint8_t> panel(size_t(format->panel_bytes(groups)), 0xcc);
+      format->pack(bytes.data(), stride, rows, groups, panel.data());
+      Unpacked from_panel(kernels(), *format, groups), from_rows(kernels(), *format, groups);
+      format->unpack(panel.data(), groups, 0, groups, from_panel.view());
+      format->unpack_rows(bytes.data(), stride, rows, 0, groups, from_rows.view());
+      for (int64_t g = 0; g < groups; ++g)
+        for (int64_t i = 0; i < kGroupColumns * rows; ++i) {
+          const int64_t row = i / kGroupColumns, column = i % kGroupColumns;
+          const size_t at = size_t(((g * 8 + column / 4) * kernels().width + row) * 4 + column % 4);
+          ASSERT_EQ(from_panel.codes[at], from_rows.codes[at]) << "row " << row << " group " << g << " " << column;
+        }
+      for (int64_t i = 0; i < int64_t(from_rows.scales.size()); ++i) {
+        if (i % kernels().width >= rows) continue;
+        ASSERT_EQ(from_panel.scales[size_t(i)], from_rows.scales[size_t(i)]) << i;
+        if (!format->has_offset) continue;
+        ASSERT_EQ(from_panel.offsets[size_t(i)], from_rows.offsets[size_t(i)]) << i;
+      }
+    }
+  }
+  EXPECT_GE(packed_formats, 14);
+}
+
+TEST_P(Panels, NoPanelIsMoreThanFourPercentLargerThanItsRows) {
+  for (const FormatInfo& info : all_formats()) {
+    const PanelFormat* format = kernels().format(info.format);
+    if (format == nullptr || format->pack == nullptr) continue;
+    const int64_t columns = 4096, bytes = columns / info.block_elements * info.block_bytes * kernels().width;
+    EXPECT_LE(double(format->panel_bytes(columns / kGroupColumns)), 1.04 * double(bytes)) << info.name;
+  }
+}
+
+TEST_P(Panels, ATokensResultHasTheSameBitsInEveryKernelAndCompany) {
+  for (const FormatInfo& info : all_formats()) {
+    const PanelFormat* format = kernels().format(info.format);
+    if (format == nullptr) continue;
+    SCOPED_TRACE(info.name);
+    const int width = kernels().width, most = kernels().tokens;
+    const int64_t columns = info.block_elements * 2, groups = columns / kGroupColumns;
+    const int64_t stride = info.block_bytes * 2;
+    const std::vector<uint8_t> bytes = Random(5).blocks(info.format, width * columns);
+    const std::vector<float> x = Random(6).floats(most * columns);
+    Unpacked unpacked(kernels(), *format, groups);
+    format->unpack_rows(bytes.data(), stride, width, 0, groups, unpacked.view());
+    std::vector<uint8_t> panel;
+    if (format->pack != nullptr) {
+      panel.resize(size_t(format->panel_bytes(groups)));
+      format->pack(bytes.data(), stride, width, groups, panel.data());
+    }
+    const auto& dots = kernels().dot[format->halves - 1][format->has_offset];
+    std::vector<float> alone(size_t(most * width));
+    for (int t = 0; t < most; ++t) {
+      const Tokens one(kernels(), {x.begin() + t * columns, x.begin() + (t + 1) * columns}, 1);
+      dots[1][1](unpacked.view(), groups, groups, one.tile(), alone.data() + t * width);
+    }
+    for (int count = 1; count <= most; ++count) {
+      const Tokens tokens(kernels(), {x.begin(), x.begin() + count * columns}, count);
+      const std::vector<float> expected(alone.begin(), alone.begin() + count * width);
+      std::vector<float> sums(expected.size());
+      dots[1][count](unpacked.view(), groups, groups, tokens.tile(), sums.data());
+      EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, unpacked";
+      if (format->pack == nullptr) continue;
+      format->dot[count](panel.data(), groups, tokens.tile(), sums.data());
+      EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, packed";
+    }
+  }
+}
+
+TEST_P(Panels, QuantizedTokensAreWithinHalfAStep) {
+  std::vector<float> x = Random(9).floats(4 * kGroupColumns, -3.0f, 5.0f);
+  std::fill(x.begin() + kGroupColumns, x.begin() + 2 * kGroupColumns, 0.0f);
+  x[2 * kGroupColumns] = 1e30f;
+  const Tokens tokens(kernels(), x, 1);
+  for (size_t g = 0; g < 4; ++g) {
+    int sum = 0, first = 0;
+    for (size_t i = 0; i < size_t(kGroupColumns); ++i) {
+      const int code = tokens.codes[g * kGroupColumns + i];
+      sum += code;
+      first += i < 16 ? code : 0;
+      EXPECT_LE(std::abs(x[g * kGroupColumns + i] - tokens.groups[g].scale * float(code)),
+                0.50001f * tokens.groups[g].scale)
+          << g << ' ' << i;
+    }
+    EXPECT_EQ(tokens.groups[g].minus_sum, -sum);
+    EXPECT_EQ(tokens.groups[g].minus_first, -first);
+  }
+}
+
+// What limits.cc measures is the work that these say they did.
+TEST_P(Panels, ThePeakCountsTheOperationsOfEachRound) {
+  const int64_t once = kernels().peak(1);
+  EXPECT_EQ(once % (8 * kernels().width), 0);
+  EXPECT_GT(once, 0);
+  EXPECT_EQ(kernels().peak(100), 100 * once);
+}
+
+TEST_P(Panels, ReadingTouchesEveryByte) {
+  constexpr int64_t kBytes = 4096;
+  std::vector<uint8_t> bytes(kBytes, 0);
+  const uint8_t none = kernels().read(bytes.data(), kBytes);
+  EXPECT_EQ(none, 0);
+  int64_t seen = 0;
+  for (int64_t at = 0; at < kBytes; ++at) {
+    bytes[size_t(at)] = 0xff;
+    seen += kernels().read(bytes.data(), kBytes) != 0;
+    bytes[size_t(at)] = 0;
+  }
+  EXPECT_EQ(seen, kBytes);
+}
+
+}  // namespace
+}  // namespace metallic::cpu

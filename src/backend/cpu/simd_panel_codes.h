@@ -1,0 +1,204 @@
+// How each format lies in a panel: its codes in planes of bits, its scales behind them. Included in the unnamed
+// namespace of each folder's panels.cc, after the primitives (struct P).
+//
+// A plane of b bits has b vectors for a group of 32 columns: step s (columns 4 s to 4 s + 3) is in vector s % b, at bit
+// b * (s / b) of its bytes. For b = 4 that is how the 32-weight formats lie in a file, four bytes at a time.
+
+constexpr int kLaneBytes = 4 * P::kWidth;  // of a vector
+
+constexpr int power_of_two_from(int x) {
+  int power = 1;
+  while (power < x) power *= 2;
+  return power;
+}
+
+// ---- scales: how many groups share a header, and how a group's scales are read
+struct HalfScales {  // a float16 for each group
+  static constexpr int kSuper = 1, kHeader = 0, kBytes = 2 * P::kWidth, kHalves = 1;
+  static void read(const uint8_t*, const uint8_t* group, P::V* scale, P::V*) { scale[0] = P::load_half(group); }
+  template <class Block>
+  static void pack(const Block& block, int, int row, uint8_t*, uint8_t* group) {
+    __builtin_memcpy(group + 2 * row, &block.scale, 2);
+  }
+};
+struct HalfPairs {  // scale and minimum
+  static constexpr int kSuper = 1, kHeader = 0, kBytes = 4 * P::kWidth, kHalves = 1;
+  static void read(const uint8_t*, const uint8_t* group, P::V* scale, P::V* offset) {
+    scale[0] = P::load_half(group);
+    offset[0] = P::load_half(group + 2 * P::kWidth);
+  }
+  template <class Block>
+  static void pack(const Block& block, int, int row, uint8_t*, uint8_t* group) {
+    __builtin_memcpy(group + 2 * row, &block.scale, 2);
+    __builtin_memcpy(group + 2 * (P::kWidth + row), &block.minimum, 2);
+  }
+};
+struct SuperPairs {  // scale * s and -minimum * m, s and m of a byte each
+  static constexpr int kSuper = 8, kHeader = 4 * P::kWidth, kBytes = 2 * P::kWidth, kHalves = 1;
+  static void read(const uint8_t* header, const uint8_t* group, P::V* scale, P::V* offset) {
+    scale[0] = P::mul(P::load_half(header), P::load_u8(group));
+    offset[0] = P::negate(P::mul(P::load_half(header + 2 * P::kWidth), P::load_u8(group + P::kWidth)));
+  }
+  template <class Block>
+  static void pack(const Block& block, int group_of_block, int row, uint8_t* header, uint8_t* group) {
+    __builtin_memcpy(header + 2 * row, &block.scale, 2);
+    __builtin_memcpy(header + 2 * (P::kWidth + row), &block.minimum, 2);
+    group[row] = uint8_t(quant::k_scale(block.scales, group_of_block));
+    group[P::kWidth + row] = uint8_t(quant::k_minimum(block.scales, group_of_block));
+  }
+};
+struct SuperNibbles {  // the same for 16 columns, s and m of four bits
+  static constexpr int kSuper = 8, kHeader = 4 * P::kWidth, kBytes = 2 * P::kWidth, kHalves = 2;
+  static void read(const uint8_t* header, const uint8_t* group, P::V* scale, P::V* offset) {
+    const P::V d = P::load_half(header), m = P::negate(P::load_half(header + 2 * P::kWidth));
+    for (int half = 0; half < 2; ++half) {
+      scale[half] = P::mul(d, P::load_low_nibbles(group + half * P::kWidth));
+      offset[half] = P::mul(m, P::load_high_nibbles(group + half * P::kWidth));
+    }
+  }
+  template <class Block>
+  static void pack(const Block& block, int group_of_block, int row, uint8_t* header, uint8_t* group) {
+    __builtin_memcpy(header + 2 * row, &block.scale, 2);
+    __builtin_memcpy(header + 2 * (P::kWidth + row), &block.minimum, 2);
+    for (int half = 0; half < 2; ++half) group[half * P::kWidth + row] = block.scales[2 * group_of_block + half];
+  }
+};
+// scale * s, s of a signed byte for 32 / kParts columns. Small(block, i) is the i-th s.
+template <int kParts, auto kSmall>
+struct SuperBytes {
+  static constexpr int kSuper = 8, kHeader = 2 * P::kWidth, kBytes = kParts * P::kWidth, kHalves = kParts;
+  static void read(const uint8_t* header, const uint8_t* group, P::V* scale, P::V*) {
+    const P::V d = P::load_half(header);
+    for (int half = 0; half < kParts; ++half) scale[half] = P::mul(d, P::load_i8(group + half * P::kWidth));
+  }
+  template <class Block>
+  static void pack(const Block& block, int group_of_block, int row, uint8_t* header, uint8_t* group) {
+    __builtin_memcpy(header + 2 * row, &block.scale, 2);
+    for (int half = 0; half < kParts; ++half)
+      group[half * P::kWidth + row] = uint8_t(kSmall(block, kParts * group_of_block + half));
+  }
+};
+struct SuperHalf {  // a float16 for 256 columns
+  static constexpr int kSuper = 8, kHeader = 2 * P::kWidth, kBytes = 0, kHalves = 1;
+  static void read(const uint8_t* header, const uint8_t*, P::V* scale, P::V*) { scale[0] = P::load_half(header); }
+  template <class Block>
+  static void pack(const Block& block, int, int row, uint8_t* header, uint8_t*) {
+    __builtin_memcpy(header + 2 * row, &block.scale, 2);
+  }
+};
+struct Exponents {  // MXFP4's powers of two
+  static constexpr int kSuper = 1, kHeader = 0, kBytes = P::kWidth, kHalves = 1;
+  static void read(const uint8_t*, const uint8_t* group, P::V* scale, P::V*) { scale[0] = P::load_exponents(group); }
+  template <class Block>
+  static void pack(const Block& block, int, int row, uint8_t*, uint8_t* group) {
+    group[row] = block.exponent;
+  }
+};
+
+inline int q6_small(const quant::Q6_K::Block& block, int i) { return block.scales[i]; }
+inline int q3_small(const quant::Q3_K::Block& block, int i) {
+  const int low = block.scales[i % 8] >> (i / 8 * 4) & 15, top = block.scales[8 + i % 4] >> (i / 4 * 2) & 3;
+  return (low | top << 4) - 32;
+}
+inline int iq4_xs_small(const quant::IQ4_XS::Block& block, int i) {
+  return (quant::nibble(block.scales_low, i) | (block.scales_high >> (2 * i) & 3) << 4) - 32;
+}
+
+// ---- codes
+struct NoTable {
+  static constexpr bool kUsed = false;
+  static constexpr int8_t value(int) { return 0; }
+};
+struct IQ4Table {
+  static constexpr bool kUsed = true;
+  static constexpr int8_t value(int i) { return quant::kIQ4Values[i]; }
+};
+struct E2M1Table {
+  static constexpr bool kUsed = true;
+  static constexpr int8_t value(int i) { return quant::kE2M1Doubled[i]; }
+};
+
+template <class Table>
+struct TableBytes {
+  alignas(64) int8_t biased[16];  // as the kernels take them
+  uint8_t index[256];             // of a value, as a byte
+
+  constexpr TableBytes() : biased(), index() {
+    for (int i = 15; i >= 0; --i) {
+      biased[i] = int8_t(uint8_t(Table::value(i)) + P::kSignedBias);
+      index[uint8_t(Table::value(i))] = uint8_t(i);
+    }
+  }
+};
+
+// Format F_ with codes of kLow_ + kHigh_ bits in two planes.
+template <class F_, int kLow_, int kHigh_, class Scales_, class Table_ = NoTable>
+struct Packed {
+  using F = F_;
+  using Scales = Scales_;
+  using Table = Table_;
+  static constexpr int kLow = kLow_, kHigh = kHigh_;
+  static constexpr int kBlockGroups = F::kBlock / kGroupColumns;
+  static constexpr int64_t kCodeBytes = kLaneBytes * (kLow + kHigh);  // of a group
+  static constexpr bool kSigned = kLow == 8 || Table::kUsed;          // codes need all eight bits
+  // What the kernels' codes are larger by than the format's.
+  static constexpr int kBias = kSigned ? P::kSignedBias : power_of_two_from(-F::kCodeMin) * (F::kCodeMin < 0);
+  static constexpr TableBytes<Table> kTable = {};
+
+  static int64_t panel_bytes(int64_t groups) {
+    return groups * (kCodeBytes + Scales::kBytes) + (groups + Scales::kSuper - 1) / Scales::kSuper * Scales::kHeader;
+  }
+  static int64_t scales_at(int64_t panel_groups) { return panel_groups * kCodeBytes; }
+  static int64_t header_of(int64_t group) {
+    return group / Scales::kSuper * (Scales::kHeader + Scales::kSuper * Scales::kBytes);
+  }
+  static int64_t scales_of(int64_t group) {
+    return header_of(group) + Scales::kHeader + group % Scales::kSuper * Scales::kBytes;
+  }
+
+  struct Planes {
+    P::C low[kLow];
+    P::C high[kHigh == 0 ? 1 : kHigh];
+    P::C table;
+  };
+  static Planes load(const uint8_t* codes) {
+    Planes planes;
+#pragma GCC unroll 8
+    for (int i = 0; i < kLow; ++i) planes.low[i] = P::load(codes + i * kLaneBytes);
+#pragma GCC unroll 8
+    for (int i = 0; i < kHigh; ++i) planes.high[i] = P::load(codes + (kLow + i) * kLaneBytes);
+    if constexpr (Table::kUsed) planes.table = P::load_table(kTable.biased);
+    return planes;
+  }
+  // The codes of step kStep, with their bias.
+  template <int kStep>
+  static P::C step(const Planes& planes) {
+    constexpr int kMask = (1 << kLow) - 1;
+    P::C codes = planes.low[kStep % kLow];
+    if constexpr (kLow < 8) codes = P::template bits<kLow*(kStep / kLow), kMask>(codes);
+    if constexpr (kHigh > 0)
+      codes = P::bits_or(codes, P::template bits<kHigh*(kStep / kHigh) - kLow, ((1 << kHigh) - 1) << kLow>(
+                                    planes.high[kStep % kHigh]));
+    if constexpr (Table::kUsed) codes = P::look_up(planes.table, codes);
+    return codes;
+  }
+  // A format's code as its planes hold it.
+  static uint8_t stored(int8_t code) {
+    return Table::kUsed ? kTable.index[uint8_t(code)] : uint8_t(uint8_t(code) + kBias);
+  }
+};
+
+using PackedQ4_0 = Packed<quant::Q4_0, 4, 0, HalfScales>;
+using PackedQ4_1 = Packed<quant::Q4_1, 4, 0, HalfPairs>;
+using PackedQ5_0 = Packed<quant::Q5_0, 4, 1, HalfScales>;
+using PackedQ5_1 = Packed<quant::Q5_1, 4, 1, HalfPairs>;
+using PackedQ8_0 = Packed<quant::Q8_0, 8, 0, HalfScales>;
+using PackedQ2_K = Packed<quant::Q2_K, 2, 0, SuperNibbles>;
+using PackedQ3_K = Packed<quant::Q3_K, 2, 1, SuperBytes<2, q3_small>>;
+using PackedQ4_K = Packed<quant::Q4_K, 4, 0, SuperPairs>;
+using PackedQ5_K = Packed<quant::Q5_K, 4, 1, SuperPairs>;
+using PackedQ6_K = Packed<quant::Q6_K, 4, 2, SuperBytes<2, q6_small>>;
+using PackedIQ4_NL = Packed<quant::IQ4_NL, 4, 0, HalfScales, IQ4Table>;
+using PackedIQ4_XS = Packed<quant::IQ4_XS, 4, 0, SuperBytes<1, iq4_xs_small>, IQ4Table>;
+using PackedMXFP4 = Packed<quant::MXFP4, 4, 0, Exponents, E2M1Table>;
+using PackedTQ2_0 = Packed<quant::TQ2_0, 2, 0, SuperHalf>;

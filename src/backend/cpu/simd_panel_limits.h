@@ -1,0 +1,59 @@
+// What bounds every panel kernel, measured by limits.cc: dot products as fast as they are issued, and memory as fast as
+// it is read. Included in the unnamed namespace of each folder's panels.cc.
+
+// As many independent sums as hide the latency of a dot product and fit into the registers, fed as a product of two
+// panels with six tokens feeds them.
+int64_t dot_peak(int64_t rounds) {
+  constexpr int kPanels = 2, kTokens = 6;
+  alignas(64) uint8_t weights[kPanels * sizeof(P::C)];
+  alignas(64) int8_t tokens[kTokens * 4];
+  for (size_t i = 0; i < sizeof(weights); ++i) weights[i] = uint8_t(i % 16);
+  for (size_t i = 0; i < sizeof(tokens); ++i) tokens[i] = int8_t(i % 7) - 3;
+  P::I sum[kPanels][kTokens];
+#pragma GCC unroll 2
+  for (int p = 0; p < kPanels; ++p)
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) sum[p][t] = P::set_int(0);
+  for (int64_t round = 0; round < rounds; ++round) {
+    asm volatile("" ::"r"(weights), "r"(tokens) : "memory");  // they may be others in each round, for all that is known
+    P::C c[kPanels];
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) c[p] = P::load(weights + size_t(p) * sizeof(P::C));
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      const P::T token = P::load_token(tokens + 4 * t);
+#pragma GCC unroll 2
+      for (int p = 0; p < kPanels; ++p) sum[p][t] = P::template dot<true>(sum[p][t], c[p], token);
+    }
+  }
+  alignas(64) float result[P::kWidth];
+#pragma GCC unroll 2
+  for (int p = 0; p < kPanels; ++p)
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      P::store(result, P::to_float(sum[p][t]));
+      asm volatile("" ::"r"(result) : "memory");
+    }
+  return rounds * kPanels * kTokens * P::kWidth * 4 * 2;
+}
+
+uint8_t read_all(const uint8_t* from, int64_t bytes) {
+  constexpr int64_t kStep = 1024, kLine = 64, kAhead = 4096;
+  constexpr int kLoads = int(kStep / int64_t(sizeof(P::C)));
+  constexpr int kChains = 4;
+  P::C all[kChains];
+#pragma GCC unroll 4
+  for (int i = 0; i < kChains; ++i) all[i] = P::load(from);
+  for (int64_t at = 0; at < bytes; at += kStep) {
+#pragma GCC unroll 16
+    for (int64_t line = 0; line < kStep; line += kLine) __builtin_prefetch(from + at + kAhead + line);
+#pragma GCC unroll 64
+    for (int i = 0; i < kLoads; ++i)
+      all[i % kChains] = P::bits_or(all[i % kChains], P::load(from + at + i * int64_t(sizeof(P::C))));
+  }
+  alignas(64) uint8_t result[sizeof(P::C)];
+  P::store_codes(result, P::bits_or(P::bits_or(all[0], all[1]), P::bits_or(all[2], all[3])));
+  uint8_t any = 0;
+  for (const uint8_t byte : result) any |= byte;
+  return any;
+}

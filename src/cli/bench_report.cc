@@ -1,0 +1,95 @@
+#include "cli/bench_report.h"
+
+#include <fmt/core.h>
+
+#include <nlohmann/json.hpp>
+
+namespace metallic::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+bool is_decode(const SpeedResult& result) { return result.test.kind == SpeedTest::Kind::kDecode; }
+
+// Not the share alone: what it is a share of was measured too, and drifts.
+std::string share_of_limit(const SpeedResult& result) {
+  if (result.share() == 0) return "-";
+  const double limit =
+      is_decode(result) ? result.limits.read_bytes_per_second : result.limits.dot_operations_per_second;
+  return fmt::format("{:.0f} % of {:.1f} {}", 100 * result.share(), limit / 1e9, is_decode(result) ? "GB/s" : "Gop/s");
+}
+
+Json common_fields(const BenchSubject& subject) {
+  return {{"model", subject.model},
+          {"architecture", subject.architecture},
+          {"backend", subject.backend},
+          {"threads", subject.threads}};
+}
+
+Json fields(const BenchSubject& subject, const SpeedResult& result) {
+  Json json = common_fields(subject);
+  json["test"] = result.test.name();
+  json["tokens"] = result.test.tokens;
+  json["sequences"] = result.test.sequences;
+  json["depth"] = result.test.depth;
+  json["mean_tokens_per_second"] = result.mean();
+  json["median_tokens_per_second"] = result.median();
+  json["deviation"] = result.deviation();
+  json["tokens_per_second"] = result.tokens_per_second;
+  if (is_decode(result)) {
+    json["weight_bytes_per_step"] = result.step_bytes;
+    json["weight_bytes_per_second"] = result.bytes_per_second();
+    json["read_limit_bytes_per_second"] = result.limits.read_bytes_per_second;
+  } else {
+    json["operations_per_second"] = result.operations_per_second();
+    json["dot_limit_operations_per_second"] = result.limits.dot_operations_per_second;
+  }
+  if (result.share() > 0) json["share_of_limit"] = result.share();
+  return json;
+}
+
+std::string lines_of(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";  // a path may be no UTF-8
+}
+
+std::string file_name(const BenchSubject& subject) { return subject.model.substr(subject.model.find_last_of('/') + 1); }
+
+}  // namespace
+
+std::string speed_table(const BenchSubject& subject, std::span<const SpeedResult> results) {
+  std::string text =
+      "| model | architecture | backend | threads | test | tokens/s | weights | share of limit |\n"
+      "| --- | --- | --- | ---: | --- | ---: | ---: | ---: |\n";
+  for (const SpeedResult& result : results)
+    text += fmt::format("| {} | {} | {} | {} | {} | {:.2f} ± {:.2f} | {:.1f} {} | {} |\n", file_name(subject),
+                        subject.architecture, subject.backend, subject.threads, result.test.name(), result.mean(),
+                        result.deviation(),
+                        (is_decode(result) ? result.bytes_per_second() : result.operations_per_second()) / 1e9,
+                        is_decode(result) ? "GB/s" : "Gop/s", share_of_limit(result));
+  return text;
+}
+
+std::string speed_json(const BenchSubject& subject, std::span<const SpeedResult> results) {
+  Json list = Json::array();
+  for (const SpeedResult& result : results) list.push_back(fields(subject, result));
+  return lines_of(list);
+}
+
+std::string start_table(const BenchSubject& subject, const StartResult& start) {
+  return fmt::format(
+      "| model | architecture | backend | threads | first token | peak memory |\n"
+      "| --- | --- | --- | ---: | ---: | ---: |\n"
+      "| {} | {} | {} | {} | {:.3f} s | {:.0f} MB |\n",
+      file_name(subject), subject.architecture, subject.backend, subject.threads, start.seconds,
+      double(start.peak_bytes) / 1e6);
+}
+
+std::string start_json(const BenchSubject& subject, const StartResult& start) {
+  Json json = common_fields(subject);
+  json["test"] = "start";
+  json["seconds"] = start.seconds;
+  json["peak_bytes"] = start.peak_bytes;
+  return lines_of(Json::array({json}));
+}
+
+}  // namespace metallic::cli
