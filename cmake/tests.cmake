@@ -12,16 +12,16 @@ if(CMAKE_CROSSCOMPILING)
   endforeach()
 endif()
 
+if(NOT METALLIC_HAS_CUDA)  # the tests of one backend alone; the tables of the others name it where it is built
+  list(FILTER METALLIC_TEST_SOURCES EXCLUDE REGEX "/cuda_[a-z_]*_test\\.cc$")
+endif()
+
 # Runs the command.
 set(METALLIC_COMMAND_TEST ${PROJECT_SOURCE_DIR}/tests/hole_classes_cli_test.cc)
 if(METALLIC_BUILD_CLI)
   set_source_files_properties(${METALLIC_COMMAND_TEST} PROPERTIES COMPILE_DEFINITIONS METALLIC_CLI="$<TARGET_FILE:metallic_cli>")
 else()
   list(REMOVE_ITEM METALLIC_TEST_SOURCES ${METALLIC_COMMAND_TEST})
-endif()
-
-if(NOT METALLIC_HAS_CUDA)  # the tests of one backend alone; the tables of the others name it where it is built
-  list(FILTER METALLIC_TEST_SOURCES EXCLUDE REGEX "/cuda_[a-z_]*_test\\.cc$")
 endif()
 
 set(METALLIC_FOLDERS "")

@@ -176,7 +176,9 @@ class Backend : public Device {
   }
 
   // Whether keys and values can be kept in `format`, one of kKvFormats.
-  virtual bool holds_kv(Format format) const { return format == Format::kF32 || format == Format::kF16; }
+  virtual bool holds_kv(Format format) const {
+    return format == Format::kF32 || format == Format::kF16 || format == Format::kBF16;
+  }
 
   virtual void embed(const EmbedOp& op) = 0;
   virtual void norm(const NormOp& op) = 0;

@@ -58,6 +58,15 @@ const WeightRef& weight_ref(const Weight& weight) {
   return static_cast<const LoadedWeight*>(weight.packed.get())->ref;
 }
 
+bool CudaBackend::has_pages(const TensorView& pages) {
+  if (pages.format == Format::kF16 || pages.format == Format::kF32 || pages.format == Format::kBF16) return true;
+  queue_->stream().keep(
+      Error{ErrorCode::kUnsupported,
+            fmt::format("a KV cache of type {} is not possible on a GPU yet; there are: F16, BF16, F32",
+                        format_info(pages.format).name)});
+  return false;
+}
+
 Result<std::shared_ptr<void>> CudaBackend::allocate(uint64_t bytes) {
   METALLIC_ASSIGN(std::shared_ptr<void> memory, allocate_shared(queue_, bytes, "tensors"));
   queue_->stream().check(cudaMemsetAsync(memory.get(), 0, bytes == 0 ? 1 : bytes, queue_->stream().get()),
@@ -196,6 +205,7 @@ CudaBackend::StagedSequences CudaBackend::stage_sequences(std::span<const BatchS
 }
 
 void CudaBackend::store_kv(const StoreKvOp& op) {
+  if (!has_pages(op.keys) || !has_pages(op.values)) return;
   const StagedSequences staged = stage_sequences(op.sequences, op.keys.shape[2]);
   Command command(CommandKind::kStore);
   StoreArgs& args = command.store;
@@ -211,6 +221,7 @@ void CudaBackend::store_kv(const StoreKvOp& op) {
 }
 
 void CudaBackend::attention(const AttentionOp& op) {
+  if (!has_pages(op.keys) || !has_pages(op.values)) return;
   const StagedSequences staged = stage_sequences(op.sequences, op.keys.shape[2]);
   Command command(CommandKind::kAttention);
   AttentionArgs& args = command.attention;

@@ -52,6 +52,8 @@ class CudaBackend final : public Backend {
   StagedSequences stage_sequences(std::span<const BatchSequence> sequences, int64_t page_tokens);
   // The weights of a mixture as a table in device memory.
   const WeightRef* expert_table(std::span<const Weight> experts);
+  // Whether keys or values may have this format; if not, synchronize() will say so.
+  bool has_pages(const TensorView& pages);
   void copy_through_host(const TensorView& from, const TensorView& to);
 
   struct Table {

@@ -7,8 +7,11 @@ namespace metallic::cuda {
 
 // Eight neighbouring lanes hold a group of 32, four floats each, for codes[at] and on. All lanes call it together.
 __device__ inline void quantise_four(const float* x, bool valid, int64_t at, int8_t* to, ActivationGroup* groups) {
-  float largest = fmaxf(fmaxf(fabsf(x[0]), fabsf(x[1])), fmaxf(fabsf(x[2]), fabsf(x[3])));
-  for (int offset = 1; offset < 8; offset *= 2) largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, offset));
+  // As integers, so that a NaN is the largest of all and makes the group's scale one.
+  uint32_t bits = 0;
+  for (int k = 0; k < 4; ++k) bits = max(bits, __float_as_uint(fabsf(x[k])));
+  for (int offset = 1; offset < 8; offset *= 2) bits = max(bits, __shfl_xor_sync(kAllLanes, bits, offset));
+  const float largest = __uint_as_float(bits);
   const float scale = largest / 127.0f, inverse = largest > 0 ? 127.0f / largest : 0.0f;
   char4 codes;
   codes.x = char(__float2int_rn(x[0] * inverse));
@@ -26,7 +29,7 @@ __device__ inline void quantise_four(const float* x, bool valid, int64_t at, int
 // Each lane of a warp holds one float of a group; `at` is that of lane 0.
 __device__ inline void quantise_lane(float x, int64_t at, int8_t* to, ActivationGroup* groups) {
   const int lane = int(threadIdx.x) % kWarp;
-  const float largest = warp_max(fabsf(x));
+  const float largest = __uint_as_float(__reduce_max_sync(kAllLanes, __float_as_uint(fabsf(x))));
   const float scale = largest / 127.0f, inverse = largest > 0 ? 127.0f / largest : 0.0f;
   const int code = __float2int_rn(x * inverse);
   int sum = code;

@@ -25,6 +25,9 @@ class Stream {
 
   // Keeps the first failure, to be returned by synchronize(). False if `error` is one.
   bool check(cudaError_t error, const char* doing);
+  void keep(Error failure) {
+    if (!failure_) failure_ = std::move(failure);
+  }
   bool failed() const { return failure_.has_value(); }
   // Waits for all work of the stream.
   Status synchronize(const char* doing);
