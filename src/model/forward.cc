@@ -103,8 +103,9 @@ void Decoder::attention_block(int index, const Batch& batch, const KvCache& cach
     attended = a.whole_values;
     attended_width = int64_t(config_.heads) * config_.latent.value_dim;
   }
-  linear(row_view(attended, rows, attended_width), layer.attention_output.weight, layer.attention_output.bias.data(),
-         row_view(a.added, rows, config_.width));
+  const LinearTarget attention_output{&layer.attention_output.weight, layer.attention_output.bias.data(),
+                                      row_view(a.added, rows, config_.width), false, Precision::kDoubleCodes};
+  backend_.linear({row_view(attended, rows, attended_width), {&attention_output, 1}});
   add_to_residual(a.added, layer.attention_post_norm, layer.attention_residual_norm, rows);
 
   if (!config_.parallel_residual) normalise(a.residual, layer.ffn_norm, rows, config_.width, a.ffn_input);

@@ -407,6 +407,12 @@ class Terminal:
         text, self.output = self.output[: found.end()], self.output[found.end() :]
         return text
 
+    def end_of_input(self, prompt):
+        """Control-D at the prompt. libedit shows it a moment before it takes the terminal over, which loses that key."""
+        self.wait_for(prompt)
+        time.sleep(0.5)
+        self.type(b"\x04")
+
     def exit_status(self, seconds=30):
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -464,15 +470,14 @@ class TerminalChat(CommandTest):
             self.assertIn(b"cancelled", text)
         chat.type(b"/show\r")
         chat.wait_for(rb"messages so far")
-        chat.type(b"\x04")
+        chat.end_of_input(self.PROMPT)
         self.assertEqual(chat.exit_status(), 0)
 
     def test_control_c_at_the_prompt_says_how_to_leave(self):
         chat = self.start()
         chat.type(b"half a mess\x03")
         chat.wait_for(rb"Ctrl-D or /bye leaves the chat")
-        chat.wait_for(self.PROMPT)
-        chat.type(b"\x04")
+        chat.end_of_input(self.PROMPT)
         self.assertEqual(chat.exit_status(), 0)
 
 

@@ -91,6 +91,7 @@ template <int kHalves, bool kOffset, int kPanels, int kTokens>
 void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups, const TokenTile& tokens,
                   float* sums) {
   constexpr int64_t kGroupBytes = kGroupSteps * kLaneBytes, kGroupScales = kHalves * P::kWidth;
+  constexpr int kSteps = kGroupSteps / kHalves;
   P::V accumulator[kPanels][kTokens];
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t)
@@ -110,7 +111,8 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
         for (int p = 0; p < kPanels; ++p) sum[p][t] = start;
       }
 #pragma GCC unroll 8
-      for (int s = half * 4; s < (half + 1) * kGroupSteps / kHalves; ++s) {
+      for (int i = 0; i < kSteps; ++i) {
+        const int s = half * kSteps + i;
         P::C c[kPanels];
 #pragma GCC unroll 2
         for (int p = 0; p < kPanels; ++p) c[p] = P::load(codes + p * panel_groups * kGroupBytes + s * kLaneBytes);
