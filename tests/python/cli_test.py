@@ -392,6 +392,7 @@ class Terminal:
         os.close(self.terminal)
 
     def type(self, text):
+        time.sleep(0.3)  # libedit shows its prompt a moment before it takes the terminal over, and control keys could get lost
         os.write(self.terminal, text)
 
     def wait_for(self, pattern, seconds=60):
@@ -408,9 +409,8 @@ class Terminal:
         return text
 
     def end_of_input(self, prompt):
-        """Control-D at the prompt. libedit shows it a moment before it takes the terminal over, which loses that key."""
+        """Control-D at the prompt."""
         self.wait_for(prompt)
-        time.sleep(0.5)
         self.type(b"\x04")
 
     def exit_status(self, seconds=30):
