@@ -83,11 +83,15 @@ struct Avx2Panels {
     const __m256i small = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
     return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, small, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
   }
+  // Rounded. Only what is no number is outside of this range; its sums must not overflow.
+  static __m256i whole(V x) {
+    const __m256i rounded = _mm256_cvtps_epi32(x);
+    return _mm256_max_epi32(_mm256_min_epi32(rounded, _mm256_set1_epi32(127)), _mm256_set1_epi32(-127));
+  }
   // 32 numbers times `factor`, rounded, as bytes; and the sums of each 16.
   static void round_codes(const V* x, V factor, int8_t* codes, int32_t* sums) {
     for (int half = 0; half < 2; ++half) {
-      const __m256i a = _mm256_cvtps_epi32(mul(x[2 * half], factor));
-      const __m256i b = _mm256_cvtps_epi32(mul(x[2 * half + 1], factor));
+      const __m256i a = whole(mul(x[2 * half], factor)), b = whole(mul(x[2 * half + 1], factor));
       const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
       const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
       _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + 16 * half), bytes);

@@ -81,7 +81,10 @@ struct NeonPanels {
   static void round_codes(const V* x, V factor, int8_t* codes, int32_t* sums) {
     for (int half = 0; half < 2; ++half) {
       int32x4_t whole[4];
-      for (int i = 0; i < 4; ++i) whole[i] = vcvtnq_s32_f32(mul(x[4 * half + i], factor));
+      // Only what is no number is outside of this range; its sums must not overflow.
+      for (int i = 0; i < 4; ++i)
+        whole[i] =
+            vmaxq_s32(vminq_s32(vcvtnq_s32_f32(mul(x[4 * half + i], factor)), vdupq_n_s32(127)), vdupq_n_s32(-127));
       const int16x8_t low = vcombine_s16(vqmovn_s32(whole[0]), vqmovn_s32(whole[1]));
       const int16x8_t high = vcombine_s16(vqmovn_s32(whole[2]), vqmovn_s32(whole[3]));
       vst1q_s8(codes + 16 * half, vcombine_s8(vqmovn_s16(low), vqmovn_s16(high)));

@@ -97,7 +97,9 @@ struct P {
   // 32 numbers times `factor`, rounded, as bytes; and the sums of each 16.
   static void round_codes(const V* x, V factor, int8_t* codes, int32_t* sums) {
     for (int half = 0; half < 2; ++half) {
-      const __m512i whole = _mm512_cvtps_epi32(mul(x[half], factor));
+      // Only what is no number is outside of this range; its sums must not overflow.
+      const __m512i whole = _mm512_max_epi32(
+          _mm512_min_epi32(_mm512_cvtps_epi32(mul(x[half], factor)), _mm512_set1_epi32(127)), _mm512_set1_epi32(-127));
       _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + 16 * half), _mm512_cvtsepi32_epi8(whole));
       sums[half] = _mm512_reduce_add_epi32(whole);
     }
