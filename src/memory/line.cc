@@ -14,6 +14,11 @@ uint64_t part(uint64_t bytes, int slice, int slices) {
   return bytes / uint64_t(slices) + (uint64_t(slice) < bytes % uint64_t(slices) ? 1 : 0);
 }
 
+bool costs_the_same(const Block& a, const Block& b) {
+  return a.kind == b.kind && a.slices == b.slices && a.file_bytes == b.file_bytes && a.cpu_bytes == b.cpu_bytes &&
+         a.gpu_bytes == b.gpu_bytes && a.read_share == b.read_share && a.operations == b.operations && a.use == b.use;
+}
+
 }  // namespace
 
 std::vector<int> ordered_blocks(const ModelSizes& sizes, BlockOrder order, int gpu_layers) {
@@ -115,34 +120,38 @@ void Line::Sums::add(const Sums& other, double factor) {
   ram_disk += factor * other.ram_disk;
 }
 
+Line::Sums Line::slice_sums(const Block& block, const StepKind& kind) const {
+  const bool head = block.kind == BlockKind::kHead;
+  const BlockTime time = block_time(block, machine_, head ? 1 : kind.tokens);
+  Sums whole, slice;
+  whole.gpu = time.gpu;
+  whole.ram_disk = time.ram_disk;
+  if (time.ahead) {
+    whole.shared_cpu = time.cpu;
+    whole.shared_gpu = time.gpu;
+    whole.shared_link = time.link;
+    whole.disk = time.disk;
+    whole.ram_cpu = time.ram_cpu;
+    whole.ram_link = time.ram_link;
+  } else {
+    const bool copied = streams_ && time.link + time.gpu < time.cpu;
+    whole.demand = copied ? time.link + time.gpu : time.cpu;
+    whole.demand_disk = time.disk;
+    whole.ram_demand = copied ? time.ram_link : time.ram_cpu;
+  }
+  slice.add(whole, (head ? kind.head_share : 1) / block.slices);
+  return slice;
+}
+
 std::vector<Line::Sums> Line::sums(const StepKind& kind) const {
   std::vector<Sums> result(1);
   result.reserve(slices_.size() + 1);
   Sums slice;
-  for (size_t i = 0; i < slices_.size(); ++i) {
-    if (i == 0 || slices_[i] != slices_[i - 1]) {
-      const Block& block = sizes_.blocks[size_t(slices_[i])];
-      const bool head = block.kind == BlockKind::kHead;
-      const BlockTime time = block_time(block, machine_, head ? 1 : kind.tokens);
-      Sums whole;
-      whole.gpu = time.gpu;
-      whole.ram_disk = time.ram_disk;
-      if (time.ahead) {
-        whole.shared_cpu = time.cpu;
-        whole.shared_gpu = time.gpu;
-        whole.shared_link = time.link;
-        whole.disk = time.disk;
-        whole.ram_cpu = time.ram_cpu;
-        whole.ram_link = time.ram_link;
-      } else {
-        const bool copied = streams_ && time.link + time.gpu < time.cpu;
-        whole.demand = copied ? time.link + time.gpu : time.cpu;
-        whole.demand_disk = time.disk;
-        whole.ram_demand = copied ? time.ram_link : time.ram_cpu;
-      }
-      slice = {};
-      slice.add(whole, (head ? kind.head_share : 1) / block.slices);
-    }
+  const Block* before = nullptr;
+  for (const int index : slices_) {
+    const Block& block = sizes_.blocks[size_t(index)];
+    if (before == nullptr || !costs_the_same(*before, block)) slice = slice_sums(block, kind);
+    before = &block;
     result.push_back(result.back());
     result.back().add(slice, 1);
   }

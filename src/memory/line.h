@@ -65,6 +65,8 @@ class Line {
   StepLoad load(const StepKind& kind, const std::vector<Sums>& sums, int on_gpu, int in_ram) const;
 
  private:
+  Sums slice_sums(const Block& block, const StepKind& kind) const;
+
   const ModelSizes& sizes_;
   const Machine& machine_;
   KvPlace kv_place_;

@@ -4,9 +4,11 @@
 #include "memory/plan.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "memory/line.h"
@@ -15,7 +17,7 @@
 namespace metallic {
 namespace {
 
-constexpr int kSteps = 1024;    // cuts between GPU and the rest that are looked at before the best is refined
+constexpr int kSteps = 256;     // cuts between GPU and the rest that are looked at before the best is refined
 constexpr int kRingPieces = 4;  // in the GPU's memory: one in use, one complete, two on their way
 constexpr int kDiskPieces = 8;  // in RAM: as deep a queue as disks like
 constexpr int kLeastContext = 256;
@@ -53,9 +55,16 @@ class Planner {
  private:
   Status check() const;
   std::vector<Way> ways(int context) const;
-  void try_way(const Way& way);
-  Choice evaluate(const Way& way, const Line& line, const std::vector<std::vector<Line::Sums>>& sums,
-                  const std::vector<StepKind>& kinds, int on_gpu, int in_ram) const;
+  // What all cuts of a way share.
+  struct Tables {
+    const Line* line = nullptr;
+    std::vector<StepKind> kinds;
+    std::vector<std::vector<Line::Sums>> sums;
+  };
+  void try_way(Way way);
+  std::optional<std::pair<int, int>> gpu_slices(const Way& way, const Line& line);
+  void try_cuts(const Way& way, const Tables& tables, int least, int most);
+  void try_cut(const Way& way, const Tables& tables, int on_gpu, int in_ram);
   std::vector<StepKind> step_kinds(const Way& way, const Machine& machine) const;
 
   uint64_t kv_layer_bytes(int context) const;
@@ -78,6 +87,7 @@ class Planner {
   uint64_t gpu_budget_ = 0, ram_budget_ = 0;
   uint64_t gpu_piece_ = 0, disk_piece_ = 0;
   int longest_context_ = 0;
+  std::array<std::vector<int>, 3> orders_;  // by BlockOrder
   Choice best_;
   int most_layers_ = -1;  // that would have been possible where -ngl was too many
 };
@@ -145,21 +155,16 @@ uint64_t Planner::ram_fixed(const Way& way, bool all_on_gpu) const {
   return program_bytes() + (way.gpu ? 0 : asked_.draft_bytes) + (all_on_gpu ? 0 : activation_bytes(way));
 }
 
-// All but the cut, simple ones first.
+// All but the cut and the rows, simple ones first.
 std::vector<Way> Planner::ways(int context) const {
-  std::vector<int> rows = {asked_.batch_rows > 0 ? asked_.batch_rows : kUsualRows};
-  if (asked_.batch_rows == 0) rows.push_back(4 * kUsualRows);
   std::vector<Way> result;
-  for (const int each : rows) {
-    if (asked_.gpu_layers <= 0 && asked_.kv_offload != KvOffload::kOn)
-      result.push_back({.rows = each, .context = context});
-    if (!machine_.has_gpu) continue;
-    for (const KvPlace kv : {KvPlace::kGpu, KvPlace::kWithAttention, KvPlace::kRam}) {
-      if (asked_.kv_offload == KvOffload::kOn && kv != KvPlace::kGpu) continue;
-      if (asked_.kv_offload == KvOffload::kOff && kv != KvPlace::kRam) continue;
-      for (const BlockOrder order : {BlockOrder::kByLayer, BlockOrder::kHeadFirst, BlockOrder::kAttentionFirst})
-        for (const bool ring : {false, true}) result.push_back({true, ring, order, kv, each, context});
-    }
+  if (asked_.gpu_layers <= 0 && asked_.kv_offload != KvOffload::kOn) result.push_back({.rows = 0, .context = context});
+  if (!machine_.has_gpu) return result;
+  for (const KvPlace kv : {KvPlace::kGpu, KvPlace::kWithAttention, KvPlace::kRam}) {
+    if (asked_.kv_offload == KvOffload::kOn && kv != KvPlace::kGpu) continue;
+    if (asked_.kv_offload == KvOffload::kOff && kv != KvPlace::kRam) continue;
+    for (const BlockOrder order : {BlockOrder::kByLayer, BlockOrder::kHeadFirst, BlockOrder::kAttentionFirst})
+      for (const bool ring : {false, true}) result.push_back({true, ring, order, kv, 0, context});
   }
   return result;
 }
@@ -184,51 +189,67 @@ std::vector<StepKind> Planner::step_kinds(const Way& way, const Machine& machine
 }
 
 Line Planner::line_of(const Way& way) const {
-  return Line(sizes_, machine_of(way), ordered_blocks(sizes_, way.order, asked_.gpu_layers), way.kv,
-              kv_layer_bytes(way.context), way.ring);
+  return Line(sizes_, machine_of(way), orders_[size_t(way.order)], way.kv, kv_layer_bytes(way.context), way.ring);
 }
 
-Choice Planner::evaluate(const Way& way, const Line& line, const std::vector<std::vector<Line::Sums>>& sums,
-                         const std::vector<StepKind>& kinds, int on_gpu, int in_ram) const {
+// The time of a cut, unless it is no better than the best so far.
+void Planner::try_cut(const Way& way, const Tables& tables, int on_gpu, int in_ram) {
   Choice choice;
   choice.way = way;
   choice.on_gpu = on_gpu;
   choice.in_ram = in_ram;
-  choice.decode = step_time(line.load(kinds[0], sums[0], on_gpu, in_ram), way.ring, choice.decode_cpu);
-  const auto prompt = [&](size_t kind, double& share) {
-    return step_time(line.load(kinds[kind], sums[kind], on_gpu, in_ram), way.ring, share).total /
-           kinds[kind].head_share;
+  const auto time = [&](size_t kind, double& share) {
+    return step_time(tables.line->load(tables.kinds[kind], tables.sums[kind], on_gpu, in_ram), way.ring, share);
   };
-  choice.prompt_seconds = prompt(1, choice.prompt_cpu);
+  choice.decode = time(0, choice.decode_cpu);
+  choice.seconds = asked_.answer_tokens * choice.decode.total;
+  if (choice.seconds >= best_.seconds) return;
   double share = 0;
-  choice.seconds = asked_.answer_tokens * choice.decode.total + (1 - kLongPromptShare) * choice.prompt_seconds +
-                   kLongPromptShare * prompt(2, share);
-  return choice;
+  choice.prompt_seconds = time(1, choice.prompt_cpu).total / tables.kinds[1].head_share;
+  choice.seconds += (1 - kLongPromptShare) * choice.prompt_seconds +
+                    kLongPromptShare * time(2, share).total / tables.kinds[2].head_share;
+  if (choice.seconds < best_.seconds) best_ = choice;
 }
 
-void Planner::try_way(const Way& way) {
-  const uint64_t fixed = gpu_fixed(way);
-  if (way.gpu && fixed > gpu_budget_) return;
-  const Line line = line_of(way);
-  int most = way.gpu ? line.most_on_gpu(gpu_budget_ - fixed) : 0, least = 0;
-  if (asked_.gpu_layers >= 0 && way.gpu) {  // exactly the layers that were asked for
-    int layers = 0;
-    for (; least < line.slices(); ++least) {
-      const Block& block = sizes_.blocks[size_t(line.block_of(least))];
-      const bool head = block.kind == BlockKind::kHead;
-      if (head ? asked_.gpu_layers <= sizes_.layers : block.layer < 0 || block.layer >= asked_.gpu_layers) break;
-      if (least < most) layers = head ? sizes_.layers + 1 : block.layer;
-    }
-    if (least > most) most_layers_ = std::max(most_layers_, layers);
-    if (least > most) return;
-    most = least;
+// How many slices may be on the GPU, at least and at most; none if what was asked for does not fit.
+std::optional<std::pair<int, int>> Planner::gpu_slices(const Way& way, const Line& line) {
+  if (!way.gpu) return std::pair(0, 0);
+  const int most = line.most_on_gpu(gpu_budget_ - gpu_fixed(way));
+  if (asked_.gpu_layers < 0) return std::pair(0, most);
+  int asked = 0, layers = 0;
+  for (; asked < line.slices(); ++asked) {
+    const Block& block = sizes_.blocks[size_t(line.block_of(asked))];
+    const bool head = block.kind == BlockKind::kHead;
+    if (head ? asked_.gpu_layers <= sizes_.layers : block.layer < 0 || block.layer >= asked_.gpu_layers) break;
+    if (asked < most) layers = head ? sizes_.layers : block.layer;
   }
-  const std::vector<StepKind> kinds = step_kinds(way, machine_of(way));
-  std::vector<std::vector<Line::Sums>> sums;
-  for (const StepKind& kind : kinds) sums.push_back(line.sums(kind));
+  if (asked <= most) return std::pair(asked, asked);
+  most_layers_ = std::max(most_layers_, layers);
+  return std::nullopt;
+}
 
-  int best_cut = -1;
-  const auto try_cut = [&](int on_gpu) {
+void Planner::try_way(Way way) {
+  const Line line = line_of(way);
+  std::vector<Line::Sums> decode_sums;
+  for (const int rows : {asked_.batch_rows > 0 ? asked_.batch_rows : kUsualRows, 4 * kUsualRows}) {
+    if (rows == way.rows || (asked_.batch_rows > 0 && way.rows > 0)) continue;
+    way.rows = rows;
+    if (way.gpu && gpu_fixed(way) > gpu_budget_) continue;
+    const auto range = gpu_slices(way, line);
+    if (!range) continue;
+    Tables tables;
+    tables.line = &line;
+    tables.kinds = step_kinds(way, machine_of(way));
+    for (const StepKind& kind : tables.kinds)
+      tables.sums.push_back(tables.sums.empty() && !decode_sums.empty() ? std::move(decode_sums) : line.sums(kind));
+    try_cuts(way, tables, range->first, range->second);
+    decode_sums = std::move(tables.sums[0]);
+  }
+}
+
+void Planner::try_cuts(const Way& way, const Tables& tables, int least, int most) {
+  const Line& line = *tables.line;
+  const auto try_one = [&](int on_gpu) {
     const uint64_t needed = ram_fixed(way, on_gpu == line.slices()) + line.kv_in_ram(on_gpu);
     if (needed > ram_budget_) return;
     int in_ram = line.slices();
@@ -236,17 +257,23 @@ void Planner::try_way(const Way& way) {
       if (asked_.no_disk || needed + disk_ring_bytes() > ram_budget_) return;
       in_ram = line.most_in_ram(on_gpu, ram_budget_ - needed - disk_ring_bytes());
     }
-    const Choice choice = evaluate(way, line, sums, kinds, on_gpu, in_ram);
-    if (choice.seconds < best_.seconds) best_ = choice, best_cut = on_gpu;
+    try_cut(way, tables, on_gpu, in_ram);
   };
+  const double before = best_.seconds;
   const int stride = std::max(1, line.slices() / kSteps);
-  for (int on_gpu = least; on_gpu <= most; on_gpu += stride) try_cut(on_gpu);
-  if (best_cut < 0) return;
-  for (int on_gpu = best_cut + 1, end = std::min(most, best_cut + stride - 1); on_gpu <= end; ++on_gpu) try_cut(on_gpu);
+  for (int on_gpu = least; on_gpu < most; on_gpu += stride) try_one(on_gpu);
+  try_one(most);
+  if (best_.seconds == before) return;
+  const int center = best_.on_gpu;
+  for (int on_gpu = std::max(least, center - stride + 1), end = std::min(most, center + stride - 1); on_gpu <= end;
+       ++on_gpu)
+    if (on_gpu != center) try_one(on_gpu);
 }
 
 Result<Plan> Planner::run() {
   METALLIC_TRY(check());
+  for (const BlockOrder order : {BlockOrder::kByLayer, BlockOrder::kHeadFirst, BlockOrder::kAttentionFirst})
+    orders_[size_t(order)] = ordered_blocks(sizes_, order, asked_.gpu_layers);
   for (int context = longest_context_;; context /= 2) {
     for (const Way& way : ways(context)) try_way(way);
     if (best_.seconds < std::numeric_limits<double>::infinity()) return plan_of(best_);
