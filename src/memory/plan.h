@@ -43,21 +43,23 @@ struct ModelSizes {
   int context_length = 0;  // positions it was trained on
   std::vector<Block> blocks;
   uint64_t kv_token_bytes = 0;      // keys and values of one position of one layer, in the formats chosen
+  int page_tokens = 1;              // the cache of a sequence is whole pages of so many positions
   double attention_operations = 0;  // of one layer, for one token and one position it sees
   uint64_t activation_row_bytes = 0, activation_fixed_bytes = 0;  // for each token of a step; for the logits
   int experts_used = 0;                                           // for each token; 0: no mixture
 };
 
-// What there is to compute with. Rates are what was measured of the device alone; what kernels reach of them is a
-// matter of the model of time.
+// What there is to compute with. Rates named after a device are measured of it alone; those of decoding and of prompts
+// are what our kernels reach, for the formats of the model at hand.
 struct Machine {
   std::string name;
 
   uint64_t ram_bytes = 0;       // free for metallic
   double ram_rate = 0;          // read by all threads
-  double ram_traffic_rate = 0;  // reads of the CPU and copies of GPU and disk together; 0: ram_rate
+  double ram_traffic_rate = 0;  // reads of the CPU and copies of GPU and disk together
   double cpu_rate = 0;          // operations: integer dot products of all threads
-  int threads = 0;
+  double cpu_decode_rate = 0;   // bytes of weights, multiplied by one token
+  double cpu_prompt_rate = 0;   // operations, of many tokens
 
   bool has_gpu = false;
   std::string gpu_name;
@@ -65,17 +67,21 @@ struct Machine {
   uint64_t gpu_context_bytes = 0;  // that the CUDA context, its libraries and graphs take
   double gpu_rate = 0;             // read from its memory
   double gpu_operation_rate = 0;   // operations of dense 16-bit matrix products
+  double gpu_decode_rate = 0;      // bytes of weights, multiplied by one token
+  double gpu_prompt_rate = 0;      // operations, of many tokens
   double link_rate = 0;            // host to device, pinned
 
   double disk_rate = 0;  // reads of the model's file past the page cache
 };
+// With estimates in place of the rates that are not known: docs/memory.md lists them.
+Machine with_defaults(Machine machine);
 
 // What the user asked for. 0 or kAuto: the planner chooses.
 enum class KvOffload { kAuto, kOn, kOff };  // keys and values in the GPU's memory
 struct Constraints {
-  uint64_t gpu_bytes =
-      0;  // --gpu-memory: at most so much of the GPU, context included; 0: what is free less the margin
-  uint64_t ram_bytes = 0;  // --ram: at most so much memory of the host
+  // --gpu-memory: at most so much of the GPU, the context included; 0: what is free less a margin
+  uint64_t gpu_bytes = 0;
+  uint64_t ram_bytes = 0;  // --ram: likewise
   bool no_gpu = false;
   bool no_disk = false;        // everything must be in memory
   int gpu_layers = -1;         // -ngl: so many layers wholly on the GPU, the head too if more than all; -1: auto
@@ -86,11 +92,15 @@ struct Constraints {
   KvOffload kv_offload = KvOffload::kAuto;
   uint64_t draft_bytes = 0;  // of a draft model with its cache; it stays on the GPU if that is used
   int prompt_tokens = 512;   // the request whose time is made least: prompt and answer
-  int answer_tokens = 256;
+  int answer_tokens = 256;   // every fourth such request has a prompt four times as long
 };
 
-// Where rows of a block live and who multiplies by them. Rows are counted in shares of 0 to 1, rounded to whole slices
-// of the block, in the order: on the GPU, through the ring, by the CPU.
+// What the planner lays aside for the program itself, and leaves to others of what is free where no budget was given.
+uint64_t program_bytes();
+uint64_t default_budget(uint64_t free_bytes);
+
+// Where rows of a block live and who multiplies by them. Rows are counted in shares of 0 to 1, in the order: those that
+// stay on the GPU (a whole number of slices), those that go through the ring, those that the CPU multiplies by.
 enum class Place {
   kGpu,       // all rows stay on the GPU
   kCpu,       // all rows are in RAM and the CPU multiplies by them
