@@ -1,6 +1,7 @@
 # The CUDA backend. AUTO builds it where nvcc is found and a GPU is seen; ON wherever nvcc is found, or fails. Without it,
 # src/backend/cuda/absent.cc stands in, which says so.
 set(METALLIC_HAS_CUDA OFF)
+set(METALLIC_WHY_NO_CUDA "no GPU was seen then")
 if(NOT METALLIC_CUDA STREQUAL "OFF" AND NOT CMAKE_CROSSCOMPILING)
   set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
   if(METALLIC_CUDA STREQUAL "AUTO")
@@ -17,12 +18,18 @@ if(NOT METALLIC_CUDA STREQUAL "OFF" AND NOT CMAKE_CROSSCOMPILING)
       message(FATAL_ERROR "METALLIC_CUDA=ON: nvcc was not found. Install CUDA 12.8 or newer, or set CUDACXX, or use METALLIC_CUDA=OFF")
     else()
       message(STATUS "There is a GPU, but no nvcc: building without CUDA")
+      set(METALLIC_WHY_NO_CUDA "nvcc was not found then")
     endif()
   endif()
 endif()
 
 if(NOT METALLIC_HAS_CUDA)
+  if(METALLIC_CUDA STREQUAL "OFF")
+    set(METALLIC_WHY_NO_CUDA "METALLIC_CUDA was OFF")
+  endif()
   target_sources(metallic PRIVATE src/backend/cuda/absent.cc)
+  set_source_files_properties(src/backend/cuda/absent.cc PROPERTIES COMPILE_DEFINITIONS
+    METALLIC_WHY_NO_CUDA="${METALLIC_WHY_NO_CUDA}")
   return()
 endif()
 
