@@ -90,14 +90,17 @@ TEST(CudaFaults, AnyCallThatFailsIsAnErrorThatSaysWhatWasBeingDoneAndNothingLeak
       Session session;
       const Status status = session.run();
       const std::string& failed = fake_runtime().failed;
+      if (failed.empty()) continue;  // the first run of all made some calls more
       SCOPED_TRACE(::testing::Message() << "call " << at << ", " << failed);
       if (status) {
         EXPECT_TRUE(may_be_ignored(failed));
       } else {
         EXPECT_TRUE(status.error().code == ErrorCode::kOutOfMemory || status.error().code == ErrorCode::kDevice);
-        EXPECT_NE(status.error().message.find("ing "), std::string::npos) << status.error().message;
-        if (failed.starts_with("cudaMalloc"))
+        const std::string& message = status.error().message;  // "while copying …", "cannot allocate 9 bytes for …"
+        EXPECT_TRUE(message.find("ing ") != std::string::npos || message.find(" for ") != std::string::npos) << message;
+        if (failed.starts_with("cudaMalloc")) {
           EXPECT_EQ(status.error().code, ErrorCode::kOutOfMemory) << status.error().message;
+        }
       }
     }
     ASSERT_EQ(fake_runtime().live_allocations, 0) << "after call " << at << ", " << fake_runtime().failed;
@@ -130,7 +133,9 @@ TEST(CudaFaults, ALostDeviceFailsEveryStepAndCanBeClosed) {
       const Status status = session.run();
       if (fake_runtime().failed.empty()) continue;
       EXPECT_FALSE(status) << "call " << at << ", " << fake_runtime().failed;
-      if (session.decoder && session.cache) EXPECT_FALSE(session.step(1, 0));
+      if (session.decoder && session.cache) {
+        EXPECT_FALSE(session.step(1, 0));
+      }
     }
     ASSERT_EQ(fake_runtime().live_allocations, 0) << "call " << at << ", " << fake_runtime().failed;
   }
