@@ -40,7 +40,7 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nv
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
 endif()
 file(GLOB METALLIC_CUDA_SOURCES CONFIGURE_DEPENDS src/backend/cuda/*.cu src/backend/cuda/*.cc)
-list(FILTER METALLIC_CUDA_SOURCES EXCLUDE REGEX "_test\\.cc$|/absent\\.cc$")
+list(FILTER METALLIC_CUDA_SOURCES EXCLUDE REGEX "_test\\.cc$|/(absent|fake_runtime)\\.cc$")
 add_library(metallic_cuda OBJECT ${METALLIC_CUDA_SOURCES})
 target_include_directories(metallic_cuda PRIVATE include src)
 target_include_directories(metallic_cuda SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})

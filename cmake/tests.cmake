@@ -14,8 +14,7 @@ endif()
 
 # Failures of the CUDA runtime, on a fake one in its place: runs without a GPU.
 if(METALLIC_HAS_CUDA AND NOT METALLIC_TEST_FOLDERS)
-  file(GLOB METALLIC_FAULT_SOURCES CONFIGURE_DEPENDS tests/cuda_faults/*.cc)
-  add_executable(cuda_faults_test ${METALLIC_FAULT_SOURCES})
+  add_executable(cuda_faults_test tests/cuda_faults/faults.cc src/backend/cuda/fake_runtime.cc)
   target_include_directories(cuda_faults_test PRIVATE src tests)
   target_include_directories(cuda_faults_test SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
   target_link_libraries(cuda_faults_test PRIVATE metallic metallic_flags fmt::fmt GTest::gtest_main)

@@ -6,7 +6,7 @@
 
 #include "backend/cuda/cuda.h"
 #include "backend/cuda/driver_facts.h"
-#include "cuda_faults/fake_runtime.h"
+#include "backend/cuda/fake_runtime.h"
 #include "engine/evaluator.h"
 #include "model/forward.h"
 #include "support/random_model.h"
@@ -15,6 +15,7 @@ namespace metallic {
 namespace {
 
 using testing::fake_runtime;
+using testing::FakeFailure;
 
 constexpr testing::ModelShape kShape = {"tiny", "qwen2", 1, 64, 128, 2, 1, 32, 96, true};
 
@@ -127,7 +128,7 @@ TEST(CudaFaults, ALostDeviceFailsEveryStepAndCanBeClosed) {
     fake_runtime().restart();
     fake_runtime().fail_at = at;
     fake_runtime().lost = true;
-    fake_runtime().failure = cudaErrorIllegalAddress;
+    fake_runtime().failure = FakeFailure::kIllegalAddress;
     {
       Session session;
       const Status status = session.run();
@@ -153,7 +154,7 @@ TEST(CudaFaults, AShortageSaysHowMuchWasWantedAndHowMuchIsFree) {
 }
 
 TEST(CudaFaults, EachReasonForNoGpuHasItsOwnWords) {
-  using cuda::DriverFacts;
+  using cuda::DriverFacts, cuda::DriverProblem;
   const auto why = [](DriverFacts facts) { return cuda::why_no_gpu(facts); };
   DriverFacts facts;
   facts.runtime = 13000;
@@ -161,13 +162,13 @@ TEST(CudaFaults, EachReasonForNoGpuHasItsOwnWords) {
   facts.has_gpu_file = true;
   EXPECT_NE(why(facts).find("libcuda.so.1"), std::string::npos);
   facts.driver = 12040;
-  facts.error = cudaErrorInsufficientDriver;
+  facts.problem = DriverProblem::kTooOld;
   EXPECT_NE(why(facts).find("too old: it knows CUDA 12.4"), std::string::npos);
   EXPECT_NE(why(facts).find("13.0"), std::string::npos);
   facts.driver = 13000;
-  facts.error = cudaErrorNoDevice;
+  facts.problem = DriverProblem::kNoDevice;
   EXPECT_NE(why(facts).find("CUDA_VISIBLE_DEVICES"), std::string::npos);
-  facts.error = cudaErrorDevicesUnavailable;
+  facts.problem = DriverProblem::kBusy;
   EXPECT_NE(why(facts).find("another process"), std::string::npos);
   facts.forbidden_file = "/dev/nvidia0";
   EXPECT_NE(why(facts).find("no permission"), std::string::npos);
@@ -175,9 +176,9 @@ TEST(CudaFaults, EachReasonForNoGpuHasItsOwnWords) {
 }
 
 TEST(CudaFaults, ADriverThatIsTooOldOrHasNoGpuIsUnsupportedAndNotACrash) {
-  for (const cudaError_t error : {cudaErrorInsufficientDriver, cudaErrorNoDevice, cudaErrorDevicesUnavailable}) {
+  for (const FakeFailure why : {FakeFailure::kOldDriver, FakeFailure::kNoDevice, FakeFailure::kBusy}) {
     fake_runtime().restart();
-    fake_runtime().device_count_error = error;
+    fake_runtime().no_devices = why;
     const auto backend = make_cuda_backend({});
     ASSERT_FALSE(backend);
     EXPECT_EQ(backend.error().code, ErrorCode::kUnsupported);

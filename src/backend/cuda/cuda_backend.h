@@ -9,11 +9,13 @@
 #include "backend/backend.h"
 #include "backend/cuda/cuda.h"
 #include "backend/cuda/queue.h"
+#include "backend/cuda/transfers.h"
 #include "backend/cuda/upload.h"
+#include "backend/transfers.h"
 
 namespace metallic::cuda {
 
-class CudaBackend final : public Backend {
+class CudaBackend final : public Backend, public Transfers {
  public:
   CudaBackend(std::string name, std::shared_ptr<Queue> queue, bool reproducible)
       : name_(std::move(name)), queue_(std::move(queue)), reproducible_(reproducible) {}
@@ -47,9 +49,21 @@ class CudaBackend final : public Backend {
   bool can_sample(const SampleRow& row) const override;
   void sample(const SampleOp& op) override;
 
+  // transfers.cc
+  Result<std::shared_ptr<void>> allocate_pinned(uint64_t bytes) override;
+  uint64_t packed_bytes(const TensorView& host) const override;
+  Status pack(const TensorView& host, void* to) override;
+  Weight unplaced(const TensorView& host) const override;
+  void place(const Weight& weight, void* device_memory) override;
+  uint64_t mark() override;
+  uint64_t copy_ahead(void* to, const void* from, uint64_t bytes, uint64_t after) override;
+  void wait_for_copy(uint64_t copy) override;
+  void submit() override;
+
  private:
   // Working memory of sample(): false after a failure, which the stream keeps.
   bool reserve_sampling(SampleArgs& args, size_t changes);
+  CopyStream* copies();  // null after a failure, which the stream keeps
   // What store_kv and attention need of the sequences of a batch, in device memory.
   struct StagedSequences {
     const DeviceSequence* sequences;
@@ -80,6 +94,7 @@ class CudaBackend final : public Backend {
   uint64_t sampling_bytes_ = 0;
   char* bounce_ = nullptr;  // pinned memory for small copies to the host
   std::shared_ptr<void> bounce_owner_;
+  std::unique_ptr<CopyStream> copies_;
 };
 
 // What Weight::packed of this backend points to.

@@ -17,11 +17,15 @@ std::string version_text(int version) {  // 12080 is 12.8
   return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
 }
 
-}  // namespace
-
 DriverFacts look_at_driver(cudaError_t error) {
   DriverFacts facts;
-  facts.error = error;
+  if (error == cudaErrorInsufficientDriver)
+    facts.problem = DriverProblem::kTooOld;
+  else if (error == cudaErrorDevicesUnavailable)
+    facts.problem = DriverProblem::kBusy;
+  else if (error != cudaErrorNoDevice && error != cudaSuccess)
+    facts.problem = DriverProblem::kOther;
+  facts.other = cudaGetErrorString(error);
   facts.has_gpu_file = ::access("/dev/nvidiactl", F_OK) == 0;
   for (const char* file : {"/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia0"})
     if (facts.forbidden_file.empty() && ::access(file, R_OK | W_OK) != 0 && errno == EACCES)
@@ -31,6 +35,8 @@ DriverFacts look_at_driver(cudaError_t error) {
   return facts;
 }
 
+}  // namespace
+
 std::string why_no_gpu(const DriverFacts& facts) {
   if (!facts.forbidden_file.empty())
     return fmt::format("no permission to use the NVIDIA GPU: {} cannot be opened; join the group that owns it",
@@ -38,15 +44,15 @@ std::string why_no_gpu(const DriverFacts& facts) {
   if (facts.driver == 0)
     return fmt::format("no NVIDIA driver was found{}",
                        facts.has_gpu_file ? ", though there is a GPU: libcuda.so.1 is missing" : "");
-  if (facts.error == cudaErrorInsufficientDriver || facts.driver / 1000 < facts.runtime / 1000)
+  if (facts.problem == DriverProblem::kTooOld || facts.driver / 1000 < facts.runtime / 1000)
     return fmt::format(
         "the NVIDIA driver is too old: it knows CUDA {}, this program was built with CUDA {}; update the driver",
         version_text(facts.driver), version_text(facts.runtime));
-  if (facts.error == cudaErrorNoDevice || facts.error == cudaSuccess)
+  if (facts.problem == DriverProblem::kNoDevice)
     return "no NVIDIA GPU was found (the driver is there; CUDA_VISIBLE_DEVICES may hide it)";
-  if (facts.error == cudaErrorDevicesUnavailable)
+  if (facts.problem == DriverProblem::kBusy)
     return "another process holds the NVIDIA GPU for itself (nvidia-smi shows which); wait for it, or end it";
-  return fmt::format("the NVIDIA GPU cannot be used: {}", cudaGetErrorString(facts.error));
+  return fmt::format("the NVIDIA GPU cannot be used: {}", facts.other);
 }
 
 tl::unexpected<Error> no_device(cudaError_t error) {

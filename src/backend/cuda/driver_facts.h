@@ -1,20 +1,20 @@
 // Why a GPU cannot be used, as far as the driver and its files say: facts, and the sentence for them.
 #pragma once
 
-#include <cuda_runtime_api.h>
-
 #include <string>
 
 namespace metallic::cuda {
+
+enum class DriverProblem { kNoDevice, kTooOld, kBusy, kOther };
 
 struct DriverFacts {
   bool has_gpu_file = false;   // /dev/nvidiactl is there
   std::string forbidden_file;  // of the GPU, that this user may not open
   int driver = 0;              // CUDA version that the driver knows, 12040 for 12.4; 0: there is no driver
   int runtime = 0;             // that this program was built with
-  cudaError_t error = cudaSuccess;
+  DriverProblem problem = DriverProblem::kNoDevice;
+  std::string other;  // kOther: its words
 };
-DriverFacts look_at_driver(cudaError_t error);
 std::string why_no_gpu(const DriverFacts& facts);
 
 }  // namespace metallic::cuda

@@ -1,4 +1,6 @@
-#include "cuda_faults/fake_runtime.h"
+#include "backend/cuda/fake_runtime.h"
+
+#include <cuda_runtime_api.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -14,6 +16,23 @@ std::mutex mutex;
 cudaError_t last_error = cudaSuccess;
 std::map<const void*, bool> memory;  // whether it is the device's
 
+cudaError_t error_of(FakeFailure failure) {
+  switch (failure) {
+    case FakeFailure::kNone:
+      return cudaSuccess;
+    case FakeFailure::kIllegalAddress:
+      return cudaErrorIllegalAddress;
+    case FakeFailure::kOldDriver:
+      return cudaErrorInsufficientDriver;
+    case FakeFailure::kNoDevice:
+      return cudaErrorNoDevice;
+    case FakeFailure::kBusy:
+      return cudaErrorDevicesUnavailable;
+    default:
+      return cudaErrorUnknown;
+  }
+}
+
 // Counts a call; its result. Threads of an upload call, too.
 cudaError_t call(const char* name) {
   const std::scoped_lock lock(mutex);
@@ -23,7 +42,7 @@ cudaError_t call(const char* name) {
     return cudaSuccess;
   if (runtime.failed.empty()) runtime.failed = name;
   const bool allocates = std::string(name).starts_with("cudaMalloc");
-  return last_error = allocates && !runtime.lost ? cudaErrorMemoryAllocation : runtime.failure;
+  return last_error = allocates && !runtime.lost ? cudaErrorMemoryAllocation : error_of(runtime.failure);
 }
 
 cudaError_t allocate(const char* name, void** to, size_t bytes, bool device) {
@@ -71,6 +90,7 @@ void FakeRuntime::restart() {
 
 using metallic::testing::allocate;
 using metallic::testing::call;
+using metallic::testing::error_of;
 using metallic::testing::fake_runtime;
 using metallic::testing::make;
 using metallic::testing::release;
@@ -81,7 +101,7 @@ cudaError_t cudaGetLastError() { return std::exchange(metallic::testing::last_er
 const char* cudaGetErrorString(cudaError_t) { return "an injected failure"; }
 cudaError_t cudaDriverGetVersion(int* version) { return *version = fake_runtime().driver_version, cudaSuccess; }
 cudaError_t cudaRuntimeGetVersion(int* version) { return *version = 13000, cudaSuccess; }
-cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, fake_runtime().device_count_error; }
+cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, error_of(fake_runtime().no_devices); }
 cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   std::memset(properties, 0, sizeof(*properties));
@@ -139,6 +159,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return make
 cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
 cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return call("cudaEventRecord"); }
 cudaError_t cudaEventSynchronize(cudaEvent_t) { return call("cudaEventSynchronize"); }
+cudaError_t cudaDeviceSynchronize() { return call("cudaDeviceSynchronize"); }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
   return *milliseconds = 1, cudaSuccess;
 }
