@@ -46,8 +46,11 @@ class Bench {
     return Bench(config, std::move(decoder), std::move(cache));
   }
 
-  // Seconds for `sequences` sequences of `rows` tokens each, from `position` on; the last of each gives logits.
-  Result<double> step(int sequences, int rows, int position, bool logits) {
+  // What comes of the last token of a sequence.
+  enum class Outcome { kToken, kLogits };
+
+  // Seconds for `sequences` sequences of `rows` tokens each, from `position` on.
+  Result<double> step(int sequences, int rows, int position, Outcome outcome) {
     Batch batch;
     for (int s = 0; s < sequences; ++s) {
       batch.sequences.push_back({s * rows, rows, position, pages_.data() + s * kPagesOfOne});
@@ -55,22 +58,26 @@ class Bench {
         batch.tokens.push_back((s * 31 + (position + i) * 7919 + 13) % config_->vocab);
         batch.positions.push_back(position + i);
       }
-      if (logits) batch.logit_rows.push_back((s + 1) * rows - 1);
+      batch.logit_rows.push_back((s + 1) * rows - 1);
     }
     const auto start = std::chrono::steady_clock::now();
-    METALLIC_TRY(decoder_.run(batch, cache_, logits_));
+    const std::vector<SampleRow> best(batch.logit_rows.size());
+    if (outcome == Outcome::kLogits)
+      METALLIC_TRY(decoder_.run(batch, cache_, logits_));
+    else
+      METALLIC_TRY(decoder_.choose(batch, cache_, best, choices_));
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
 
   std::span<const float> logits() const { return logits_; }
 
   // The median tokens a second of decoding `tokens` steps behind `position`.
-  Result<double> decode(int sequences, int position, int tokens, bool logits) {
+  Result<double> decode(int sequences, int position, int tokens) {
     std::vector<double> rates;
     for (int repetition = 0; repetition < 4; ++repetition) {
       double seconds = 0;
       for (int i = 0; i < tokens; ++i) {
-        METALLIC_ASSIGN(const double one, step(sequences, 1, position + i, logits));
+        METALLIC_ASSIGN(const double one, step(sequences, 1, position + i, Outcome::kToken));
         seconds += one;
       }
       if (repetition > 0) rates.push_back(tokens * sequences / seconds);
@@ -82,7 +89,7 @@ class Bench {
   Result<double> prompt(int rows) {
     std::vector<double> rates;
     for (int repetition = 0; repetition < 6; ++repetition) {
-      METALLIC_ASSIGN(const double seconds, step(1, rows, 0, true));
+      METALLIC_ASSIGN(const double seconds, step(1, rows, 0, Outcome::kToken));
       if (repetition > 1) rates.push_back(rows / seconds);
     }
     std::sort(rates.begin(), rates.end());
@@ -101,6 +108,7 @@ class Bench {
   KvCache cache_;
   std::vector<int32_t> pages_;
   std::vector<float> logits_;
+  Choices choices_;
 };
 
 std::string device_name() {
@@ -121,9 +129,9 @@ Result<double> check(Format format) {
     METALLIC_ASSIGN(const Weights weights, testing::random_weights(kSmall, random));
     METALLIC_ASSIGN(Bench bench, Bench::create(*backend, config, weights));
     std::vector<float>& all = found.emplace_back();
-    METALLIC_TRY(bench.step(1, kRows, 0, true));
+    METALLIC_TRY(bench.step(1, kRows, 0, Bench::Outcome::kLogits));
     for (int i = 0; i < kSteps; ++i) {
-      METALLIC_TRY(bench.step(1, 1, kRows + i, true));
+      METALLIC_TRY(bench.step(1, 1, kRows + i, Bench::Outcome::kLogits));
       all.insert(all.end(), bench.logits().begin(), bench.logits().end());
     }
   }
@@ -192,7 +200,7 @@ Status run(const std::string& name, Format format, const Limits& limits, const P
   fmt::print("| {} | load | {:.2f} s, {:.1f} GB/s | {:.1e} from the reference | | |\n", model, load, bytes / load / 1e9,
              distance);
   const auto of_memory = [&](double steps) { return limits.read_rate > 0 ? steps * bytes / limits.read_rate : 0; };
-  METALLIC_ASSIGN(const double tg, bench.decode(1, 0, 128, true));
+  METALLIC_ASSIGN(const double tg, bench.decode(1, 0, 128));
   print_row(model, "tg128", tg, of_memory(tg), "HBM", peer.decode(128));
   for (const int rows : {512, 2048}) {
     METALLIC_ASSIGN(const double pp, bench.prompt(rows));
@@ -200,7 +208,7 @@ Status run(const std::string& name, Format format, const Limits& limits, const P
               peer.prompt(rows));
   }
   for (const int sequences : {4, 16, 64}) {
-    METALLIC_ASSIGN(const double rate, bench.decode(sequences, 128, 64, true));
+    METALLIC_ASSIGN(const double rate, bench.decode(sequences, 128, 64));
     print_row(model, fmt::format("batch {}", sequences), rate, of_memory(rate / sequences), "HBM",
               peer.batch(sequences));
   }

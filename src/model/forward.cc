@@ -220,7 +220,8 @@ Status Decoder::choose(const Batch& batch, const KvCache& cache, std::span<const
                             a.logits + int64_t(i) * config_.vocab, width * sizeof(float));
     }
   }
-  return backend_.synchronize();
+  // Nothing is under way but perhaps a step without logits, or copies of them.
+  return rows.empty() || !choices.logits.empty() ? backend_.synchronize() : Status();
 }
 
 void Decoder::linear(const TensorView& x, const Weight& weight, const float* bias, const TensorView& out) {
