@@ -246,14 +246,17 @@ __global__ void __launch_bounds__(kThreads, 2) mixed_kernel(const __grid_constan
     multiply<PlaneRow<Q>, PlaneInput<Q>, 1, true, int(Epilogue::kAttention)>(a, shared);
 }
 
+constexpr int kMultiprocessors = 132;
+
 int tiles_of(const MatvecArgs& a, int t, int parts) {
   const int group = a.epilogue == Epilogue::kGated ? kRun : kRows;
   return int(divide_up(divide_up(a.targets[t].weight.rows, group), kWarps / parts));
 }
 
-// Fills in how many warps share rows and what a block does, and says how many blocks there are.
-int divide(MatvecArgs& a, int unit) {
-  constexpr int kResident = 264;  // what a Hopper GPU holds at a time
+// Fills in how many warps share rows and what a block does, and says how many blocks there are. `resident`: what a
+// Hopper GPU holds at a time.
+int divide(MatvecArgs& a, int unit, int resident) {
+  constexpr int kWanted = 264;
   const int units = a.columns / unit, chunks = int(divide_up(units, kWarp));
   const int targets = a.epilogue == Epilogue::kGated ? 1 : a.count;
   const auto tiles = [&](int parts) {
@@ -264,7 +267,7 @@ int divide(MatvecArgs& a, int unit) {
   a.parts = 1;
   a.part_bits = 0;
   if (a.to.codes == nullptr)  // else a warp of outputs is a group
-    while (a.parts < kWarps && 2 * a.parts <= chunks && tiles(a.parts) < kResident) {
+    while (a.parts < kWarps && 2 * a.parts <= chunks && tiles(a.parts) < kWanted) {
       a.parts *= 2;
       ++a.part_bits;
     }
@@ -274,7 +277,7 @@ int divide(MatvecArgs& a, int unit) {
     a.targets[t].first_tile = first;
     first += tiles_of(a, t, a.parts);
   }
-  const int turns = int(divide_up(a.tiles, kResident));
+  const int turns = int(divide_up(a.tiles, resident));
   const int blocks = a.epilogue == Epilogue::kAttention ? a.tiles : int(divide_up(a.tiles, turns));
   return blocks + (a.has_norm ? 1 : 0);
 }
@@ -288,7 +291,7 @@ size_t input_bytes(const MatvecArgs& a, bool planes) {
 template <class Row, class Input>
 void launch_rows(const MatvecArgs& planned, cudaStream_t stream) {
   MatvecArgs a = planned;
-  const dim3 grid(unsigned(divide(a, Row::kUnit)));
+  const dim3 grid(unsigned(divide(a, Row::kUnit, kMultiprocessors * blocks_for<Row>(a.tokens, a.has_norm))));
   const auto run = [&](auto kernel) {
     launch_kernel(kernel, grid, dim3(kThreads), input_bytes(a, Row::kPlanes), a.dependent != 0, a, stream);
   };
@@ -327,7 +330,7 @@ bool can_mix(Format a, Format b) { return b == Format::kQ6_K && (a == Format::kQ
 
 void launch_mixed(const MatvecArgs& planned, cudaStream_t stream) {
   MatvecArgs a = planned;
-  const dim3 grid(unsigned(divide(a, PlanesQ6_K::kUnit)));
+  const dim3 grid(unsigned(divide(a, PlanesQ6_K::kUnit, 2 * kMultiprocessors)));
   const auto run = [&](auto kernel) {
     launch_kernel(kernel, grid, dim3(kThreads), input_bytes(a, true), a.dependent != 0, a, stream);
   };
