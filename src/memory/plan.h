@@ -146,10 +146,10 @@ struct StepTime {
   double fixed = 0;  // launches, waking threads, hand-overs
 };
 
-// A change, and how much faster a request would be.
+// A change, and how many times faster the request would be.
 struct Advice {
   std::string change;  // "2.1 GB more GPU memory"
-  double factor = 1;   // of tokens a second
+  double factor = 1;
 };
 
 struct Plan {
@@ -177,5 +177,9 @@ struct Plan {
 // kInvalidArgument for constraints that contradict themselves, kOutOfMemory if the model cannot run within the budgets:
 // it says what is missing.
 Result<Plan> make_plan(const ModelSizes& sizes, const Machine& machine, const Constraints& constraints);
+
+// Changes that would help, best first: made by planning for each of them.
+std::vector<Advice> advise(const ModelSizes& sizes, const Machine& machine, const Constraints& constraints,
+                           const Plan& plan);
 
 }  // namespace metallic

@@ -218,13 +218,25 @@ Result<GgufWriter> random_model_layout(const RandomModelSpec& spec, uint64_t& by
   return writer;
 }
 
+Result<MemoryFile> MemoryFile::create(const RandomModelSpec& spec) {
+  MemoryFile file(::memfd_create("random-model", MFD_CLOEXEC));
+  if (file.descriptor_ >= 0) return file;
+  return fail(ErrorCode::kIo, "{}: cannot make a file in memory: {}", spec.name(), std::strerror(errno));
+}
+
+Result<MemoryFile> MemoryFile::of_layout(const RandomModelSpec& spec) {
+  uint64_t bytes = 0;
+  METALLIC_ASSIGN(const GgufWriter writer, random_model_layout(spec, bytes));
+  METALLIC_ASSIGN(MemoryFile file, create(spec));
+  METALLIC_TRY(writer.write_hollow(file.descriptor_, spec.name()));
+  return file;
+}
+
 Result<MemoryFile> MemoryFile::of_random_model(const RandomModelSpec& spec, int copies) {
   uint64_t bytes = 0;
   METALLIC_ASSIGN(const GgufWriter writer, random_model_layout(spec, bytes));
   METALLIC_TRY(check_fit(spec, bytes, copies));
-  MemoryFile file(::memfd_create("random-model", MFD_CLOEXEC));
-  if (file.descriptor_ < 0)
-    return fail(ErrorCode::kIo, "{}: cannot make a file in memory: {}", spec.name(), std::strerror(errno));
+  METALLIC_ASSIGN(MemoryFile file, create(spec));
   const std::vector<Tensor> tensors = TensorList(spec).take();
   RandomWeights weights;
   METALLIC_TRY(writer.write(file.descriptor_, spec.name(),
