@@ -73,6 +73,18 @@ struct KvFormats {
   KvFormats(Format of_keys, Format of_values) : keys(of_keys), values(of_values) {}
 };
 
+// Whether keys and values are kept in the GPU's memory: where that is fastest, always, or never.
+enum class KvOffload { kAuto, kOn, kOff };
+
+// What a model may take. Within that, weights are put where the expected time of a request is least: into the GPU's
+// memory, into RAM, or left on disk; docs/memory.md.
+struct MemoryOptions {
+  uint64_t gpu_bytes = 0;  // of the GPU's memory, all that belongs to it included; 0: what is free, less a margin
+  uint64_t ram_bytes = 0;  // of the host's; 0: likewise
+  int gpu_layers = -1;     // so many layers wholly on the GPU, the head too if more than there are; -1: automatic
+  KvOffload kv_offload = KvOffload::kAuto;
+};
+
 struct EngineOptions {
   std::string backend = "cpu";
   int threads = 0;        // 0: one for each processor
@@ -81,6 +93,7 @@ struct EngineOptions {
   int batch_rows = 512;   // the most tokens evaluated in one step
   int max_sequences = 1;  // sequences that run at the same time
   KvFormats kv_formats = {};
+  MemoryOptions memory = {};
 };
 
 struct EngineInfo {

@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/generation.h"
 #include "cli/interrupt.h"
+#include "cli/memory_options.h"
 #include "cli/model_options.h"
 
 namespace metallic::cli {
@@ -150,6 +151,7 @@ void add_run(CLI::App& root, Action& action) {
   CLI::App* command = root.add_subcommand("run", "Answer a prompt, or chat");
   add_model_options(*command, options->model);
   add_context_options(*command, options->model);
+  add_memory_options(*command, options->model.engine.memory);
   options->prompt_given =
       command->add_option("-p,--prompt", options->prompt, "the prompt; without it (and without -f) a chat begins");
   command->add_option("-f,--file", options->prompt_file, "read the prompt from a file; - is standard input")

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "metallic/engine.h"
 #include "metallic/result.h"
 
 namespace metallic {
@@ -77,7 +78,6 @@ struct Machine {
 Machine with_defaults(Machine machine);
 
 // What the user asked for. 0 or kAuto: the planner chooses.
-enum class KvOffload { kAuto, kOn, kOff };  // keys and values in the GPU's memory
 struct Constraints {
   // --gpu-memory: at most so much of the GPU, the context included; 0: what is free less a margin
   uint64_t gpu_bytes = 0;
