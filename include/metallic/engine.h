@@ -102,6 +102,7 @@ struct EngineInfo {
   int context = 0;
   int vocab = 0;
   uint64_t weight_bytes = 0;
+  std::string weight_places;  // "21.3 GB on the GPU, 18.1 GB in RAM"; empty for backends that are not planned for
   uint64_t kv_bytes = 0;
   uint64_t activation_bytes = 0;
   double load_seconds = 0;
@@ -117,6 +118,8 @@ class Engine {
   virtual ~Engine() = default;
 
   virtual const EngineInfo& info() const = 0;
+  // Where every part of the model is and why, how fast it should be, and what would help: a table, or JSON.
+  virtual std::string explain(bool json = false) const = 0;
   virtual Result<const Tokenizer*> tokenizer() const = 0;
   // kNotFound if the file has no chat template.
   virtual Result<const ChatTemplate*> chat_template() const = 0;

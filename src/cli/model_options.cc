@@ -8,6 +8,7 @@
 
 #include "backend/backend.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/utf8.h"
 
 namespace metallic::cli {
@@ -17,6 +18,9 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("-t,--threads", options.engine.threads, "threads to compute with (0: one per processor)")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
+  command.add_flag_callback(
+      "--verbose", [] { set_log_level(LogLevel::kInfo); },
+      "say more on standard error, such as the plan of the memory");
   command.add_flag("!--no-repack", options.engine.repack,
                    "use the weights as they lie in the file: starts at once, computes more slowly");
   std::string names = "auto";

@@ -28,6 +28,7 @@ Result<PlannedModel> plan_model(const GgufFile& file, const Config& config, cons
   asked.gpu_layers = options.memory.gpu_layers;
   asked.kv_offload = options.memory.kv_offload;
   asked.no_gpu = options.backend != "auto" && !options.backend.starts_with("cuda");
+  asked.needs_gpu = options.backend.starts_with("cuda");
   asked.context = options.context;
   asked.batch_rows = options.batch_rows;
   asked.sequences = options.max_sequences;

@@ -130,6 +130,8 @@ Status Planner::check() const {
   if (asked_.gpu_layers > 0 && !machine_.has_gpu)
     return fail(ErrorCode::kInvalidArgument, "{} layers on the GPU were asked for (-ngl), but there is none to use",
                 asked_.gpu_layers);
+  if (asked_.needs_gpu && !machine_.has_gpu)
+    return fail(ErrorCode::kInvalidArgument, "a GPU was asked for, but there is none to use");
   if (asked_.kv_offload == KvOffload::kOn && !machine_.has_gpu)
     return fail(ErrorCode::kInvalidArgument, "the KV cache was asked to be on the GPU, but there is none to use");
   return {};
@@ -158,7 +160,8 @@ uint64_t Planner::ram_fixed(const Way& way, bool all_on_gpu) const {
 // All but the cut and the rows, simple ones first.
 std::vector<Way> Planner::ways(int context) const {
   std::vector<Way> result;
-  if (asked_.gpu_layers <= 0 && asked_.kv_offload != KvOffload::kOn) result.push_back({.rows = 0, .context = context});
+  if (asked_.gpu_layers <= 0 && asked_.kv_offload != KvOffload::kOn && !asked_.needs_gpu)
+    result.push_back({.rows = 0, .context = context});
   if (!machine_.has_gpu) return result;
   for (const KvPlace kv : {KvPlace::kGpu, KvPlace::kWithAttention, KvPlace::kRam}) {
     if (asked_.kv_offload == KvOffload::kOn && kv != KvPlace::kGpu) continue;
@@ -376,6 +379,13 @@ tl::unexpected<Error> Planner::nothing_fits() const {
         "the KV cache for {} tokens takes {:.2f} GB, but the GPU has {:.2f} GB to give; ask for a shorter context "
         "(-c), a smaller type of cache (-ctk, -ctv) or --kv-offload auto",
         context * asked_.sequences, gigabytes(kv_bytes(way)), gigabytes(gpu_budget_));
+  if (asked_.needs_gpu && gpu_fixed({.gpu = true, .rows = way.rows, .context = context}) > gpu_budget_)
+    return fail(
+        ErrorCode::kOutOfMemory,
+        "the GPU has {:.2f} GB to give, and without any weights metallic needs {:.2f} GB of it (activations for "
+        "{} tokens {:.2f} GB); ask for a smaller batch (-b), or compute on the CPU (--device cpu)",
+        gigabytes(gpu_budget_), gigabytes(gpu_fixed({.gpu = true, .rows = way.rows, .context = context})), way.rows,
+        gigabytes(activation_bytes(way)));
   uint64_t weights = 0;
   for (const Block& block : sizes_.blocks) weights += block.cpu_bytes;
   const uint64_t others = ram_fixed(way, false) + kv_bytes(way);

@@ -82,7 +82,7 @@ struct Constraints {
   // --gpu-memory: at most so much of the GPU, the context included; 0: what is free less a margin
   uint64_t gpu_bytes = 0;
   uint64_t ram_bytes = 0;  // --ram: likewise
-  bool no_gpu = false;
+  bool no_gpu = false, needs_gpu = false;
   bool no_disk = false;        // everything must be in memory
   int gpu_layers = -1;         // -ngl: so many layers wholly on the GPU, the head too if more than all; -1: auto
   int context = 0;             // exactly this, or an error; 0: the model's own, less where it does not fit
