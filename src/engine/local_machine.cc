@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/rate_cache.h"
+#include "memory/measure_link.h"
 #include "model/measure_kernels.h"
 
 namespace metallic {
@@ -41,7 +42,7 @@ class LocalMachine {
     const int threads = options_.threads > 0 ? options_.threads : int(std::thread::hardware_concurrency());
     METALLIC_TRY(
         measure("cpu", fmt::format("{} with {} threads{}", processor_name(), threads, options_.repack ? "" : ", plain"),
-                {machine_.ram_rate, machine_.cpu_rate, machine_.cpu_decode_rate, machine_.cpu_prompt_rate}));
+                {machine_.ram_rate, machine_.cpu_rate, machine_.cpu_decode_rate, machine_.cpu_prompt_rate, nullptr}));
     METALLIC_TRY(describe_gpu());
     describe_disk();
     if (options_.measure != Measure::kKnown) cache_.save();
@@ -51,6 +52,7 @@ class LocalMachine {
  private:
   struct Rates {
     double &read, &dot, &decode, &prompt;
+    double* link = nullptr;  // to the device, if it has one
   };
 
   // The rates of a backend, known under names that begin with `device`.
@@ -67,6 +69,11 @@ class LocalMachine {
         cache_.set(device + " dot", rates.dot = limits.dot_operations_per_second);
       }
     }
+    if (rates.link != nullptr) {
+      *rates.link = cache_.find(device + " link").value_or(0);
+      if (*rates.link == 0 && backend != nullptr) *rates.link = measure_link(*backend);
+      if (*rates.link > 0) cache_.set(device + " link", *rates.link);
+    }
     METALLIC_ASSIGN(const KernelRates kernels, measure_kernels(backend.get(), file_, device, cache_));
     rates.decode = kernels.decode_bytes_per_second;
     rates.prompt = kernels.prompt_operations_per_second;
@@ -82,7 +89,8 @@ class LocalMachine {
       machine_.gpu_bytes = device.free_bytes;
       machine_.gpu_context_bytes = kGpuWorkBytes;
       double read = 0, dot = 0;
-      METALLIC_TRY(measure("cuda", machine_.gpu_name, {read, dot, machine_.gpu_decode_rate, machine_.gpu_prompt_rate}));
+      METALLIC_TRY(measure("cuda", machine_.gpu_name,
+                           {read, dot, machine_.gpu_decode_rate, machine_.gpu_prompt_rate, &machine_.link_rate}));
       machine_.gpu_rate = read > 0 ? read : kReachableShare * device.bandwidth;
       return {};
     }

@@ -128,14 +128,14 @@ Line::Sums Line::slice_sums(const Block& block, const StepKind& kind) const {
   whole.ram_disk = time.ram_disk;
   if (time.ahead) {
     whole.shared_cpu = time.cpu;
-    whole.shared_gpu = time.gpu;
+    whole.shared_gpu = time.streamed;
     whole.shared_link = time.link;
     whole.disk = time.disk;
     whole.ram_cpu = time.ram_cpu;
     whole.ram_link = time.ram_link;
   } else {
-    const bool copied = streams_ && time.link + time.gpu < time.cpu;
-    whole.demand = copied ? time.link + time.gpu : time.cpu;
+    const bool copied = streams_ && time.link + time.streamed < time.cpu;
+    whole.demand = copied ? time.link + time.streamed : time.cpu;
     whole.demand_disk = time.disk;
     whole.ram_demand = copied ? time.ram_link : time.ram_cpu;
   }

@@ -123,8 +123,8 @@ Status Planner::check() const {
     if (block.slices < 1 || !(block.use >= 0 && block.use <= 1) || block.layer >= sizes_.layers)
       return fail(ErrorCode::kInvalidArgument, "a block of {} slices, used with probability {}, in layer {} of {}",
                   block.slices, block.use, block.layer, sizes_.layers);
-  if (asked_.sequences < 1 || longest_context_ < 1 || asked_.batch_rows < 0 || asked_.prompt_tokens < 1 ||
-      asked_.answer_tokens < 0)
+  if (asked_.sequences < 1 || longest_context_ < 1 || asked_.context < 0 || asked_.batch_rows < 0 ||
+      asked_.prompt_tokens < 1 || asked_.answer_tokens < 0)
     return fail(ErrorCode::kInvalidArgument, "{} sequences, a context of {} and a batch of {}: all must be positive",
                 asked_.sequences, longest_context_, asked_.batch_rows);
   if (asked_.gpu_layers > 0 && !machine_.has_gpu)
@@ -294,7 +294,7 @@ Placement Planner::place_block(const Choice& choice, const Block& block, int gpu
   if (choice.way.ring && rest > 0) {  // what cannot be ahead goes where it is done sooner
     const auto share = [&](double tokens, float usual) {
       const BlockTime time = block_time(block, machine_, tokens);
-      return time.ahead ? usual : time.link + time.gpu < time.cpu ? 0.0f : rest;
+      return time.ahead ? usual : time.link + time.streamed < time.cpu ? 0.0f : rest;
     };
     place.decode_cpu = share(1, place.decode_cpu);
     place.prompt_cpu = share(std::min(asked_.prompt_tokens, choice.way.rows), place.prompt_cpu);
