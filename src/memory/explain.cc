@@ -86,7 +86,7 @@ std::string machine_line(const Machine& machine) {
 // What the others wait for.
 const char* bottleneck(const StepTime& time) {
   const double busy = time.total - time.fixed;
-  if (time.disk >= 0.95 * busy) return "the disk";
+  if (time.disk >= 0.5 * busy && time.disk > std::max({time.cpu, time.gpu, time.link})) return "the disk";
   if (time.link >= 0.95 * busy && time.cpu >= 0.5 * busy) return "the link and the CPU, which share the work";
   if (time.link >= 0.95 * busy) return "the link";
   if (time.cpu >= time.gpu) return "the CPU";

@@ -105,10 +105,10 @@ Planner::Planner(const ModelSizes& sizes, const Machine& machine, const Constrai
   ram_budget_ = budget(constraints.ram_bytes, machine_.ram_bytes);
   for (const Block& block : sizes.blocks) {
     const uint64_t slices = uint64_t(block.slices);
+    if (block.kind == BlockKind::kEmbedding) continue;  // of which only rows are read
     gpu_piece_ = std::max(gpu_piece_, aligned((block.gpu_bytes + slices - 1) / slices, 256));
     // Reads begin and end at whole sectors.
-    if (block.kind != BlockKind::kEmbedding)
-      disk_piece_ = std::max(disk_piece_, aligned((block.file_bytes + slices - 1) / slices, 4096) + 8192);
+    disk_piece_ = std::max(disk_piece_, aligned((block.file_bytes + slices - 1) / slices, 4096) + 8192);
   }
   longest_context_ = constraints.context;
   if (constraints.context > 0) return;
@@ -291,7 +291,9 @@ Placement Planner::place_block(const Choice& choice, const Block& block, int gpu
   place.disk = disk;
   place.decode_cpu = float(choice.decode_cpu) * rest;
   place.prompt_cpu = float(choice.prompt_cpu) * rest;
-  if (choice.way.ring && rest > 0) {  // what cannot be ahead goes where it is done sooner
+  if (block.kind == BlockKind::kEmbedding) {
+    place.decode_cpu = place.prompt_cpu = rest;
+  } else if (choice.way.ring && rest > 0) {  // what cannot be ahead goes where it is done sooner
     const auto share = [&](double tokens, float usual) {
       const BlockTime time = block_time(block, machine_, tokens);
       return time.ahead ? usual : time.link + time.streamed < time.cpu ? 0.0f : rest;

@@ -52,7 +52,7 @@ class BruteForce {
     bool disk = false, all_on_gpu = true;
     for (size_t i = 0; i < homes.size(); ++i) {
       const Block& block = sizes_.blocks[i];
-      gpu_piece = std::max(gpu_piece, (block.gpu_bytes + 255) / 256 * 256);
+      if (block.kind != BlockKind::kEmbedding) gpu_piece = std::max(gpu_piece, (block.gpu_bytes + 255) / 256 * 256);
       if (block.kind != BlockKind::kEmbedding)
         disk_piece = std::max(disk_piece, (block.file_bytes + 4095) / 4096 * 4096 + 8192);
       if (homes[i] == 0) on_gpu += block.gpu_bytes;
@@ -97,7 +97,9 @@ class BruteForce {
         const bool head = block.kind == BlockKind::kHead;
         const double times = head ? head_share : 1;
         const BlockTime time = block_time(block, machine, head ? 1 : tokens);
-        if (homes[i] == 0) {
+        if (homes[i] == 0 || block.kind == BlockKind::kEmbedding) {
+          chain += homes[i] == 0 ? 0 : times * (time.cpu + (homes[i] == 2 ? time.disk : 0));
+          if (homes[i] != 0) continue;
           chain += times * time.gpu;
           continue;
         }
