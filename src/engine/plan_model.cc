@@ -10,10 +10,11 @@ Result<PlannedModel> plan_model(const GgufFile& file, const Config& config, cons
                                 const std::optional<Machine>& machine) {
   const EngineOptions& options = request.options;
   PlannedModel planned;
-  METALLIC_ASSIGN(
-      planned.sizes,
-      model_sizes(file, config,
-                  {.kv_formats = options.kv_formats, .repack = options.repack, .page_tokens = kPageTokens}));
+  METALLIC_ASSIGN(planned.sizes, model_sizes(file, config,
+                                             {.kv_formats = options.kv_formats,
+                                              .repack = options.repack,
+                                              .page_tokens = kPageTokens,
+                                              .logit_rows = options.backend == "cpu" ? 16 : 64}));
   if (machine) {
     planned.machine = *machine;
   } else {

@@ -30,7 +30,7 @@ struct Activations::Part {
   }
 };
 
-std::vector<Activations::Part> Activations::parts_of(const Config& config, int max_rows) {
+std::vector<Activations::Part> Activations::parts_of(const Config& config, int max_rows, int output_rows) {
   using A = Activations;
   const int64_t rows = max_rows;
   const ExpertConfig& experts = config.experts;
@@ -49,7 +49,8 @@ std::vector<Activations::Part> Activations::parts_of(const Config& config, int m
       {&A::attended, config.heads * head_values, rows},
       {&A::gate, inner, rows},
       {&A::up, inner, rows},
-      {&A::logits, config.spec->encoder ? 0 : config.vocab, std::min<int64_t>(rows, kOutputRows)},
+      {&A::logits, config.spec->encoder ? 0 : config.vocab, output_rows},
+      {&A::chosen_floats_, 1, rows},
       {&A::router, experts.count, rows},
       {&A::expert_weights, experts.used, rows},
       {&A::expert_id_floats_, experts.used, rows},
@@ -61,9 +62,9 @@ std::vector<Activations::Part> Activations::parts_of(const Config& config, int m
   };
 }
 
-std::optional<uint64_t> Activations::bytes_for(const Config& config, int max_rows) {
+std::optional<uint64_t> Activations::bytes_for(const Config& config, int max_rows, int output_rows) {
   uint64_t total = 0;
-  for (const Part& part : parts_of(config, max_rows)) {
+  for (const Part& part : parts_of(config, max_rows, output_rows)) {
     const auto floats = part.floats();
     const auto sum = floats ? checked_add(total, *floats) : std::nullopt;
     if (!sum || *sum > UINT64_MAX / sizeof(float)) return std::nullopt;
@@ -76,7 +77,8 @@ Result<Activations> Activations::create(const Config& config, Backend& backend, 
   METALLIC_CHECK(max_rows > 0);
   Activations a;
   a.max_rows_ = max_rows;
-  const auto bytes = bytes_for(config, max_rows);
+  a.output_rows_ = std::min(max_rows, backend.logit_rows());
+  const auto bytes = bytes_for(config, max_rows, a.output_rows_);
   if (!bytes)
     return fail(ErrorCode::kOutOfMemory, "activations for a batch of {} are too large; ask for a smaller batch (-b)",
                 max_rows);
@@ -85,11 +87,12 @@ Result<Activations> Activations::create(const Config& config, Backend& backend, 
   if (!memory) return fail_while("activations (a smaller batch needs less)", memory.error());
   a.memory_ = std::move(*memory);
   auto* at = static_cast<float*>(a.memory_.get());
-  for (const Part& part : parts_of(config, max_rows)) {
+  for (const Part& part : parts_of(config, max_rows, a.output_rows_)) {
     a.*part.at = at;
     at += *part.floats();
   }
   a.expert_ids = reinterpret_cast<int32_t*>(a.expert_id_floats_);
+  a.chosen = reinterpret_cast<int32_t*>(a.chosen_floats_);
   return a;
 }
 

@@ -20,8 +20,8 @@ class Activations {
  public:
   static Result<Activations> create(const Config& config, Backend& backend, int max_rows);
 
-  // What create() would take; none if that is beyond all numbers.
-  static std::optional<uint64_t> bytes_for(const Config& config, int max_rows);
+  // What create() would take with so many rows through the head at a time; none if that is beyond all numbers.
+  static std::optional<uint64_t> bytes_for(const Config& config, int max_rows, int output_rows);
 
   int max_rows() const { return max_rows_; }
   uint64_t bytes() const { return bytes_; }
@@ -36,7 +36,8 @@ class Activations {
   float* attended = nullptr;   // (rows, heads * value_dim)
   float* gate = nullptr;       // (rows, widest feed-forward part)
   float* up = nullptr;         // likewise
-  float* logits = nullptr;     // (kOutputRows, vocab)
+  float* logits = nullptr;     // (output_rows(), vocab)
+  int32_t* chosen = nullptr;   // (rows): tokens
   // Mixtures of experts only.
   float* router = nullptr;          // (rows, experts)
   float* expert_weights = nullptr;  // (rows, used)
@@ -48,14 +49,14 @@ class Activations {
   float* whole_query = nullptr;   // (rows, heads * (nope + rope))
   float* whole_values = nullptr;  // (rows, heads * (nope + value)), or (rows, heads * value)
 
-  static constexpr int kOutputRows = 16;  // rows that go through the head at a time
+  int output_rows() const { return output_rows_; }  // that go through the head at a time
 
  private:
   struct Part;
-  static std::vector<Part> parts_of(const Config& config, int max_rows);
+  static std::vector<Part> parts_of(const Config& config, int max_rows, int output_rows);
 
-  float* expert_id_floats_ = nullptr;  // where expert_ids are
-  int max_rows_ = 0;
+  float *expert_id_floats_ = nullptr, *chosen_floats_ = nullptr;  // where expert_ids and chosen are
+  int max_rows_ = 0, output_rows_ = 0;
   uint64_t bytes_ = 0;
   std::shared_ptr<void> memory_;
 };

@@ -18,6 +18,7 @@ constexpr uint64_t kPiece = uint64_t{24} << 20;  // bytes of a matrix that are l
 constexpr uint64_t kAll = uint64_t{256} << 20;   // so many together that no cache holds them
 constexpr int64_t kTokens = 256;                 // of a prompt
 constexpr double kMinorShare = 0.03;             // formats of less than that are not measured
+constexpr size_t kTargets = 4;                   // matrices that are multiplied in one operation
 constexpr int kTries = 3;
 
 bool is_multiplied(const TensorInfo& tensor) {
@@ -57,14 +58,14 @@ class KernelTimer {
   Result<KernelRates> run(const GgufFile& file) {
     METALLIC_TRY(load(file));
     METALLIC_ASSIGN(x_, floats(kTokens * columns_));
-    METALLIC_ASSIGN(out_, floats(kTokens * rows_));
+    METALLIC_ASSIGN(out_, floats(kTokens * rows_ * int64_t(kTargets)));
     backend_.random_uniform(TensorView::dense(x_.get(), Format::kF32, {kTokens, columns_}), -1, 1, 1);
     KernelRates rates;
     METALLIC_ASSIGN(const double decode, seconds(1, weights_.size()));
-    METALLIC_ASSIGN(const double prompt, seconds(kTokens, std::min<size_t>(2, weights_.size())));
+    METALLIC_ASSIGN(const double prompt, seconds(kTokens, std::min(kTargets, weights_.size())));
     rates.decode_bytes_per_second = double(bytes_) * double(weights_.size()) / decode;
-    rates.prompt_operations_per_second = 2.0 * double(kTokens) * double(rows_) * double(columns_) *
-                                         double(std::min<size_t>(2, weights_.size())) / prompt;
+    rates.prompt_operations_per_second =
+        2.0 * double(kTokens) * double(rows_) * double(columns_) * double(std::min(kTargets, weights_.size())) / prompt;
     return rates;
   }
 
@@ -90,14 +91,19 @@ class KernelTimer {
 
   Result<std::shared_ptr<void>> floats(int64_t count) { return backend_.allocate(uint64_t(count) * sizeof(float)); }
 
+  // Of products with the first `count` weights, several in one operation, as those that share their input are.
   Result<double> seconds(int64_t tokens, size_t count) {
     double best = 0;
     for (int i = 0; i <= kTries; ++i) {  // the first to get ready
       const auto start = std::chrono::steady_clock::now();
-      for (size_t w = 0; w < count; ++w) {
-        const LinearTarget target{&weights_[w], nullptr, TensorView::dense(out_.get(), Format::kF32, {tokens, rows_}),
-                                  false};
-        backend_.linear({TensorView::dense(x_.get(), Format::kF32, {tokens, columns_}), {&target, 1}});
+      for (size_t first = 0; first < count; first += kTargets) {
+        std::vector<LinearTarget> targets;
+        for (size_t w = first; w < std::min(count, first + kTargets); ++w)
+          targets.push_back({&weights_[w], nullptr,
+                             TensorView::dense(static_cast<float*>(out_.get()) + int64_t(w - first) * kTokens * rows_,
+                                               Format::kF32, {tokens, rows_}),
+                             false});
+        backend_.linear({TensorView::dense(x_.get(), Format::kF32, {tokens, columns_}), targets});
       }
       METALLIC_TRY(backend_.synchronize());
       const double time = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

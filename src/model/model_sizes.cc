@@ -172,7 +172,8 @@ Result<ModelSizes> model_sizes(const GgufFile& file, const Config& given, const 
   sizes.attention_operations = 2.0 * config.heads * (double(config.head_dim) + config.value_dim);
 
   constexpr int kFew = 64, kMany = 128;
-  const auto few = Activations::bytes_for(config, kFew), many = Activations::bytes_for(config, kMany);
+  const int head = options.logit_rows;
+  const auto few = Activations::bytes_for(config, kFew, head), many = Activations::bytes_for(config, kMany, head);
   if (!few || !many) return fail(ErrorCode::kOutOfMemory, "{}: its activations are too large", file.path());
   // Beside them each token is kept in two levels of codes while it is multiplied.
   const int64_t widest = std::max<int64_t>({config.ff_width, config.width, config.query_width()});

@@ -12,6 +12,7 @@ struct SizeOptions {
   KvFormats kv_formats = {};
   bool repack = true;   // the CPU packs its weights
   int page_tokens = 1;  // of the KV cache
+  int logit_rows = 16;  // that the backend computes at a time
 };
 
 // One block for each attention, feed-forward part and expert, one for the embedding and one for the head, in the order

@@ -94,7 +94,7 @@ TEST(ModelSizes, OfActivationsAreThoseThatAreAllocated) {
     const uint64_t counted = sizes->activation_fixed_bytes + uint64_t(rows) * sizes->activation_row_bytes;
     EXPECT_GE(counted, activations->bytes());
     EXPECT_LE(double(counted), 1.2 * double(activations->bytes()));
-    EXPECT_EQ(activations->bytes(), Activations::bytes_for(*config, rows));
+    EXPECT_EQ(activations->bytes(), Activations::bytes_for(*config, rows, activations->output_rows()));
   }
 }
 
