@@ -67,8 +67,8 @@ TEST_P(CudaSteps, GiveTheLogitsOfTheReferenceForAnyNumberOfRows) {
     int sequences;
     std::vector<int> steps;
   };
-  const Case cases[] = {
-      {1, {1, 1, 1, 1, 1}}, {1, {5, 1, 8, 1}}, {3, {1, 2, 1, 1}}, {1, {40, 1, 1, 30}}, {9, {1, 1, 1, 4}}};
+  const Case cases[] = {{1, {1, 1, 1, 1, 1}}, {1, {5, 1, 8, 1}}, {3, {1, 2, 1, 1}}, {1, {40, 1, 1, 30}},
+                        {9, {1, 1, 1, 4}},    {20, {1, 1}},      {1, {200, 1, 50}}, {2, {90, 60, 1}}};
   for (const testing::ModelShape& shape : kShapes)
     for (const Case& c : cases) {
       SCOPED_TRACE(::testing::Message() << shape.name << ", " << c.sequences << " sequences, first step "

@@ -2,13 +2,15 @@
 // second, the share of the memory's reading rate measured in the same run, and of the bfloat16 rate.
 //
 //   bench_gpu [SHAPE FORMAT]…      SHAPE: qwen2.5-0.5b, llama3.2-1b, qwen2.5-7b; FORMAT: Q4_0, Q8_0, Q4_K, Q6_K, BF16,
-//   … METALLIC_DEVICE=cpu bench_gpu …   the same on another backend
+//   METALLIC_DEVICE=cpu bench_gpu …     the same on another backend
+//   METALLIC_MEASURE=tg,pp,batch        only some of the measurements
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <numeric>
+#include <string>
 
 #include "backend/cuda/cuda.h"
 #include "base/error.h"
@@ -93,6 +95,11 @@ class Bench {
   std::vector<float> logits_;
 };
 
+bool is_wanted(const char* measurement) {
+  const char* list = std::getenv("METALLIC_MEASURE");
+  return list == nullptr || std::string(list).find(measurement) != std::string::npos;
+}
+
 Status run(const std::string& name, Format format, double read_rate) {
   const auto shape =
       std::find_if(std::begin(kShapes), std::end(kShapes), [&](const auto& s) { return name == s.name; });
@@ -110,17 +117,23 @@ Status run(const std::string& name, Format format, double read_rate) {
   const double bytes = double(random.total());
   const double flops = 2 * (bytes / format_info(format).block_bytes * format_info(format).block_elements -
                             double(shape->vocab) * shape->width);
-  METALLIC_ASSIGN(const double tg, bench.decode(1, 0, 128, true));
-  METALLIC_ASSIGN(const double tg_no_logits, bench.decode(1, 0, 128, false));
-  fmt::print("| {} {} | load {:.2f} s | tg128 {:.0f} t/s, {:.1f} % of HBM | without head {:.0f} |", name,
-             format_info(format).name, load, tg, 100 * tg * bytes / read_rate, tg_no_logits);
+  fmt::print("| {} {} | load {:.2f} s |", name, format_info(format).name, load);
+  if (is_wanted("tg")) {
+    METALLIC_ASSIGN(const double tg, bench.decode(1, 0, 128, true));
+    METALLIC_ASSIGN(const double tg_no_logits, bench.decode(1, 0, 128, false));
+    fmt::print(" tg128 {:.0f} t/s, {:.1f} % of HBM | without head {:.0f} |", tg, 100 * tg * bytes / read_rate,
+               tg_no_logits);
+  }
   for (const int rows : {512, 2048}) {
+    if (!is_wanted("pp")) break;
     METALLIC_ASSIGN(const double pp, bench.prompt(rows));
     fmt::print(" pp{} {:.0f} t/s, {:.0f} TFLOP/s |", rows, pp, pp * flops / 1e12);
   }
-  for (const int sequences : {4, 16, 64}) {
+  for (const int sequences : {4, 16, 64, 128}) {
+    if (!is_wanted("batch")) break;
     METALLIC_ASSIGN(const double rate, bench.decode(sequences, 128, 64, true));
-    fmt::print(" batch {} {:.0f} t/s |", sequences, rate);
+    METALLIC_ASSIGN(const double no_logits, bench.decode(sequences, 128, 64, false));
+    fmt::print(" batch {} {:.0f} t/s, without head {:.0f} |", sequences, rate, no_logits);
   }
   fmt::print(" {:.0f} s in all |\n", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   std::fflush(stdout);
