@@ -91,9 +91,10 @@ void Accesses::look_at(const Command& command) {
     case CommandKind::kStore: {  // places may name any row
       const StoreArgs& a = command.store;
       if (a.rows == 0) return;
-      read({reinterpret_cast<const char*>(a.key.data), reinterpret_cast<const char*>(a.key.data + a.rows * a.key.row_stride)});
-      return read(
-          {reinterpret_cast<const char*>(a.value.data), reinterpret_cast<const char*>(a.value.data + a.rows * a.value.row_stride)});
+      read({reinterpret_cast<const char*>(a.key.data),
+            reinterpret_cast<const char*>(a.key.data + a.rows * a.key.row_stride)});
+      return read({reinterpret_cast<const char*>(a.value.data),
+                   reinterpret_cast<const char*>(a.value.data + a.rows * a.value.row_stride)});
     }
     case CommandKind::kAttention: {
       const AttentionArgs& a = command.attention;

@@ -40,8 +40,7 @@ class CudaAccesses : public ::testing::Test {
   Command add(int a, int b, int to) {
     Command command(CommandKind::kBinary);
     const auto view = [&](int buffer) {
-      return Strided{reinterpret_cast<char*>(memory_[buffer]),
-                     {kRows * kWidth * 4, kRows * kWidth * 4, kWidth * 4, 4}};
+      return Strided{reinterpret_cast<char*>(memory_[buffer]), {kRows * kWidth * 4, kRows * kWidth * 4, kWidth * 4, 4}};
     };
     const int64_t size[4] = {1, 1, kRows, kWidth};
     std::copy(size, size + 4, command.binary.size);

@@ -112,23 +112,29 @@ __global__ void __launch_bounds__(kThreads, kWidth <= 64 ? 4 : kWidth <= 128 ? 3
         multiply_half(scores[n], query[k], b[0], b[1]);
         multiply_half(scores[n + 1], query[k], b[2], b[3]);
       }
-    const bool edge = tile + kKeys > first_position || tile < last_position - a.window + 1 + side || a.window > 0 ||
-                      tile + kKeys > end;
+    if (a.softcap > 0) {
+#pragma unroll
+      for (int n = 0; n < kKeys / 8; ++n)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) scores[n][i] = a.softcap * tanhf(scores[n][i] / a.softcap);
+    }
+    // Most tiles are seen as a whole by all rows.
+    if (a.window > 0 || tile + kKeys > end || (a.causal && tile + kKeys > first_position + 1)) {
+#pragma unroll
+      for (int n = 0; n < kKeys / 8; ++n)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const int position = sequence.position + rows[i / 2], t = tile + n * 8 + lane % 4 * 2 + i % 2;
+          const bool seen = t < end && (a.causal ? t <= position && (a.window == 0 || t > position - a.window)
+                                                 : a.window == 0 || (t >= position - side && t <= position + side));
+          if (!seen) scores[n][i] = -INFINITY;
+        }
+    }
     float most[2] = {highest[0], highest[1]};
 #pragma unroll
     for (int n = 0; n < kKeys / 8; ++n)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        float& score = scores[n][i];
-        if (a.softcap > 0) score = a.softcap * tanhf(score / a.softcap);
-        if (edge) {
-          const int position = sequence.position + rows[i / 2], t = tile + n * 8 + lane % 4 * 2 + i % 2;
-          const bool seen = t < end && (a.causal ? t <= position && (a.window == 0 || t > position - a.window)
-                                                 : a.window == 0 || (t >= position - side && t <= position + side));
-          if (!seen) score = -INFINITY;
-        }
-        most[i / 2] = fmaxf(most[i / 2], score);
-      }
+      for (int i = 0; i < 4; ++i) most[i / 2] = fmaxf(most[i / 2], scores[n][i]);
     float factor[2];
     for (int r = 0; r < 2; ++r) {
       most[r] = fmaxf(most[r], __shfl_xor_sync(kAllLanes, most[r], 1));
@@ -142,7 +148,7 @@ __global__ void __launch_bounds__(kThreads, kWidth <= 64 ? 4 : kWidth <= 128 ? 3
     for (int n = 0; n < kKeys / 8; ++n)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        scores[n][i] = exp2f(fmaf(scores[n][i], kLog2E, -most[i / 2]));
+        scores[n][i] = fast_exp2(fmaf(scores[n][i], kLog2E, -most[i / 2]));
         sum[i / 2] += scores[n][i];
       }
 #pragma unroll

@@ -144,8 +144,8 @@ class LtGemm final : public Gemm {
     const Plan& plan = found->second;
     if (!plan.usable) return false;
     const float alpha = 1, beta = product.accumulate ? 1.0f : 0.0f;
-    return library_.matmul(handle_, plan.operation, &alpha, panel, plan.a, product.x, plan.b, &beta, out, plan.c, out, plan.c,
-                           &plan.result.algo, workspace_.get(kWorkspace), kWorkspace,
+    return library_.matmul(handle_, plan.operation, &alpha, panel, plan.a, product.x, plan.b, &beta, out, plan.c, out,
+                           plan.c, &plan.result.algo, workspace_.get(kWorkspace), kWorkspace,
                            stream_.get()) == CUBLAS_STATUS_SUCCESS;
   }
 
@@ -161,7 +161,8 @@ class LtGemm final : public Gemm {
                   good(library_.desc_set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSA, &transpose, sizeof(transpose))) &&
                   good(library_.layout_create(&plan.a, type, uint64_t(k), uint64_t(m), panel_stride)) &&
                   good(library_.layout_create(&plan.b, type, uint64_t(k), uint64_t(n), k)) &&
-                  good(library_.layout_create(&plan.c, out_bf16 ? CUDA_R_16BF : CUDA_R_32F, uint64_t(m), uint64_t(n), out_stride)) &&
+                  good(library_.layout_create(&plan.c, out_bf16 ? CUDA_R_16BF : CUDA_R_32F, uint64_t(m), uint64_t(n),
+                                              out_stride)) &&
                   good(library_.preference_create(&preference)) &&
                   good(library_.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
                                                sizeof(workspace))) &&

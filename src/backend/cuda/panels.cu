@@ -11,6 +11,28 @@ namespace {
 
 constexpr int kThreads = 256;
 
+// The weights of a unit: codes become floats by being put into the mantissa of one, which takes no conversion.
+template <class P>
+__device__ void unit_floats(const PlaneUnit<P>& unit, float* out) {
+  constexpr bool kBytes = P::kBits == 8;
+#pragma unroll
+  for (int j = 0; j < P::kUnit / 4; ++j) {
+    float factor, offset;
+    unit.factors(kBytes ? 0 : j / 4, factor, offset);
+    uint32_t word;
+    if constexpr (kBytes)
+      word = unit.codes[j] ^ 0x80808080u;
+    else
+      word = unit.word(j);
+#pragma unroll
+    for (int b = 0; b < 4; ++b) {  // 2^23 + code, or 128 + code
+      const uint32_t bits = kBytes ? __byte_perm(word, 0x4b, 0x4550 + b) : __byte_perm(word, 0x43, 0x4055 + 0x100 * b);
+      const float code = __uint_as_float(bits) - (kBytes ? 8388608.0f + 128.0f : 128.0f + float(P::kZero));
+      out[4 * j + b] = fmaf(code, factor, offset);
+    }
+  }
+}
+
 // A thread for each unit; neighbours trade halves, so that two of them store 32 bytes in a row, which is what the
 // memory takes at once.
 template <class P>
@@ -22,7 +44,7 @@ __global__ void planes_to_bf16_kernel(const WeightRef weight, int row, int64_t u
   uint4 pieces[kPieces] = {};
   if (mine < units) {
     float weights[P::kUnit];
-    reader.load(int(mine)).weights(int(mine), weights);
+    unit_floats(reader.load(int(mine)), weights);
 #pragma unroll
     for (int i = 0; i < kPieces; ++i) pieces[i] = eight_bits_of(weights + 8 * i, false);
   }

@@ -1,7 +1,6 @@
 // What stands between the products of many rows: norms and activations to 16 bits, rope and the write to the KV pages,
 // the gate of the feed-forward network. Floor: each number read and written once. A thread takes eight neighbouring
 // columns, so that it stores 16 bytes of the 16-bit numbers at a time.
-#include "backend/activation.h"
 #include "backend/cuda/dependent.cuh"
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/wide.cuh"
@@ -147,7 +146,7 @@ __global__ void gate_kernel(const __grid_constant__ GateArgs a) {
       for (int k = 0; k < 8; ++k) {
         if (a.up_bias) up[k] += a.up_bias[i * 8 + k];
         if (a.gate_bias) gate[k] += a.gate_bias[i * 8 + k];
-        gate[k] = gated_value(a.activation, gate[k], up[k], a.clamp);
+        gate[k] = gate_of(a.activation, gate[k], up[k], a.clamp);
       }
       if (a.up.data) store_eight(up, false, a.up.data + row * a.up.stride + i * 8);
       if (a.out.data) store_eight(gate, false, a.out.data + row * a.out.stride + i * 8);

@@ -23,6 +23,13 @@ __device__ inline void multiply_half(float* c, const uint32_t* a, uint32_t b0, u
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// 2^x; 0 for what would be subnormal.
+__device__ inline float fast_exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // Four 8 x 8 matrices of 16-bit numbers; lane l names row l % 8 of matrix l / 8.
 __device__ inline void load_matrices(uint32_t* r, const void* row) {
   const uint32_t address = uint32_t(__cvta_generic_to_shared(row));

@@ -6,7 +6,6 @@
 // (wide.h) through shared memory, a chunk of 128 columns at a time. A block has 128 rows of the weight; rows times
 // chunks are dealt out evenly, and whoever is the last at a tile that several blocks share adds the parts in order.
 // Floor: the bytes of the weights; 2 * rows * columns * tokens operations.
-#include "backend/activation.h"
 #include "backend/cuda/dependent.cuh"
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/planes.cuh"
@@ -27,7 +26,7 @@ struct Shape {
   static constexpr int kWarps = kTileRows / 16 / kRowTiles, kThreads = kWarps * kWarp;
   static constexpr int kRows = 2 * kRowTiles;            // of a lane
   static constexpr int kUnits = P::kBits == 8 ? 2 : 1;   // of a lane, in a row and a chunk
-  static constexpr int kAhead = (kTokens <= 16 ? 4 : 2) / kUnits;
+  static constexpr int kAhead = kTokens > 16 ? 2 / kUnits : kUnits == 2 ? 2 : 3;  // chunks, as registers allow
   static constexpr int kVectors = kTokenTiles * 128;     // of 16 bytes, of activations in a chunk
   static constexpr size_t kShared = size_t(kStages) * kVectors * 16 + size_t(kTokens) * kSumStride * sizeof(float);
 };
@@ -140,7 +139,7 @@ __device__ void finish_gated(const TileProductArgs& a, int token, int row, float
     if (valid && first.bias) gate[i] += first.bias[row + i];
     if (valid && second.bias) up[i] += second.bias[row + i];
     if (valid && second.out.data) second.out.data[token * second.out.stride + row + i] = up[i];
-    gate[i] = valid ? gated_value(a.activation, gate[i], up[i], a.clamp) : 0.0f;
+    gate[i] = valid ? gate_of(a.activation, gate[i], up[i], a.clamp) : 0.0f;
     if (valid && first.out.data) first.out.data[token * first.out.stride + row + i] = gate[i];
   }
   if (a.to.data && row < (rows + kChunk - 1) / kChunk * kChunk)
@@ -183,21 +182,21 @@ __global__ void __launch_bounds__(Shape<P, kTokens>::kThreads, kTokens == 32 ? 3
 
   // Weights of this lane, some chunks ahead.
   LaneGroup<P, S::kUnits> ahead[S::kAhead][S::kRows];
-  int row_groups[S::kRows];  // the first group of each row
-  int target = 0;
+  PlaneReader<P> reader(a.targets[0].weight, 0);  // rows follow one another without a gap
+  int row_groups[S::kRows];                       // the first group of each row
   const auto enter_tile = [&](int tile) {
     const TilePlace place = place_of(a, tile);
     const int in_tile = warp * 16 * S::kRowTiles;
     const bool second = a.gated && in_tile >= kGatedRows;
-    target = second ? 1 : place.target;
+    const WeightRef& weight = a.targets[second ? 1 : place.target].weight;
+    reader = PlaneReader<P>(weight, 0);
     for (int r = 0; r < S::kRows; ++r) {
       const int row = place.row + in_tile - (second ? kGatedRows : 0) + r * 8 + lane / 4;
-      row_groups[r] = min(row, a.targets[target].weight.rows - 1) * groups;
+      row_groups[r] = min(row, weight.rows - 1) * groups;
     }
   };
   const auto load = [&](LaneGroup<P, S::kUnits>* to, int chunk) {
-    const PlaneReader<P> reader(a.targets[target].weight, 0);  // rows follow one another without a gap
-    const int group = min(chunk * 4 + lane % 4, groups - 1);   // what is too much is multiplied by zeros
+    const int group = min(chunk * 4 + lane % 4, groups - 1);  // what is too much is multiplied by zeros
 #pragma unroll
     for (int r = 0; r < S::kRows; ++r)
 #pragma unroll
@@ -210,19 +209,29 @@ __global__ void __launch_bounds__(Shape<P, kTokens>::kThreads, kTokens == 32 ? 3
     for (int i = 0; i < S::kAhead; ++i)
       if (i < count) load(ahead[i], chunk + i);
   };
-  const auto fetch = [&](int at) {  // activations
-    if (at < end) {
-      const auto* from = static_cast<const uint4*>(a.x) +
-                         (int64_t(at % chunks) * a.token_tiles + blockIdx.y * S::kTokenTiles) * 128;
-      uint4* to = memory + (at - begin) % kStages * S::kVectors;
-      for (int i = int(threadIdx.x); i < S::kVectors; i += S::kThreads) copy_async(to + i, from + i);
+  // Activations: the next chunk to its place.
+  const int64_t chunk_vectors = int64_t(a.token_tiles) * 128;
+  const auto* x_first = static_cast<const uint4*>(a.x) + blockIdx.y * S::kTokenTiles * 128 + threadIdx.x;
+  int next = begin, next_chunk = begin % chunks;
+  const uint4* from = x_first + next_chunk * chunk_vectors;
+  const auto fetch = [&] {
+    if (next < end) {
+      uint4* to = memory + unsigned(next - begin) % kStages * S::kVectors + threadIdx.x;
+#pragma unroll
+      for (int i = 0; i < S::kVectors; i += S::kThreads) copy_async(to + i, from + i);
+      ++next;
+      from += chunk_vectors;
+      if (++next_chunk == chunks) {
+        next_chunk = 0;
+        from = x_first;
+      }
     }
     end_copies();
   };
 
   if (begin < end) start(begin);
   wait_for_previous();
-  for (int i = 0; i < kStages - 1; ++i) fetch(begin + i);
+  for (int i = 0; i < kStages - 1; ++i) fetch();
 
   for (int at = begin; at < end;) {
     const int tile = at / chunks, chunk = at % chunks, count = min(chunks - chunk, end - at);
@@ -234,8 +243,8 @@ __global__ void __launch_bounds__(Shape<P, kTokens>::kThreads, kTokens == 32 ? 3
         if (now >= count) break;
         wait_for_copies<kStages - 2>();
         __syncthreads();
-        fetch(at + now + kStages - 1);
-        const uint4* x = memory + (at + now - begin) % kStages * S::kVectors + lane;
+        fetch();
+        const uint4* x = memory + unsigned(at + now - begin) % kStages * S::kVectors + lane;
 #pragma unroll
         for (int p = 0; p < 4; ++p) {
           uint32_t w[S::kRows][4];
@@ -292,12 +301,24 @@ __global__ void __launch_bounds__(Shape<P, kTokens>::kThreads, kTokens == 32 ? 3
       if (last) {
         __threadfence();
         finish_tile<kTokens, S::kThreads>(a, tile, first_token, [&](int token, int row, float* values) {
-          for (int block = first_block; block <= last_block; ++block) {
-            const float* other = parts + (int64_t(block) * 2 + (share(total, block) < first_chunk)) * kPart;
-            for (int i = 0; i < 2; ++i) {
-              const float4 v = __ldcg(reinterpret_cast<const float4*>(other + token * kTileRows + row) + i);
-              values[4 * i] += v.x, values[4 * i + 1] += v.y, values[4 * i + 2] += v.z, values[4 * i + 3] += v.w;
+          constexpr int kAtOnce = 4;  // loads under way
+          for (int block = first_block; block <= last_block; block += kAtOnce) {
+            float4 v[kAtOnce][2] = {};
+#pragma unroll
+            for (int i = 0; i < kAtOnce; ++i) {
+              if (block + i > last_block) break;
+              const float* other = parts + (int64_t(block + i) * 2 + (share(total, block + i) < first_chunk)) * kPart;
+              const auto* at_row = reinterpret_cast<const float4*>(other + token * kTileRows + row);
+              v[i][0] = __ldcg(at_row);
+              v[i][1] = __ldcg(at_row + 1);
             }
+#pragma unroll
+            for (int i = 0; i < kAtOnce; ++i)
+#pragma unroll
+              for (int k = 0; k < 2; ++k) {
+                values[4 * k] += v[i][k].x, values[4 * k + 1] += v[i][k].y;
+                values[4 * k + 2] += v[i][k].z, values[4 * k + 3] += v[i][k].w;
+              }
           }
         });
       }

@@ -1,6 +1,7 @@
 // What the kernels for many rows share: where a number of 16 bits lies, and how it is made.
 #pragma once
 
+#include "backend/activation.h"
 #include "backend/cuda/tensor_core.cuh"
 #include "backend/cuda/wide.h"
 
@@ -27,6 +28,15 @@ __device__ inline uint32_t pair_bits(float low, float high, bool half) {
 __device__ inline uint4 eight_bits_of(const float* values, bool half) {
   return make_uint4(pair_bits(values[0], values[1], half), pair_bits(values[2], values[3], half),
                     pair_bits(values[4], values[5], half), pair_bits(values[6], values[7], half));
+}
+
+// gated_value(), with the one that most models have in line and all others in one place.
+__device__ __noinline__ inline float other_gate(Activation activation, float gate, float up, float clamp) {
+  return gated_value(activation, gate, up, clamp);
+}
+__device__ inline float gate_of(Activation activation, float gate, float up, float clamp) {
+  if (activation != Activation::kSilu || clamp > 0) return other_gate(activation, gate, up, clamp);
+  return __fdividef(gate, 1.0f + __expf(-gate)) * up;
 }
 
 // Eight floats, where the address may not be a multiple of 16.

@@ -58,8 +58,8 @@ struct TileProductArgs {
   int32_t padding;
   Target targets[LinearArgs::kTargets];
 };
-constexpr int kTileRows = 128;      // of the weights, for a block
-constexpr int kMostTileTokens = 64;   // for a block
+constexpr int kTileRows = 128;         // of the weights, for a block
+constexpr int kMostTileTokens = 64;    // for a block
 constexpr int kMostTileBlocks = 1024;  // in a launch, for each piece of the tokens
 // Tokens are padded to so many tiles of 8.
 int token_tiles(int tokens);

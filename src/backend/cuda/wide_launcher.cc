@@ -1,14 +1,13 @@
 #include "backend/cuda/wide_launcher.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "backend/cuda/accesses.h"
 
 namespace metallic::cuda {
 namespace {
 
-constexpr int kMostTiledRows = 128;  // above, decoding the weights once for a library's product is faster
+constexpr int kMostTiledRows = 64;  // above, decoding the weights once for a library's product is faster
 
 bool same(const Rows& a, const Rows& b) { return a.data == b.data && a.stride == b.stride; }
 bool same(const Rows& a, const Heads& b) { return a.data == b.data && a.stride == b.row_stride; }
@@ -108,8 +107,8 @@ WideLauncher::WideLauncher(Stream& stream)
 }
 
 uint64_t WideLauncher::generation() const {
-  return gemm_->generation() + x_[0].generation() + x_[1].generation() + product_.generation() +
-         partial_.generation() + arrived_.generation();
+  return gemm_->generation() + x_[0].generation() + x_[1].generation() + product_.generation() + partial_.generation() +
+         arrived_.generation();
 }
 
 WideLauncher::Way WideLauncher::way_of(const LinearArgs& linear) const {
@@ -128,8 +127,7 @@ WideLauncher::Way WideLauncher::way_of(const LinearArgs& linear) const {
              gemm_->can_multiply(product) && !(target.bias && target.accumulate);
   }
   const bool planes = all_of(linear, [](const WeightRef& weight) { return weight.layout == Layout::kPlanes; });
-  static const int most_tiled = std::getenv("METALLIC_TILED") ? std::atoi(std::getenv("METALLIC_TILED")) : kMostTiledRows;
-  if (planes && (linear.rows <= most_tiled || !panels)) return Way::kTiles;
+  if (planes && (linear.rows <= kMostTiledRows || !panels)) return Way::kTiles;
   return panels ? Way::kPanels : Way::kNone;
 }
 
@@ -321,8 +319,8 @@ size_t WideLauncher::residual(std::span<const Command> commands, Way way) {
     args.targets[0].residual_stride = residual.stride;
     if (!tiles(args, linear)) return 0;
   } else {
-    const Gemm::Product product{{&target.weight, 1}, linear.rows, ready_.data.data, residual.data, residual.stride,
-                                false, true};
+    const Gemm::Product product{
+        {&target.weight, 1}, linear.rows, ready_.data.data, residual.data, residual.stride, false, true};
     if (out_read || !gemm_->can_multiply(product)) return 0;
     multiply(product);
     if (target.bias) launch_add_bias(residual, linear.rows, target.weight.rows, target.bias, stream_.get());
@@ -335,7 +333,12 @@ bool WideLauncher::plain(const LinearArgs& linear, Way way) {
   if (way == Way::kTiles) return tiles_by_format(linear);
   for (int i = 0; i < linear.count; ++i) {
     const LinearArgs::Target& target = linear.targets[i];
-    multiply({{&target.weight, 1}, linear.rows, ready_.data.data, target.out.data, target.out.stride, false,
+    multiply({{&target.weight, 1},
+              linear.rows,
+              ready_.data.data,
+              target.out.data,
+              target.out.stride,
+              false,
               target.accumulate != 0});
     if (target.bias) launch_add_bias(target.out, linear.rows, target.weight.rows, target.bias, stream_.get());
   }
