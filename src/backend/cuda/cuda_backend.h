@@ -9,10 +9,13 @@
 #include "backend/backend.h"
 #include "backend/cuda/cuda.h"
 #include "backend/cuda/queue.h"
+#include "backend/cuda/transfers.h"
+#include "backend/cuda/upload.h"
+#include "backend/transfers.h"
 
 namespace metallic::cuda {
 
-class CudaBackend final : public Backend {
+class CudaBackend final : public Backend, public Transfers {
  public:
   CudaBackend(std::string name, std::shared_ptr<Queue> queue, bool reproducible)
       : name_(std::move(name)), queue_(std::move(queue)), reproducible_(reproducible) {}
@@ -41,8 +44,26 @@ class CudaBackend final : public Backend {
   void matmul(const TensorView& a, const TensorView& b, const TensorView& out) override;
   void copy(const TensorView& from, const TensorView& to) override;
   void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) override;
+  bool holds_kv(Format format) const override { return format == Format::kQ8_0 || Backend::holds_kv(format); }
+  int logit_rows() const override { return 64; }  // so that the head is read once for a batch
+  bool can_sample(const SampleRow& row) const override;
+  void sample(const SampleOp& op) override;
+
+  // transfers.cc
+  Result<std::shared_ptr<void>> allocate_pinned(uint64_t bytes) override;
+  uint64_t packed_bytes(const TensorView& host) const override;
+  Status pack(const TensorView& host, void* to) override;
+  Weight unplaced(const TensorView& host) const override;
+  void place(const Weight& weight, void* device_memory) override;
+  uint64_t mark() override;
+  uint64_t copy_ahead(void* to, const void* from, uint64_t bytes, uint64_t after) override;
+  void wait_for_copy(uint64_t copy) override;
+  void submit() override;
 
  private:
+  // Working memory of sample(): false after a failure, which the stream keeps.
+  bool reserve_sampling(SampleArgs& args, size_t changes);
+  CopyStream* copies();  // null after a failure, which the stream keeps
   // What store_kv and attention need of the sequences of a batch, in device memory.
   struct StagedSequences {
     const DeviceSequence* sequences;
@@ -64,12 +85,16 @@ class CudaBackend final : public Backend {
   std::string name_;
   std::shared_ptr<Queue> queue_;
   bool reproducible_;
+  std::unique_ptr<Uploader> uploader_;  // made when the first weight comes
   std::unordered_map<const Weight*, Table> tables_;
   std::vector<DeviceSequence> sequences_;
   std::vector<RowPlace> places_;
   std::vector<int32_t> page_table_;
+  std::shared_ptr<void> sampling_;
+  uint64_t sampling_bytes_ = 0;
   char* bounce_ = nullptr;  // pinned memory for small copies to the host
   std::shared_ptr<void> bounce_owner_;
+  std::unique_ptr<CopyStream> copies_;
 };
 
 // What Weight::packed of this backend points to.
@@ -80,7 +105,7 @@ struct LoadedWeight {
 const WeightRef& weight_ref(const Weight& weight);
 
 // Brings a matrix to the device, in planes where its format has them.
-Result<Weight> load(Queue& queue, const std::shared_ptr<Queue>& owner, const TensorView& host,
+Result<Weight> load(Uploader& uploader, const std::shared_ptr<Queue>& queue, const TensorView& host,
                     std::shared_ptr<const void> host_owner, bool planes);
 
 Result<std::shared_ptr<void>> allocate_shared(const std::shared_ptr<Queue>& queue, uint64_t bytes, const char* what);

@@ -38,8 +38,8 @@ __device__ void fetch(const AttentionArgs& a, const Places& places, int kv_head,
     const int64_t k = places.keys[key] + kv_head * a.keys.head_stride + piece * 8;
     const int64_t v = places.values[key] + kv_head * a.values.head_stride + piece * 8;
     __half* at = to + key * (kWidth + 8) + piece * 8;
-    copy_async(at, static_cast<const uint16_t*>(a.keys.data) + k, valid);
-    copy_async(at + kTileHalves<kWidth>, static_cast<const uint16_t*>(a.values.data) + v, valid);
+    copy_piece(at, static_cast<const uint16_t*>(a.keys.data) + k, valid);
+    copy_piece(at + kTileHalves<kWidth>, static_cast<const uint16_t*>(a.values.data) + v, valid);
   }
   end_copies();
 }
@@ -86,7 +86,8 @@ __global__ void __launch_bounds__(kThreads, kWidth <= 64 ? 4 : kWidth <= 128 ? 3
     if (threadIdx.x >= kKeys) return;
     const int page = t < end ? sequence.pages[t / a.keys.page_tokens] : 0;
     to.keys[threadIdx.x] = t < end ? page * a.keys.page_stride + t % a.keys.page_tokens * a.keys.token_stride : 0;
-    to.values[threadIdx.x] = t < end ? page * a.values.page_stride + t % a.values.page_tokens * a.values.token_stride : 0;
+    to.values[threadIdx.x] =
+        t < end ? page * a.values.page_stride + t % a.values.page_tokens * a.values.token_stride : 0;
   };
   const int first_tile = begin / kKeys * kKeys;
   find(first_tile, places[0]);
@@ -198,8 +199,6 @@ void launch_width(const FlashArgs& f, cudaStream_t stream) {
   const AttentionArgs& a = f.attention;
   constexpr size_t kShared = size_t(4) * kTileHalves<kWidth> * sizeof(__half);
   const dim3 grid(unsigned(divide_up(a.most_rows, kRows)), unsigned(a.heads), unsigned(a.sequence_count));
-  if (kShared > 48 * 1024)
-    (void)cudaFuncSetAttribute(flash_kernel<kWidth>, cudaFuncAttributeMaxDynamicSharedMemorySize, int(kShared));
   launch_kernel(flash_kernel<kWidth>, grid, dim3(kThreads), kShared, false, f, stream);
 }
 

@@ -76,7 +76,8 @@ __global__ void blocks_to_bf16_kernel(const WeightRef weight, int row, int rows,
       float weights[F::kGroup], scale, offset;
       F::decode(blocks[group / kGroups], group % kGroups, codes, scale, offset);
       for (int k = 0; k < F::kGroup; ++k) weights[k] = fmaf(scale, float(codes[k]), F::kHasOffset ? offset : 0.0f);
-      for (int k = 0; k < F::kGroup; k += 8) *reinterpret_cast<uint4*>(out + i * F::kGroup + k) = eight_bits_of(weights + k, false);
+      for (int k = 0; k < F::kGroup; k += 8)
+        *reinterpret_cast<uint4*>(out + i * F::kGroup + k) = eight_bits_of(weights + k, false);
     }
   } else {
     const int columns = weight.columns;

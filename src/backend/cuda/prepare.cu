@@ -11,13 +11,15 @@ namespace {
 
 constexpr int kMostThreads = 512, kMostEights = kWidestNorm / kMostThreads / 8;  // of a thread
 
-int columns_of(const PrepareArgs& a) { return a.to.token_tiles > 0 ? chunks_of(a.columns) * kChunk : a.columns; }
+__host__ __device__ int padded_columns(const PrepareArgs& a) {
+  return a.to.token_tiles > 0 ? (a.columns + kChunk - 1) / kChunk * kChunk : a.columns;
+}
 
 // A block for each row.
 template <int kEights>
-__global__ void __launch_bounds__(kMostThreads) norm_kernel(const __grid_constant__ PrepareArgs a, int padded) {
+__global__ void __launch_bounds__(kMostThreads) norm_kernel(const __grid_constant__ PrepareArgs a) {
   __shared__ float shared[kWarp + 1];
-  const int row = int(blockIdx.x), step = int(blockDim.x) * 8;
+  const int row = int(blockIdx.x), step = int(blockDim.x) * 8, padded = padded_columns(a);
   const NormArgs& n = a.norm;
   const float* x = n.x.data + row * n.x.row_stride;
   let_next_start();
@@ -59,10 +61,10 @@ __global__ void __launch_bounds__(kMostThreads) norm_kernel(const __grid_constan
   }
 }
 
-__global__ void convert_kernel(const __grid_constant__ PrepareArgs a, int padded) {
+__global__ void convert_kernel(const __grid_constant__ PrepareArgs a) {
   let_next_start();
   wait_for_previous();
-  const int eights = padded / 8;
+  const int eights = padded_columns(a) / 8;
   for (int row = int(blockIdx.y); row < a.rows; row += int(gridDim.y))
     for (int i = int(blockIdx.x * blockDim.x + threadIdx.x); i < eights; i += int(gridDim.x * blockDim.x)) {
       float values[8] = {};
@@ -162,26 +164,16 @@ dim3 grid_of_rows(int rows, int eights, int threads) {
 
 void launch(const PrepareArgs& a, cudaStream_t stream) {
   if (a.rows == 0 || a.columns == 0) return;
-  const int padded = columns_of(a), eights = padded / 8;
-  cudaLaunchConfig_t config = {};
-  cudaLaunchAttribute attribute = {};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
-  config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = a.dependent ? 1 : 0;
+  const int eights = padded_columns(a) / 8;
   if (!a.has_norm) {
     constexpr int kThreads = 128;
-    config.gridDim = grid_of_rows(a.rows, eights, kThreads);
-    config.blockDim = dim3(kThreads);
-    (void)cudaLaunchKernelEx(&config, convert_kernel, a, padded);
-    return;
+    const dim3 grid = grid_of_rows(a.rows, eights, kThreads);
+    return launch_kernel(convert_kernel, grid, dim3(kThreads), 0, a.dependent != 0, a, stream);
   }
   const int64_t warps = divide_up(eights, kWarp);
   const auto run = [&](auto kernel, int each) {
-    config.gridDim = dim3(unsigned(a.rows));
-    config.blockDim = dim3(unsigned(std::clamp<int64_t>(divide_up(warps, each) * kWarp, kWarp, kMostThreads)));
-    (void)cudaLaunchKernelEx(&config, kernel, a, padded);
+    const int64_t threads = std::clamp<int64_t>(divide_up(warps, each) * kWarp, kWarp, kMostThreads);
+    launch_kernel(kernel, dim3(unsigned(a.rows)), dim3(unsigned(threads)), 0, a.dependent != 0, a, stream);
   };
   if (eights <= kMostThreads)
     run(norm_kernel<1>, 1);

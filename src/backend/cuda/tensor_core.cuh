@@ -1,5 +1,5 @@
-// The instructions of tensor cores and asynchronous copies that kernels use, one function each. Fragments as in the PTX
-// manual: lane l of a warp has rows l / 4 and l / 4 + 8 of a and of c, and column l / 4 of b.
+// The instructions of tensor cores that kernels use, one function each. Fragments as in the PTX manual: lane l of a warp
+// has rows l / 4 and l / 4 + 8 of a and of c, and column l / 4 of b.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -44,19 +44,6 @@ __device__ inline void load_matrices_transposed(uint32_t* r, const void* row) {
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                : "r"(address)
                : "memory");
-}
-
-// 16 bytes from global to shared memory, in the background; zeros if not `valid`.
-__device__ inline void copy_async(void* to, const void* from, bool valid = true) {
-  const uint32_t address = uint32_t(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(valid ? 16 : 0)
-               : "memory");
-}
-// Ends a group of copies; wait_for_copies<n>: all groups of this thread but the latest n have arrived.
-__device__ inline void end_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int kLeft>
-__device__ inline void wait_for_copies() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
 }
 
 }  // namespace metallic::cuda

@@ -47,7 +47,8 @@ struct Codes {
         bits = __byte_perm(word, 0x43434343u, spread);
         rest = 0xc300c300u + kMiddle * 0x00010001u;
       }
-      out[i] = __hadd2(*reinterpret_cast<const __nv_bfloat162*>(&bits), *reinterpret_cast<const __nv_bfloat162*>(&rest));
+      out[i] = __hadd2(*reinterpret_cast<const __nv_bfloat162*>(&bits),  //
+                       *reinterpret_cast<const __nv_bfloat162*>(&rest));
     }
   }
 };
@@ -218,7 +219,7 @@ __global__ void __launch_bounds__(Shape<P, kTokens>::kThreads, kTokens == 32 ? 3
     if (next < end) {
       uint4* to = memory + unsigned(next - begin) % kStages * S::kVectors + threadIdx.x;
 #pragma unroll
-      for (int i = 0; i < S::kVectors; i += S::kThreads) copy_async(to + i, from + i);
+      for (int i = 0; i < S::kVectors; i += S::kThreads) copy_piece(to + i, from + i, true);
       ++next;
       from += chunk_vectors;
       if (++next_chunk == chunks) {
@@ -334,7 +335,6 @@ int resident_blocks(const void* kernel, int threads, size_t shared) {
   int device = 0, processors = 1, each = 1;
   (void)cudaGetDevice(&device);
   (void)cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
-  (void)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared));
   (void)cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, threads, shared);
   return processors * std::max(each, 1);
 }
@@ -347,6 +347,7 @@ template <class P, int kTokens>
 void launch_tokens(const TileProductArgs& a, cudaStream_t stream) {
   using S = Shape<P, kTokens>;
   const auto kernel = tile_product_kernel<P, kTokens>;
+  (void)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(S::kShared));
   static const int resident = resident_blocks(reinterpret_cast<const void*>(kernel), S::kThreads, S::kShared);
   const dim3 grid(unsigned(std::min<int64_t>({resident, least_blocks(a), kMostTileBlocks})),
                   unsigned(a.token_tiles / S::kTokenTiles));

@@ -56,7 +56,8 @@ __device__ inline void store_eight(const float* values, bool aligned, float* to)
     return;
   }
   for (int i = 0; i < 2; ++i)
-    reinterpret_cast<float4*>(to)[i] = make_float4(values[4 * i], values[4 * i + 1], values[4 * i + 2], values[4 * i + 3]);
+    reinterpret_cast<float4*>(to)[i] =
+        make_float4(values[4 * i], values[4 * i + 1], values[4 * i + 2], values[4 * i + 3]);
 }
 
 }  // namespace metallic::cuda

@@ -61,7 +61,10 @@ size_t plan_spread(std::span<const Command> commands, SpreadArgs& spread) {
   if ((ropes[0] == nullptr) != (ropes[1] == nullptr)) return 0;
   if (at >= commands.size() || commands[at].kind != CommandKind::kStore) return 0;
   const StoreArgs& store = commands[at].store;
-  if (store.rows != linear.rows) return 0;
+  const auto written = [](const Pages& pages) {
+    return pages.format == Format::kF16 || pages.format == Format::kBF16 || pages.format == Format::kF32;
+  };
+  if (store.rows != linear.rows || !written(store.keys) || !written(store.values)) return 0;
   const Heads* stored[3] = {nullptr, &store.key, &store.value};
   const int widths[3] = {ropes[0] ? int(ropes[0]->x.head_stride) : store.keys.width, store.keys.width,
                          store.values.width};
@@ -197,12 +200,30 @@ size_t WideLauncher::norm(std::span<const Command> commands) {
 size_t WideLauncher::linear(std::span<const Command> commands) {
   const LinearArgs& linear = commands.front().linear;
   const Way way = way_of(linear);
-  if (way == Way::kNone || !prepare(linear, way, nullptr, commands)) return 0;
+  if (way == Way::kNone) return apart(linear) ? 1 : 0;
+  if (!prepare(linear, way, nullptr, commands)) return 0;
   for (const auto fused : {&WideLauncher::gate, &WideLauncher::query_key_value, &WideLauncher::residual})
     if (const size_t taken = (this->*fused)(commands, way); taken > 0) return taken;
   const bool done = plain(linear, way);
   ready_ = {};
   return done ? 1 : 0;
+}
+
+// Targets that do not go one way, one after the other.
+bool WideLauncher::apart(const LinearArgs& linear) {
+  LinearArgs singles[LinearArgs::kTargets];
+  for (int i = 0; i < linear.count; ++i) {
+    singles[i] = linear;
+    singles[i].count = 1;
+    singles[i].targets[0] = linear.targets[i];
+    if (way_of(singles[i]) == Way::kNone) return false;
+  }
+  for (int i = 0; i < linear.count; ++i) {
+    ready_ = {};
+    if (!prepare(singles[i], way_of(singles[i]), nullptr, {}) || !plain(singles[i], way_of(singles[i]))) return i > 0;
+  }
+  ready_ = {};
+  return true;
 }
 
 // The gate of a feed-forward network, its result in 16 bits for the product behind it.

@@ -33,6 +33,7 @@ class WideLauncher {
   size_t query_key_value(std::span<const Command> commands, Way way);
   size_t residual(std::span<const Command> commands, Way way);
   bool plain(const LinearArgs& linear, Way way);
+  bool apart(const LinearArgs& linear);
   bool tiles(TileProductArgs& args, const LinearArgs& linear);
   bool tiles_by_format(const LinearArgs& linear);
   void multiply(const Gemm::Product& product);
