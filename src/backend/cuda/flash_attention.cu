@@ -1,7 +1,7 @@
-// Attention of many rows (prompts) on the tensor cores: a block for 64 query rows of a head, a warp for 16 of them,
-// keys and values in tiles of 64 through shared memory, the next tile under way while this one is multiplied; an online
-// softmax in registers (arXiv:2205.14135). Queries and weights are rounded to half precision, sums are float32. Floor:
-// 4 * rows * keys * width operations a head, half of that if causal.
+// Attention of many rows (prompts) on the tensor cores: a block for 64 query rows of a head, a warp for 16 of them, keys
+// and values in tiles of 64 (or 32) through shared memory, the next tile under way while this one is multiplied; an
+// online softmax in registers (arXiv:2205.14135). Queries and weights are rounded to half precision, sums are float32.
+// Floor: 4 * rows * keys * width operations a head, half of that if causal.
 #include <cuda_fp16.h>
 
 #include "backend/cuda/dependent.cuh"
@@ -11,7 +11,9 @@
 namespace metallic::cuda {
 namespace {
 
-constexpr int kWarps = 4, kThreads = kWarps * kWarp, kRows = kWarps * 16, kKeys = 64;
+constexpr int kWarps = 4, kThreads = kWarps * kWarp, kRows = kWarps * 16;
+constexpr int kMostKeys = 64;  // of a tile
+constexpr int keys_of_tile(int width) { return width > 128 ? kMostKeys / 2 : kMostKeys; }  // two fit in 99 KB
 constexpr float kLog2E = 1.44269504f;
 
 __device__ uint32_t pack(float low, float high) {
@@ -21,16 +23,16 @@ __device__ uint32_t pack(float low, float high) {
 
 // Where the keys and values of one tile lie, from their first page on, in numbers.
 struct Places {
-  int64_t keys[kKeys], values[kKeys];
+  int64_t keys[kMostKeys], values[kMostKeys];
 };
 
 template <int kWidth>
-constexpr int kTileHalves = kKeys * (kWidth + 8);  // rows begin in different banks
+constexpr int kTileHalves = keys_of_tile(kWidth) * (kWidth + 8);  // rows begin in different banks
 
 // Keys and values of a tile on their way to shared memory; zeros from position `end` on.
 template <int kWidth>
 __device__ void fetch(const AttentionArgs& a, const Places& places, int kv_head, int tile, int end, __half* to) {
-  constexpr int kPieces = kWidth / 8;
+  constexpr int kPieces = kWidth / 8, kKeys = keys_of_tile(kWidth);
 #pragma unroll
   for (int i = int(threadIdx.x); i < kKeys * kPieces; i += kThreads) {
     const int key = i / kPieces, piece = i % kPieces;
@@ -47,7 +49,7 @@ __device__ void fetch(const AttentionArgs& a, const Places& places, int kv_head,
 template <int kWidth>
 __global__ void __launch_bounds__(kThreads, kWidth <= 64 ? 4 : kWidth <= 128 ? 3 : 1)
     flash_kernel(const __grid_constant__ FlashArgs f) {
-  constexpr int kStride = kWidth + 8;
+  constexpr int kStride = kWidth + 8, kKeys = keys_of_tile(kWidth);
   extern __shared__ __align__(16) __half memory[];
   __shared__ Places places[2];
   const AttentionArgs& a = f.attention;

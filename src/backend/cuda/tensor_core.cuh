@@ -1,5 +1,5 @@
-// The instructions of tensor cores that kernels use, one function each. Fragments as in the PTX manual: lane l of a warp
-// has rows l / 4 and l / 4 + 8 of a and of c, and column l / 4 of b.
+// The instructions of tensor cores that kernels use, one function each. Fragments as in the PTX manual: lane l of a
+// warp has rows l / 4 and l / 4 + 8 of a and of c, and column l / 4 of b.
 #pragma once
 
 #include <cuda_bf16.h>
