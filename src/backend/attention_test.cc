@@ -25,6 +25,9 @@ std::vector<PagedShape> shapes() {
   add({{3, 2}, {0, 1}, {17, 9}}, 5, 6, 2, 19, 19);        // three query heads for each KV head
   add({{255, 2}, {256, 1}, {511, 3}}, 16, 7, 1, 33, 20);  // around the ends of chunks; dv is not d
   add({{0, 70}, {600, 1}}, 32, 8, 2, 64, 64);
+  add({{1500, 1}}, 32, 8, 2, 64, 64);  // one row and many keys
+  add({{700, 2}, {0, 1}}, 16, 16, 1, 256, 256);
+  add({{1030, 1}, {5, 1}}, 32, 14, 2, 96, 96);
   add({{0, 40}}, 32, 40, 1, 16, 16);  // more query heads than an item takes
   for (const Format format : kKvFormats) all.push_back({{{0, 5}, {300, 2}}, 16, 8, 2, 64, 32, 0, true, format});
   return all;
@@ -39,7 +42,7 @@ TEST_P(Attention, AgreesWithTheReferenceOnEveryPageTableRatioAndWindow) {
                                       << shape.window << ", causal " << shape.causal << ", "
                                       << format_info(shape.format).name);
     testing::expect_near(actual.attend(actual.sequences), expected.attend(expected.sequences), 0,
-                         is_float32() ? 2e-6 : 4e-3);
+                         is_float32() ? 4e-6 : 4e-3);
     if (HasFatalFailure()) return;
   }
 }

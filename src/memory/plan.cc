@@ -227,7 +227,7 @@ std::optional<std::pair<int, int>> Planner::gpu_slices(const Way& way, const Lin
     if (asked < most) layers = head ? sizes_.layers : block.layer;
   }
   if (asked <= most) return std::pair(asked, asked);
-  most_layers_ = std::max(most_layers_, layers);
+  if (way.order == BlockOrder::kByLayer) most_layers_ = std::max(most_layers_, layers);
   return std::nullopt;
 }
 

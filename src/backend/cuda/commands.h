@@ -109,9 +109,9 @@ struct Pages {
   int32_t padding;
 };
 
-// A row of a batch: its sequence, and its place there.
+// A row of a batch: its sequence, its number in the batch's tensors, its position in the sequence and the page of that.
 struct RowPlace {
-  int32_t sequence, row;  // row: in the batch's tensors
+  int32_t sequence, row, position, page;
 };
 
 struct StoreArgs {

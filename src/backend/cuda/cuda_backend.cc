@@ -187,7 +187,10 @@ CudaBackend::StagedSequences CudaBackend::stage_sequences(std::span<const BatchS
     const size_t begin = page_table_.size();
     page_table_.insert(page_table_.end(), s.pages, s.pages + count);
     page_table_.resize(begin + size_t((count + kPageStep - 1) / kPageStep * kPageStep));
-    for (int32_t i = 0; i < s.rows; ++i) places_.push_back({int32_t(sequences_.size()), s.first_row + i});
+    for (int32_t i = 0; i < s.rows; ++i) {
+      const int32_t position = s.position + i;
+      places_.push_back({int32_t(sequences_.size()), s.first_row + i, position, s.pages[position / page_tokens]});
+    }
     DeviceSequence& device = sequences_.emplace_back();
     device = {s.first_row, s.rows, s.position, 0, nullptr};
     pages += count;

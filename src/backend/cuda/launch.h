@@ -22,6 +22,10 @@ void launch(const CopyArgs& args, cudaStream_t stream);
 void launch(const RandomArgs& args, cudaStream_t stream);
 void launch(const SampleArgs& args, cudaStream_t stream);
 
+// A few host values to device memory, both at multiples of 16 bytes: they travel with the launch.
+constexpr uint64_t kMostWritten = 2048;  // bytes
+void launch_write(const void* values, uint64_t bytes, void* to, cudaStream_t stream);
+
 // Weights in Layout::kBlocks, any format, in float32.
 void launch_blocks(const EmbedArgs& args, cudaStream_t stream);
 void launch_blocks(const LinearArgs& args, cudaStream_t stream);
