@@ -121,7 +121,7 @@ Status write_rotated_dims(const HfModel& model, KeyWriter& keys) {
   return {};
 }
 
-Status write_layer_types(const HfModel& model, KeyWriter& keys, bool (*usual)(int64_t layer)) {
+Status write_layer_types(const HfModel& model, KeyWriter& keys, bool (*usual)(int64_t layer), bool local_rope) {
   if (!model.config.has({"layer_types"})) return {};
   METALLIC_ASSIGN(const std::vector<std::string> types, model.config.texts({"layer_types"}));
   if (int64_t(types.size()) != model.dims['L'])
@@ -138,6 +138,7 @@ Status write_layer_types(const HfModel& model, KeyWriter& keys, bool (*usual)(in
     local.push_back(type == "sliding_attention");
   }
   if (differs) keys.flags("attention.sliding_window_pattern", local);
+  if (differs && local_rope) keys.flags("rope.layers", local);
   return {};
 }
 

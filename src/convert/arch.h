@@ -56,8 +56,9 @@ Status write_common_keys(const HfModel& model, KeyWriter& keys);
 Status require_text(const JsonObject& config, JsonObject::Keys keys, std::span<const std::string_view> known);
 Result<int64_t> window_of(const JsonObject& config);               // sliding_window; 0: none
 Status write_rotated_dims(const HfModel& model, KeyWriter& keys);  // vocab_size, rope.dimension_count
-// attention.sliding_window_pattern from layer_types, if it differs from `usual` (true: local).
-Status write_layer_types(const HfModel& model, KeyWriter& keys, bool (*usual)(int64_t layer));
+// attention.sliding_window_pattern from layer_types, if it differs from `usual` (true: local). local_rope: layers
+// without a window have no rope.
+Status write_layer_types(const HfModel& model, KeyWriter& keys, bool (*usual)(int64_t layer), bool local_rope = false);
 // pooling_type, from the sentence-transformers files beside the model.
 Status write_pooling(const HfModel& model, KeyWriter& keys);
 

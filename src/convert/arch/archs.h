@@ -30,6 +30,7 @@ const ConvertArch& convert_deepseek2();
 const ConvertArch& convert_deepseek3();
 const ConvertArch& convert_gpt_oss();
 const ConvertArch& convert_bert();
+const ConvertArch& convert_roberta();
 const ConvertArch& convert_nomic_bert();
 const ConvertArch& convert_modern_bert();
 

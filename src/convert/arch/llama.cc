@@ -54,18 +54,22 @@ Status set_expert_dims(HfModel& model) {
   return {};
 }
 
-// Every fourth layer has no rope: readers know no other pattern, and no key says one.
+// no_rope_layers has a 1 for a layer with rope. Readers assume that every fourth has none.
 Status write_smollm3_keys(const HfModel& model, KeyWriter& keys) {
-  METALLIC_ASSIGN(const int64_t interval, model.config.integer_or({"no_rope_layer_interval"}, 4));
-  bool usual = interval == 4;
+  METALLIC_ASSIGN(const int64_t interval, model.config.size_or({"no_rope_layer_interval"}, 4));
+  std::vector<bool> roped(size_t(model.dims['L'])), usual = roped;
+  for (size_t i = 0; i < roped.size(); ++i) {
+    roped[i] = (int64_t(i) + 1) % interval != 0;
+    usual[i] = (i + 1) % 4 != 0;
+  }
   if (model.config.has({"no_rope_layers"})) {
     METALLIC_ASSIGN(const std::vector<double> layers, model.config.numbers({"no_rope_layers"}));
-    usual = int64_t(layers.size()) == model.dims['L'];
-    for (size_t i = 0; i < layers.size(); ++i) usual = usual && (layers[i] != 0) == ((i + 1) % 4 != 0);
+    if (layers.size() != roped.size() && !layers.empty())
+      return fail(ErrorCode::kCorrupt, "{}: no_rope_layers has {} entries for {} layers", model.config.path(),
+                  layers.size(), roped.size());
+    for (size_t i = 0; i < layers.size(); ++i) roped[i] = layers[i] != 0;
   }
-  if (!usual)
-    return fail(ErrorCode::kUnsupported,
-                "{}: no_rope_layers must be every fourth layer; GGUF cannot say another pattern", model.config.path());
+  if (roped != usual) keys.flags("rope.layers", roped);
   return write_llama_keys(model, keys);
 }
 
