@@ -103,6 +103,7 @@ const Folder kFolders[] = {
      {{"blk.1.ffn_gate_exps.weight", {32, 32, 4, 1}}, {"blk.1.ffn_gate_inp.weight", {32, 4, 1, 1}, kF32}},
      "default"},
     {"smollm3", "smollm3", 38, {{"rope.freq_base", 50000}}, {}, "smollm"},
+    {"smollm3-window", "smollm3", 38, {{"attention.sliding_window", 16}}, {}, "smollm"},
     {"granite", "granite", 20, {{"logit_scale", 1.5}, {"embedding_scale", 6}, {"attention.scale", 0.2f}}, {}, "refact"},
     {"granitemoe",
      "granitemoe",
@@ -174,6 +175,7 @@ const Folder kFolders[] = {
     {"command-r", "command-r", 18, {{"logit_scale", 0.4f}}, {}, "command-r"},
     {"command-r-qk-norm", "command-r", 22, {}, {{"blk.0.attn_q_norm.weight", {8, 4, 1, 1}, kF32}}, "command-r"},
     {"cohere2", "cohere2", 34, {{"logit_scale", 0.4f}, {"attention.sliding_window", 16}}, {}, "command-r"},
+    {"cohere2-layers", "cohere2", 26, {{"attention.sliding_window", 16}}, {}, "command-r"},
     {"glm4", "glm4", 29, {{"rope.dimension_count", 8}}, {{"blk.0.ffn_up.weight", {32, 128, 1, 1}}}, "glm4"},
     {"deepseek2-lite",
      "deepseek2",
@@ -200,6 +202,12 @@ const Folder kFolders[] = {
      "gpt-4o"},
     {"gpt-oss-mxfp4", "gpt-oss", 41, {}, {{"blk.0.ffn_gate_exps.weight", {32, 64, 4, 1}, kMXFP4}}, "gpt-4o"},
     {"bert", "bert", 37, {{"attention.causal", 0}}, {{"token_types.weight", {32, 2, 1, 1}, kF32}}, "bert-bge"},
+    {"xlm-roberta",
+     "bert",
+     37,
+     {{"attention.causal", 0}, {"context_length", 128}, {"attention.layer_norm_epsilon", 1e-5f}},
+     {{"position_embd.weight", {32, 128, 1, 1}, kF32}, {"token_types.weight", {32, 1, 1, 1}, kF32}},
+     "default"},
     {"nomic-bert",
      "nomic-bert",
      22,
@@ -394,6 +402,40 @@ TEST_F(Broken, AVocabularyOfAnotherKindThanTheArchitecturesOwnIsTaken) {
 }
 
 // Every number of config.json replaced by a senseless one: an error or a file, never a crash.
+// Released files leave out what equals the defaults of transformers' configuration classes.
+TEST_F(Broken, KeysThatConfigJsonLacksHaveTheDefaultsOfTransformers) {
+  const auto folder = copy("gemma3");
+  auto config = nlohmann::json::parse(std::ifstream(folder / "config.json"));
+  ASSERT_EQ(config.at("rms_norm_eps"), 1e-6);
+  for (const char* key : {"rms_norm_eps", "query_pre_attn_scalar", "tie_word_embeddings"}) config.erase(key);
+  std::ofstream(folder / "config.json") << config;
+  const TestFolder out;
+  const std::string path = (out.path() / "out.gguf").string();
+  const auto summary = convert::convert_folder(folder.string(), path);
+  ASSERT_TRUE(summary) << summary.error().message;
+  const auto file = GgufFile::open(path);
+  EXPECT_EQ(float(*file->get_number_or("gemma3.attention.layer_norm_rms_epsilon", 0)), 1e-6f);
+  EXPECT_EQ(float(*file->get_number_or("gemma3.attention.scale", 0)), 1.0f / 16);
+}
+
+TEST_F(Broken, WhatGgufCannotSayIsRefusedByName) {
+  const auto with = [&](const char* name, const char* key, const nlohmann::json& value, const char* named) {
+    const auto folder = copy(name);
+    auto config = nlohmann::json::parse(std::ifstream(folder / "config.json"));
+    config[key] = value;
+    std::ofstream(folder / "config.json") << config;
+    const std::string message = convert_error(folder);
+    EXPECT_NE(message.find(named), std::string::npos) << message;
+    std::filesystem::remove_all(folder);
+  };
+  with("gpt2", "scale_attn_by_inverse_layer_idx", true, "scale_attn_by_inverse_layer_idx");
+  with("gpt2", "scale_attn_weights", false, "scale_attn_weights");
+  with("bert", "position_embedding_type", "relative_key", "position_embedding_type");
+  with("bert", "is_decoder", true, "is_decoder");
+  with("stablelm", "partial_rotary_factor", 7.0, "partial_rotary_factor");
+  with("granite", "attention_multiplier", 1e300, "granite.attention.scale");
+}
+
 TEST_F(Broken, SenselessNumbersInConfigJsonAreErrors) {
   for (const char* name : {"llama3", "deepseek3", "gpt-oss-mxfp4", "stablelm-parallel", "gptneox", "phi3-longrope"}) {
     const auto folder = copy(name);

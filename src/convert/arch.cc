@@ -110,14 +110,26 @@ Status require_text(const JsonObject& config, JsonObject::Keys keys, std::span<c
               fmt::join(keys, " or "), printable(value), fmt::join(known, ", "));
 }
 
+Status refuse_flags(const JsonObject& config, std::initializer_list<std::string_view> flags) {
+  for (const std::string_view flag : flags) {
+    METALLIC_ASSIGN(const bool on, config.flag_or({flag}, false));
+    if (on) return fail(ErrorCode::kUnsupported, "{}: {} is true, which GGUF cannot say", config.path(), flag);
+  }
+  return {};
+}
+
 Result<int64_t> window_of(const JsonObject& config) {
   METALLIC_ASSIGN(const int64_t window, config.integer_or({"sliding_window"}, 0));
   return window <= 0 ? Result<int64_t>(0) : config.size({"sliding_window"});
 }
 
+int64_t rotated_dims(const HfModel& model, double usual_share) {
+  return int64_t(model.rope.partial.value_or(usual_share) * double(model.dims['D']));
+}
+
 Status write_rotated_dims(const HfModel& model, KeyWriter& keys) {
   keys.size("vocab_size", model.dims['V']);
-  keys.size("rope.dimension_count", int64_t(double(model.dims['D']) * model.rope.partial.value_or(1)));
+  keys.size("rope.dimension_count", rotated_dims(model));
   return {};
 }
 

@@ -82,6 +82,7 @@ Status write_metadata(const HfModel& model, const ConvertArch& arch, const Conve
   KeyWriter keys(writer, arch.name);
   METALLIC_TRY(write_common_keys(model, keys));
   if (arch.write_keys != nullptr) METALLIC_TRY(arch.write_keys(model, keys));
+  if (Status status = keys.status(); !status) return fail_while(model.config.path(), status.error());
   writer.set_unsigned("general.file_type", file_type(format));
   writer.set_unsigned("general.quantization_version", 2);
   METALLIC_ASSIGN(const ExportedVocab vocab, read_vocab(model, arch, options.pre_tokenizer));
@@ -132,6 +133,8 @@ Result<ConvertSummary> convert_folder(const std::string& folder, const std::stri
                                       const ConvertOptions& options) {
   METALLIC_ASSIGN(JsonObject config, open_config(folder));
   METALLIC_ASSIGN(const ConvertArch* arch, find_arch(config));
+  METALLIC_ASSIGN(const JsonObject defaults, JsonObject::parse(config.path(), arch->defaults));
+  config = defaults.overlaid_with(config);
   METALLIC_ASSIGN(const HfModel model, read_model(folder, *arch, std::move(config)));
   METALLIC_ASSIGN(const Checkpoint checkpoint, Checkpoint::open(folder));
   auto tensors = plan_tensors(model, *arch, checkpoint, options);

@@ -153,7 +153,9 @@ Status EngineImpl::advance(const Step& step, std::vector<std::unique_ptr<Sequenc
   }
   for (size_t i = 0; i < step.finished.size(); ++i) {
     std::unique_ptr<Sequence>& sequence = *sequences[size_t(step.finished[i])];
-    METALLIC_TRY(sequence->append_from(std::span(logits_).subspan(i * size_t(info_.vocab), size_t(info_.vocab))));
+    const auto logits = std::span(logits_).subspan(i * size_t(info_.vocab), size_t(info_.vocab));
+    if (const Status status = sequence->append_from(logits); !status)
+      return fail_while(model_->file().path(), status.error());
     if (sequence->finished()) finish(sequence);
   }
   return {};

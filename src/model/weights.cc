@@ -118,14 +118,12 @@ class LayerLoader {
   Status load_ffn(FeedForward& ffn) {
     const int64_t inner = config_.ff_width;
     METALLIC_TRY(projection("ffn_down", whole(config_.width), inner, ffn.down));
-    if (loader_.has(weight("ffn_gate"))) {
-      METALLIC_TRY(projection("ffn_gate", whole(inner), config_.width, ffn.gate));
-      return projection("ffn_up", whole(inner), config_.width, ffn.up);
-    }
     const TensorInfo* up = loader_.file().find_tensor(weight("ffn_up"));
     const bool fused = up != nullptr && up->size[1] == 2 * uint64_t(inner);
     if (fused) METALLIC_TRY(projection("ffn_up", {0, inner, 2 * inner}, config_.width, ffn.gate));
-    return projection("ffn_up", fused ? Part{inner, inner, 2 * inner} : whole(inner), config_.width, ffn.up);
+    METALLIC_TRY(projection("ffn_up", fused ? Part{inner, inner, 2 * inner} : whole(inner), config_.width, ffn.up));
+    if (fused || (!config_.spec->gated && !loader_.has(weight("ffn_gate")))) return {};
+    return projection("ffn_gate", whole(inner), config_.width, ffn.gate);
   }
 
   Status load_experts(Experts& experts) {

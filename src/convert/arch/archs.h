@@ -6,6 +6,7 @@
 namespace metallic::convert {
 
 const ConvertArch& convert_llama();
+const ConvertArch& convert_mistral();
 const ConvertArch& convert_mixtral();
 const ConvertArch& convert_smollm3();
 const ConvertArch& convert_granite();

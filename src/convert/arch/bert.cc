@@ -67,7 +67,11 @@ constexpr TensorRule kModern[] = {
 
 constexpr std::string_view kModernDropped[] = {"head.dense.", "head.norm.", "decoder.", "rotary_emb.inv_freq"};
 
+constexpr std::string_view kAbsolute[] = {"absolute"};
+
 Status set_dims(HfModel& model) {
+  METALLIC_TRY(refuse_flags(model.config, {"is_decoder"}));
+  METALLIC_TRY(require_text(model.config, {"position_embedding_type"}, kAbsolute));
   METALLIC_ASSIGN(const int64_t types, model.config.size_or({"type_vocab_size"}, 2));
   model.dims.set('t', types);
   model.dims.set('T', 3 * model.dims['W']);
@@ -143,7 +147,8 @@ const ConvertArch& convert_bert() {
                                      .options = {kBertPrefixes, kBertDropped},
                                      .set_dims = set_dims,
                                      .write_keys = write_encoder_keys,
-                                     .activations = kGelu};
+                                     .activations = kGelu,
+                                     .defaults = R"({"layer_norm_eps": 1e-12})"};
   return kArch;
 }
 
@@ -154,7 +159,8 @@ const ConvertArch& convert_roberta() {
                                      .options = {kRobertaPrefixes, kBertDropped},
                                      .set_dims = set_roberta_dims,
                                      .write_keys = write_encoder_keys,
-                                     .activations = kGelu};
+                                     .activations = kGelu,
+                                     .defaults = R"({"layer_norm_eps": 1e-12})"};
   return kArch;
 }
 

@@ -70,7 +70,15 @@ Status write_smollm3_keys(const HfModel& model, KeyWriter& keys) {
     for (size_t i = 0; i < layers.size(); ++i) roped[i] = layers[i] != 0;
   }
   if (roped != usual) keys.flags("rope.layers", roped);
-  return write_llama_keys(model, keys);
+  METALLIC_TRY(write_rotated_dims(model, keys));
+  METALLIC_ASSIGN(const bool windowed, model.config.flag_or({"use_sliding_window"}, false));
+  METALLIC_ASSIGN(const int64_t window, window_of(model.config));
+  if (!windowed || window == 0) return {};
+  keys.size("attention.sliding_window", window);
+  if (model.config.has({"layer_types"})) return write_layer_types(model, keys, never_local);
+  roped.flip();  // those without rope have the window
+  keys.flags("attention.sliding_window_pattern", roped);
+  return {};
 }
 
 Status write_granite_keys(const HfModel& model, KeyWriter& keys) {
@@ -98,7 +106,8 @@ Status set_granite_moe_dims(HfModel& model) {
   return {};
 }
 
-constexpr std::string_view kLlamaNames[] = {"LlamaForCausalLM", "MistralForCausalLM", "LLaMAForCausalLM", "LlamaModel"};
+constexpr std::string_view kLlamaNames[] = {"LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel"};
+constexpr std::string_view kMistralNames[] = {"MistralForCausalLM"};
 constexpr std::string_view kMixtralNames[] = {"MixtralForCausalLM"};
 constexpr std::string_view kSmolLm3Names[] = {"SmolLM3ForCausalLM"};
 constexpr std::string_view kGraniteNames[] = {"GraniteForCausalLM"};
@@ -112,7 +121,19 @@ const ConvertArch& convert_llama() {
                                      .rules = kDense,
                                      .write_keys = write_llama_keys,
                                      .activations = kSilu,
-                                     .pre_tokenizer = "smollm"};
+                                     .pre_tokenizer = "smollm",
+                                     .defaults = R"({"rms_norm_eps": 1e-6})"};
+  return kArch;
+}
+
+const ConvertArch& convert_mistral() {
+  static constexpr ConvertArch kArch{
+      .hf_names = kMistralNames,
+      .name = "llama",
+      .rules = kDense,
+      .write_keys = write_llama_keys,
+      .activations = kSilu,
+      .defaults = R"({"rms_norm_eps": 1e-6, "num_key_value_heads": 8, "sliding_window": 4096})"};
   return kArch;
 }
 
@@ -122,7 +143,9 @@ const ConvertArch& convert_mixtral() {
                                      .rules = kMixtral,
                                      .set_dims = set_expert_dims,
                                      .write_keys = write_llama_keys,
-                                     .activations = kSilu};
+                                     .activations = kSilu,
+                                     .defaults = R"({"rms_norm_eps": 1e-5, "rope_theta": 1e6, "num_key_value_heads": 8,
+                                         "num_local_experts": 8, "num_experts_per_tok": 2})"};
   return kArch;
 }
 
@@ -132,7 +155,9 @@ const ConvertArch& convert_smollm3() {
                                      .rules = kDense,
                                      .write_keys = write_smollm3_keys,
                                      .activations = kSilu,
-                                     .pre_tokenizer = "smollm"};
+                                     .pre_tokenizer = "smollm",
+                                     .defaults = R"({"rms_norm_eps": 1e-6, "rope_theta": 2e6, "num_key_value_heads": 4,
+                                         "tie_word_embeddings": true})"};
   return kArch;
 }
 
@@ -142,18 +167,21 @@ const ConvertArch& convert_granite() {
                                      .rules = kDense,
                                      .write_keys = write_granite_keys,
                                      .activations = kSilu,
-                                     .pre_tokenizer = "refact"};
+                                     .pre_tokenizer = "refact",
+                                     .defaults = R"({"rms_norm_eps": 1e-6})"};
   return kArch;
 }
 
 const ConvertArch& convert_granite_moe() {
-  static constexpr ConvertArch kArch{.hf_names = kGraniteMoeNames,
-                                     .name = "granitemoe",
-                                     .rules = kGraniteMoe,
-                                     .set_dims = set_granite_moe_dims,
-                                     .write_keys = write_granite_keys,
-                                     .activations = kSilu,
-                                     .pre_tokenizer = "refact"};
+  static constexpr ConvertArch kArch{
+      .hf_names = kGraniteMoeNames,
+      .name = "granitemoe",
+      .rules = kGraniteMoe,
+      .set_dims = set_granite_moe_dims,
+      .write_keys = write_granite_keys,
+      .activations = kSilu,
+      .pre_tokenizer = "refact",
+      .defaults = R"({"rms_norm_eps": 1e-6, "num_local_experts": 8, "num_experts_per_tok": 2})"};
   return kArch;
 }
 
