@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -416,6 +417,71 @@ TEST_F(Broken, KeysThatConfigJsonLacksHaveTheDefaultsOfTransformers) {
   const auto file = GgufFile::open(path);
   EXPECT_EQ(float(*file->get_number_or("gemma3.attention.layer_norm_rms_epsilon", 0)), 1e-6f);
   EXPECT_EQ(float(*file->get_number_or("gemma3.attention.scale", 0)), 1.0f / 16);
+}
+
+// X.weight in 8-bit floats with X.weight_scale_inv: the published form of DeepSeek-V3 and Qwen3-FP8.
+TEST_F(Broken, BlocksOfEightBitFloatsAreMultipliedByTheirScales) {
+  const auto folder = copy("qwen2");
+  const std::string name = "model.layers.0.self_attn.o_proj.weight";  // 64 x 64
+  auto config = nlohmann::json::parse(std::ifstream(folder / "config.json"));
+  config["quantization_config"] = {{"quant_method", "fp8"}, {"weight_block_size", {48, 40}}};
+  std::ofstream(folder / "config.json") << config;
+  std::ifstream in(folder / "model.safetensors", std::ios::binary);
+  std::string bytes((std::istreambuf_iterator<char>(in)), {});
+  uint64_t length;
+  std::memcpy(&length, bytes.data(), 8);
+  auto header = nlohmann::json::parse(bytes.substr(8, length));
+  std::string data = bytes.substr(8 + length), rest;
+  ASSERT_EQ(header[name]["shape"], nlohmann::json({64, 64}));
+  // Its elements become 8-bit floats: 1 (0x38) in even and -2 (0xc0) in odd columns. The tensors behind it move up.
+  nlohmann::json rewritten;
+  for (auto& [tensor, info] : header.items()) {
+    if (tensor == "__metadata__") continue;
+    const auto begin = info["data_offsets"][0].get<size_t>(), end = info["data_offsets"][1].get<size_t>();
+    const size_t at = rest.size();
+    if (tensor == name) {
+      for (int i = 0; i < 64 * 64; ++i) rest += i % 2 == 0 ? '\x38' : '\xc0';
+      info["dtype"] = "F8_E4M3";
+    } else {
+      rest += data.substr(begin, end - begin);
+    }
+    info["data_offsets"] = {at, rest.size()};
+    rewritten[tensor] = info;
+  }
+  rest.append((4 - rest.size() % 4) % 4, '\0');
+  const std::array<float, 4> scales = {0.5f, 3.0f, 0.25f, 8.0f};  // (2, 2)
+  rewritten[name + "_scale_inv"] = {
+      {"dtype", "F32"}, {"shape", {2, 2}}, {"data_offsets", {rest.size(), rest.size() + sizeof(scales)}}};
+  rest.append(reinterpret_cast<const char*>(scales.data()), sizeof(scales));
+  const auto write = [&] {
+    const std::string text = rewritten.dump();
+    length = text.size();
+    std::ofstream out(folder / "model.safetensors", std::ios::binary);
+    out.write(reinterpret_cast<const char*>(&length), 8);
+    out << text << rest;
+  };
+  write();
+  const TestFolder out;
+  const std::string path = (out.path() / "out.gguf").string();
+  convert::ConvertOptions options;
+  options.format = Format::kF32;
+  const auto summary = convert::convert_folder(folder.string(), path, options);
+  ASSERT_TRUE(summary) << summary.error().message;
+  const auto file = GgufFile::open(path);
+  const auto converted = file->tensor_data(*file->find_tensor("blk.0.attn_output.weight"));
+  std::vector<float> values(64 * 64);
+  std::memcpy(values.data(), converted.data(), converted.size());
+  for (size_t row = 0; row < 64; ++row)
+    for (size_t column = 0; column < 64; ++column)
+      ASSERT_EQ(values[row * 64 + column], (column % 2 == 0 ? 1.0f : -2.0f) * scales[row / 48 * 2 + column / 40])
+          << row << ' ' << column;
+
+  rewritten[name + "_scale_inv"]["shape"] = {4, 1};
+  write();
+  EXPECT_NE(convert_error(folder).find("scale"), std::string::npos);
+  config["quantization_config"] = {{"quant_method", "gptq"}};
+  std::ofstream(folder / "config.json") << config;
+  EXPECT_NE(convert_error(folder).find("'gptq'"), std::string::npos);
 }
 
 TEST_F(Broken, WhatGgufCannotSayIsRefusedByName) {

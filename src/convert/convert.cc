@@ -1,10 +1,12 @@
 #include "convert/convert.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <map>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "convert/arch.h"
 #include "convert/vocab.h"
 #include "convert/write_tensors.h"
@@ -49,6 +51,26 @@ Result<const ConvertArch*> find_arch(const JsonObject& config) {
   auto arch = find_convert_arch(names.empty() ? "" : names.front());
   if (!arch) return fail_while(config.path(), arch.error());
   return arch;
+}
+
+// What quantization_config says of the weights: nothing, MXFP4 (gpt-oss; its tensors have rules) or FP8 with block
+// scales.
+Status read_quantisation(const JsonObject& config, Checkpoint& checkpoint) {
+  if (!config.has({"quantization_config"})) return {};
+  METALLIC_ASSIGN(const JsonObject quantisation, config.object({"quantization_config"}));
+  METALLIC_ASSIGN(const std::string method, quantisation.text_or({"quant_method"}, ""));
+  if (method == "mxfp4") return {};
+  if (method != "fp8" || !quantisation.has({"weight_block_size"}))
+    return fail(
+        ErrorCode::kUnsupported,
+        "{}: the checkpoint is quantised with '{}'; known are mxfp4 and fp8 with weight_block_size: convert the "
+        "checkpoint that it was made from",
+        config.path(), printable(method));
+  METALLIC_ASSIGN(const std::vector<double> block, quantisation.numbers({"weight_block_size"}));
+  const auto is_size = [](double size) { return size >= 1 && size <= 65536 && size == std::floor(size); };
+  if (block.size() != 2 || !std::ranges::all_of(block, is_size))
+    return fail(ErrorCode::kCorrupt, "{}: weight_block_size must be two sizes from 1 to 65536", config.path());
+  return checkpoint.attach_block_scales(int64_t(block[0]), int64_t(block[1]));
 }
 
 // generation_config.json: how the model's authors sample.
@@ -136,7 +158,8 @@ Result<ConvertSummary> convert_folder(const std::string& folder, const std::stri
   METALLIC_ASSIGN(const JsonObject defaults, JsonObject::parse(config.path(), arch->defaults));
   config = defaults.overlaid_with(config);
   METALLIC_ASSIGN(const HfModel model, read_model(folder, *arch, std::move(config)));
-  METALLIC_ASSIGN(const Checkpoint checkpoint, Checkpoint::open(folder));
+  METALLIC_ASSIGN(Checkpoint checkpoint, Checkpoint::open(folder));
+  METALLIC_TRY(read_quantisation(model.config, checkpoint));
   auto tensors = plan_tensors(model, *arch, checkpoint, options);
   if (!tensors) {
     const bool placed = tensors.error().message.starts_with(folder);
