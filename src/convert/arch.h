@@ -2,6 +2,7 @@
 // arch/registry.cc.
 #pragma once
 
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>

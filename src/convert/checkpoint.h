@@ -24,7 +24,7 @@ struct BlockScales {
 struct CheckpointTensor {
   const SafetensorsFile* file = nullptr;
   const SafetensorsTensor* info = nullptr;
-  std::optional<BlockScales> scales;  // the elements are multiplied by them
+  std::optional<BlockScales> scales = std::nullopt;  // the elements are multiplied by them
 
   const std::string& name() const { return info->name; }
   std::span<const std::byte> data() const { return file->data(*info); }

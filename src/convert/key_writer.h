@@ -20,11 +20,9 @@ class KeyWriter {
 
   void size(std::string_view key, int64_t value) { writer_.set_unsigned(name(key), uint32_t(value)); }
   void number(std::string_view key, double value) {
-    if (!(std::abs(value) <= double(std::numeric_limits<float>::max())) && status_)
-      status_ =
-          fail(ErrorCode::kCorrupt, "the value {} for {} is beyond those of 32-bit floating point", value, name(key));
-    else
-      writer_.set_float(name(key), float(value));
+    if (std::abs(value) <= double(std::numeric_limits<float>::max())) return writer_.set_float(name(key), float(value));
+    if (status_)
+      status_ = fail(ErrorCode::kCorrupt, "{} would be {}, which 32-bit floats cannot hold", name(key), value);
   }
   // The first number that a file cannot hold.
   const Status& status() const { return status_; }
