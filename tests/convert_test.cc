@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "backend/backend.h"
 #include "convert/split_file.h"
@@ -283,6 +284,43 @@ TEST(Convert, WritesTheTypeAskedForAndKeepsVectorsExact) {
 }
 
 // Both forms of the same experts hold the same numbers: the packing and the order of gate and up agree.
+std::vector<float> logits(const std::string& path) {
+  auto model = Model::load(path, *open_backend("reference", 1));
+  EXPECT_TRUE(model) << (model ? "" : model.error().message);
+  if (!model) return {};
+  auto evaluator = Evaluator::create(*model, 8, 8, Format::kF32);
+  EXPECT_TRUE(evaluator);
+  const std::array<TokenId, 5> tokens = {1, 20, 40, 60, 80};
+  const std::array<int32_t, 1> last = {4};
+  std::vector<float> result;
+  EXPECT_TRUE((*evaluator)->feed(tokens, last, result));
+  return result;
+}
+
+// As the first converters wrote Mixtral: blk.0.ffn_gate.3.weight.
+TEST(OldFiles, ExpertsInTensorsOfTheirOwnAreTheSameModel) {
+  const Converted now("mixtral");
+  const testing::ChangedFile old(now.path(), [](GgufWriter&, auto& tensors) {
+    auto whole = std::exchange(tensors, {});
+    for (auto& tensor : whole) {
+      const size_t at = tensor.name.find("_exps.weight");
+      if (at == std::string::npos) {
+        tensors.push_back(tensor);
+        continue;
+      }
+      const size_t count = size_t(tensor.size[2]), bytes = tensor.data.size() / count;
+      for (size_t i = 0; i < count; ++i) {
+        auto one = tensor;
+        one.name = tensor.name.substr(0, at) + "." + std::to_string(i) + ".weight";
+        one.size.resize(2);
+        one.data.assign(tensor.data.begin() + ptrdiff_t(i * bytes), tensor.data.begin() + ptrdiff_t((i + 1) * bytes));
+        tensors.push_back(std::move(one));
+      }
+    }
+  });
+  EXPECT_EQ(logits(old.path()), logits(now.path()));
+}
+
 TEST(Convert, Mxfp4ExpertsAreThePlainOnes) {
   const Converted plain("gpt-oss", Format::kF32), packed("gpt-oss-mxfp4");
   for (const char* name : {"blk.0.ffn_gate_exps.weight", "blk.1.ffn_up_exps.weight", "blk.0.ffn_down_exps.weight"}) {
