@@ -75,7 +75,9 @@ Result<std::vector<TokenId>> EngineImpl::chat_prompt(std::span<const ChatMessage
   ChatOptions options;
   options.bos_token = text_of(tokenizer->vocab().bos);
   options.eos_token = text_of(tokenizer->vocab().eos);
-  METALLIC_ASSIGN(const std::string text, chat->render(messages, options));
+  const auto rendered = chat->render(messages, options);
+  if (!rendered) return fail_while(model_->file().path(), rendered.error());
+  const std::string& text = *rendered;
   // A template that writes BOS itself must not get a second one.
   const bool has_bos = !options.bos_token.empty() && text.starts_with(options.bos_token);
   EncodeOptions encode;
