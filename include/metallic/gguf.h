@@ -148,6 +148,11 @@ class GgufFile {
   void release(const TensorInfo& info, std::span<const std::byte> part) const;
   void release(const TensorInfo& info) const { release(info, tensor_data(info)); }
 
+  // One of the files: its name, and its descriptor for reads that go past the mapping; open as long as this object
+  // lives.
+  const std::string& file_path(int file) const;
+  int descriptor(int file) const;
+
   // kIo if a file has been cut short since it was opened: what is gone reads as zero, in tensors and metadata alike.
   // Worth asking after weights have been read, and before an answer made from the mapping is handed out.
   Status check_intact() const;

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "backend/host_backend.h"
+#include "backend/host_experts.h"
 #include "backend/strided.h"
 
 namespace metallic {
@@ -89,8 +90,12 @@ void HostBackend::route(const RouteOp& op) {
   for (int64_t row = 0; row < op.logits.shape[0]; ++row) route_row(op, row, scores);
 }
 
-// The rows of an expert are brought together, go through linear(), and their results go back where they belong.
 void HostBackend::experts(const ExpertsOp& op) {
+  experts_by_linear(op, expert_rows_, expert_results_, [this](const LinearOp& linear_op) { linear(linear_op); });
+}
+
+void experts_by_linear(const ExpertsOp& op, std::vector<float>& inputs, std::vector<float>& outputs,
+                       const std::function<void(const LinearOp&)>& linear) {
   const int64_t pairs = int64_t(op.rows) * op.used;
   const bool own_rows = op.x.shape[0] == pairs && op.used > 1;
   const int64_t columns = op.x.shape[1], width = op.out.shape[1];
@@ -100,17 +105,17 @@ void HostBackend::experts(const ExpertsOp& op) {
       if (op.ids[pair] == int32_t(expert)) mine.push_back(pair);
     if (mine.empty()) continue;
     const int64_t count = int64_t(mine.size());
-    expert_rows_.resize(size_t(count * columns));
-    expert_results_.resize(size_t(count * width));
+    inputs.resize(size_t(count * columns));
+    outputs.resize(size_t(count * width));
     for (int64_t i = 0; i < count; ++i)
-      std::memcpy(expert_rows_.data() + i * columns,
+      std::memcpy(inputs.data() + i * columns,
                   float_at(op.x, own_rows ? mine[size_t(i)] : mine[size_t(i)] / op.used),
                   size_t(columns) * sizeof(float));
     const LinearTarget target{&op.experts[expert], op.bias ? op.bias + int64_t(expert) * width : nullptr,
-                              TensorView::dense(expert_results_.data(), Format::kF32, {count, width}), false};
-    linear({TensorView::dense(expert_rows_.data(), Format::kF32, {count, columns}), {&target, 1}});
+                              TensorView::dense(outputs.data(), Format::kF32, {count, width}), false};
+    linear({TensorView::dense(inputs.data(), Format::kF32, {count, columns}), {&target, 1}});
     for (int64_t i = 0; i < count; ++i)
-      std::memcpy(float_at(op.out, mine[size_t(i)]), expert_results_.data() + i * width, size_t(width) * sizeof(float));
+      std::memcpy(float_at(op.out, mine[size_t(i)]), outputs.data() + i * width, size_t(width) * sizeof(float));
   }
 }
 

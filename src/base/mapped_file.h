@@ -26,6 +26,7 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
+  int descriptor() const { return fd_; }  // open as long as this object lives
 
   // Says that `part` of bytes() is not needed soon: its pages no longer count as this process's memory. Reading them
   // again brings them back.

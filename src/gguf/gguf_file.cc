@@ -159,6 +159,15 @@ void GgufFile::release(const TensorInfo& info, std::span<const std::byte> part) 
   impl_->parts[size_t(info.file)].file.release(part);
 }
 
+const std::string& GgufFile::file_path(int file) const {
+  METALLIC_CHECK(file >= 0 && size_t(file) < impl_->parts.size());
+  return impl_->parts[size_t(file)].file.path();
+}
+int GgufFile::descriptor(int file) const {
+  METALLIC_CHECK(file >= 0 && size_t(file) < impl_->parts.size());
+  return impl_->parts[size_t(file)].file.descriptor();
+}
+
 Status GgufFile::check_intact() const {
   for (const GgufPart& part : impl_->parts) METALLIC_TRY(part.file.check_intact());
   return {};

@@ -7,11 +7,27 @@ namespace metallic {
 
 Result<std::shared_ptr<const Model>> Model::load(const std::string& path, std::shared_ptr<Backend> backend) {
   METALLIC_ASSIGN(GgufFile file, GgufFile::open(path));
+  return load(std::make_shared<const GgufFile>(std::move(file)), std::move(backend), nullptr);
+}
+
+Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const GgufFile> file, std::shared_ptr<Backend> backend,
+                                                 const std::vector<Block>& blocks, const Plan& plan,
+                                                 ReaderFactory make_reader) {
+  METALLIC_ASSIGN(std::shared_ptr<Residency> residency,
+                  Residency::create(file, blocks, plan, backend, std::move(make_reader)));
+  backend = make_streaming_backend(std::move(backend), residency);
+  return load(std::move(file), std::move(backend), std::move(residency));
+}
+
+Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const GgufFile> file, std::shared_ptr<Backend> backend,
+                                                 std::shared_ptr<Residency> residency) {
   std::shared_ptr<Model> model(new Model);
-  model->file_ = std::make_shared<const GgufFile>(std::move(file));
+  model->file_ = std::move(file);
   model->backend_ = std::move(backend);
+  model->residency_ = std::move(residency);
   METALLIC_ASSIGN(model->config_, read_config(*model->file_));
-  METALLIC_ASSIGN(model->weights_, load_weights(model->file_, model->config_, *model->backend_));
+  METALLIC_ASSIGN(model->weights_,
+                  load_weights(model->file_, model->config_, *model->backend_, model->residency_.get()));
   METALLIC_TRY(model->load_tokenizer());
   return std::shared_ptr<const Model>(std::move(model));
 }

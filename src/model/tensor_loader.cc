@@ -46,6 +46,7 @@ Result<Weight> TensorLoader::matrix(const std::string& name, Part rows, int64_t 
   METALLIC_ASSIGN(const TensorInfo* info, find(name, {columns, rows.total}));
   METALLIC_CHECK(rows.first >= 0 && rows.first + rows.count <= rows.total);
   const uint64_t row_bytes = *format_bytes(info->format, uint64_t(columns));
+  if (residency_ && residency_->brings(*info)) return residency_->matrix(*info, -1, rows.first, rows.count, columns);
   // Never written: a Weight is only read.
   auto* data = const_cast<std::byte*>(file_->tensor_data(*info).data()) + uint64_t(rows.first) * row_bytes;
   return load(*info, data, rows.count, columns);
@@ -53,6 +54,7 @@ Result<Weight> TensorLoader::matrix(const std::string& name, Part rows, int64_t 
 
 Result<Weight> TensorLoader::lookup(const std::string& name, int64_t rows, int64_t columns) {
   METALLIC_ASSIGN(const TensorInfo* info, find(name, {columns, rows}));
+  if (residency_ && residency_->brings(*info)) return residency_->matrix(*info, -1, 0, rows, columns);
   auto* data = const_cast<std::byte*>(file_->tensor_data(*info).data());
   return backend_.load_plain(TensorView::dense(data, info->format, {rows, columns}), file_);
 }
@@ -72,6 +74,10 @@ Result<std::vector<Weight>> TensorLoader::matrices(const std::string& name, int6
   const uint64_t bytes = info->bytes / uint64_t(count);
   std::vector<Weight> result;
   for (int64_t i = 0; i < count; ++i) {
+    if (residency_ && residency_->brings(*info, int(i))) {
+      result.push_back(residency_->matrix(*info, int(i), i * rows, rows, columns));
+      continue;
+    }
     METALLIC_ASSIGN(Weight weight, load(*info, data + uint64_t(i) * bytes, rows, columns));
     result.push_back(std::move(weight));
   }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "memory/residency.h"
 #include "metallic/gguf.h"
 
 namespace metallic {
@@ -27,7 +28,9 @@ inline Part whole(int64_t size) { return {0, size, size}; }
 
 class TensorLoader {
  public:
-  TensorLoader(std::shared_ptr<const GgufFile> file, Backend& backend) : file_(std::move(file)), backend_(backend) {}
+  // `residency` may be null: then all weights stay.
+  TensorLoader(std::shared_ptr<const GgufFile> file, Backend& backend, const Residency* residency)
+      : file_(std::move(file)), backend_(backend), residency_(residency) {}
 
   const GgufFile& file() const { return *file_; }
   bool has(const std::string& name) const { return file_->find_tensor(name) != nullptr; }
@@ -60,6 +63,7 @@ class TensorLoader {
 
   std::shared_ptr<const GgufFile> file_;
   Backend& backend_;
+  const Residency* residency_;
   std::unordered_set<std::string> used_;
 };
 

@@ -243,8 +243,9 @@ Status load_rope_factors(TensorLoader& loader, const Config& config, Weights& we
 
 }  // namespace
 
-Result<Weights> load_weights(std::shared_ptr<const GgufFile> file, Config& config, Backend& backend) {
-  TensorLoader loader(std::move(file), backend);
+Result<Weights> load_weights(std::shared_ptr<const GgufFile> file, Config& config, Backend& backend,
+                             Residency* residency) {
+  TensorLoader loader(std::move(file), backend, residency);
   Weights weights;
   METALLIC_TRY(load_embedding(loader, config, weights));
   METALLIC_TRY(load_head(loader, config, weights));  // first: while it is packed, the largest matrix is there twice
@@ -252,7 +253,38 @@ Result<Weights> load_weights(std::shared_ptr<const GgufFile> file, Config& confi
     METALLIC_TRY(LayerLoader(loader, config, i).load(weights.layers.emplace_back()));
   METALLIC_TRY(load_rope_factors(loader, config, weights));
   METALLIC_TRY(loader.check_all_used());
+  if (residency) METALLIC_TRY(residency->start(order_of_use(weights)));
   return weights;
+}
+
+std::vector<Weight*> order_of_use(Weights& weights) {
+  std::vector<Weight*> order;
+  const auto add = [&order](Weight& weight) {
+    if (weight.rows() > 0) order.push_back(&weight);
+  };
+  const auto add_all = [&add](std::vector<Weight>& matrices) {
+    for (Weight& weight : matrices) add(weight);
+  };
+  const auto add_ffn = [&add](FeedForward& ffn) {
+    for (Projection* projection : {&ffn.up, &ffn.gate, &ffn.down}) add(projection->weight);
+  };
+  for (LayerWeights& layer : weights.layers) {
+    LatentAttention& latent = layer.latent;
+    for (Weight* weight : {&layer.query.weight, &layer.key.weight, &layer.value.weight, &latent.query_down,
+                           &latent.query, &latent.key_value_down, &latent.key_value})
+      add(*weight);
+    add_all(latent.key_up);
+    add_all(latent.value_up);
+    add(layer.attention_output.weight);
+    add_ffn(layer.ffn);
+    add_ffn(layer.experts.shared);
+    add(layer.experts.shared_gate);
+    add(layer.experts.router.weight);
+    for (std::vector<Weight>* experts : {&layer.experts.gate, &layer.experts.up, &layer.experts.down})
+      add_all(*experts);
+  }
+  add(weights.head.weight);
+  return order;
 }
 
 }  // namespace metallic

@@ -91,7 +91,12 @@ struct Weights {
   std::vector<float> rope_factors, rope_factors_long, rope_factors_short;
 };
 
-// Loads all weights of the model in `file`; sets config.vocab.
-Result<Weights> load_weights(std::shared_ptr<const GgufFile> file, Config& config, Backend& backend);
+// Loads all weights of the model in `file`; sets config.vocab. What `residency`, if there is one, is to bring for each
+// use, is not loaded, and is being read when this returns.
+Result<Weights> load_weights(std::shared_ptr<const GgufFile> file, Config& config, Backend& backend,
+                             Residency* residency = nullptr);
+
+// The matrices that a step multiplies by, in that order; experts are in the order of their numbers.
+std::vector<Weight*> order_of_use(Weights& weights);
 
 }  // namespace metallic

@@ -9,10 +9,12 @@
 #include "backend/backend.h"
 #include "backend/cuda/cuda.h"
 #include "backend/cuda/queue.h"
+#include "backend/cuda/transfers.h"
+#include "backend/transfers.h"
 
 namespace metallic::cuda {
 
-class CudaBackend final : public Backend {
+class CudaBackend final : public Backend, public Transfers {
  public:
   CudaBackend(std::string name, std::shared_ptr<Queue> queue, bool reproducible)
       : name_(std::move(name)), queue_(std::move(queue)), reproducible_(reproducible) {}
@@ -42,7 +44,19 @@ class CudaBackend final : public Backend {
   void copy(const TensorView& from, const TensorView& to) override;
   void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) override;
 
+  // transfers.cc
+  Result<std::shared_ptr<void>> allocate_pinned(uint64_t bytes) override;
+  uint64_t packed_bytes(const TensorView& host) const override;
+  Status pack(const TensorView& host, void* to) override;
+  Weight unplaced(const TensorView& host) const override;
+  void place(const Weight& weight, void* device_memory) override;
+  uint64_t mark() override;
+  uint64_t copy_ahead(void* to, const void* from, uint64_t bytes, uint64_t after) override;
+  void wait_for_copy(uint64_t copy) override;
+  void submit() override;
+
  private:
+  CopyStream* copies();  // null after a failure, which the stream keeps
   // What store_kv and attention need of the sequences of a batch, in device memory.
   struct StagedSequences {
     const DeviceSequence* sequences;
@@ -70,6 +84,7 @@ class CudaBackend final : public Backend {
   std::vector<int32_t> page_table_;
   char* bounce_ = nullptr;  // pinned memory for small copies to the host
   std::shared_ptr<void> bounce_owner_;
+  std::unique_ptr<CopyStream> copies_;
 };
 
 // What Weight::packed of this backend points to.

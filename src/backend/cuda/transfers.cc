@@ -1,0 +1,151 @@
+#include "backend/cuda/transfers.h"
+
+#include "backend/cuda/cuda_backend.h"
+#include "backend/cuda/planes.h"
+#include "backend/cuda/status.h"
+#include "base/check.h"
+#include "base/error.h"
+
+namespace metallic::cuda {
+namespace {
+
+constexpr uint64_t padded(uint64_t bytes) { return (bytes + 255) / 256 * 256; }
+
+// Offsets of the planes; none for a format that stays in blocks.
+std::optional<PlaneSizes> sizes_of(const TensorView& host, bool planes) {
+  PlaneSizes sizes;
+  const bool has = planes && host.shape.elements() > 0 &&
+                   visit_planes(host.format, [&]<class P>(P) { sizes = plane_sizes<P>(host.shape[0], host.shape[1]); });
+  if (!has) return std::nullopt;
+  return sizes;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CopyStream>> CopyStream::open(std::shared_ptr<Queue> queue) {
+  std::unique_ptr<CopyStream> copies(new CopyStream(std::move(queue)));
+  (void)cudaSetDevice(copies->queue_->stream().device());
+  cudaError_t error = cudaStreamCreateWithFlags(&copies->stream_, cudaStreamNonBlocking);
+  for (auto* events : {&copies->marks_, &copies->copies_})
+    for (cudaEvent_t& event : *events)
+      if (error == cudaSuccess) error = cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+  if (error == cudaSuccess) return copies;
+  (void)cudaGetLastError();
+  return device_error(error, "opening a stream for copies");
+}
+
+CopyStream::~CopyStream() {
+  (void)cudaSetDevice(queue_->stream().device());
+  if (stream_ != nullptr) {
+    (void)cudaStreamSynchronize(stream_);
+    (void)cudaStreamDestroy(stream_);
+  }
+  for (auto* events : {&marks_, &copies_})
+    for (cudaEvent_t event : *events)
+      if (event != nullptr) (void)cudaEventDestroy(event);
+}
+
+uint64_t CopyStream::mark() {
+  queue_->flush();
+  ++last_mark_;
+  queue_->stream().check(cudaEventRecord(event_of(marks_, last_mark_), queue_->stream().get()), "marking a point");
+  return last_mark_;
+}
+
+uint64_t CopyStream::copy(void* to, const void* from, uint64_t bytes, uint64_t after) {
+  Stream& stream = queue_->stream();
+  if (after > 0)
+    stream.check(cudaStreamWaitEvent(stream_, event_of(marks_, after)), "waiting before a copy of weights");
+  stream.check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_), "copying weights to the GPU");
+  ++last_copy_;
+  stream.check(cudaEventRecord(event_of(copies_, last_copy_), stream_), "copying weights to the GPU");
+  return last_copy_;
+}
+
+void CopyStream::wait_for(uint64_t copy) {
+  queue_->flush();
+  queue_->stream().check(cudaStreamWaitEvent(queue_->stream().get(), event_of(copies_, copy)), "waiting for weights");
+}
+
+Result<std::shared_ptr<void>> CudaBackend::allocate_pinned(uint64_t bytes) {
+  (void)cudaSetDevice(queue_->stream().device());
+  void* memory = nullptr;
+  const cudaError_t error = cudaMallocHost(&memory, bytes == 0 ? 1 : bytes);
+  if (error == cudaSuccess) {
+    // What was copied from it must have arrived before it goes.
+    return std::shared_ptr<void>(memory, [queue = queue_](void* p) {
+      (void)cudaDeviceSynchronize();
+      (void)cudaFreeHost(p);
+    });
+  }
+  (void)cudaGetLastError();
+  return fail(ErrorCode::kOutOfMemory, "cannot allocate {} bytes of pinned memory for weights: {}", bytes,
+              cudaGetErrorString(error));
+}
+
+uint64_t CudaBackend::packed_bytes(const TensorView& host) const {
+  const std::optional<PlaneSizes> sizes = sizes_of(host, !reproducible_);
+  return padded(sizes ? sizes->total : uint64_t(host.shape[0] * host.stride[0]));
+}
+
+Status CudaBackend::pack(const TensorView& host, void* to) {
+  METALLIC_ASSIGN(const Weight weight, load_weight(host, nullptr));
+  const auto* loaded = static_cast<const LoadedWeight*>(weight.packed.get());
+  METALLIC_CHECK(loaded->memory != nullptr);
+  const std::optional<PlaneSizes> sizes = sizes_of(host, !reproducible_);
+  const uint64_t bytes = sizes ? sizes->total : uint64_t(host.shape[0] * host.stride[0]);
+  Stream& stream = queue_->stream();
+  stream.check(cudaMemcpyAsync(to, loaded->memory.get(), bytes, cudaMemcpyDeviceToHost, stream.get()),
+               "bringing weights into their layout");
+  return stream.synchronize("bringing weights into their layout");
+}
+
+Weight CudaBackend::unplaced(const TensorView& host) const {
+  auto loaded = std::make_shared<LoadedWeight>();
+  loaded->ref.rows = int32_t(host.shape[0]);
+  loaded->ref.columns = int32_t(host.shape[1]);
+  loaded->ref.format = host.format;
+  loaded->ref.row_bytes = host.stride[0];
+  loaded->ref.layout = sizes_of(host, !reproducible_) ? Layout::kPlanes : Layout::kBlocks;
+  Weight weight;
+  weight.view = host;
+  weight.view.data = nullptr;
+  weight.packed = std::move(loaded);
+  return weight;
+}
+
+void CudaBackend::place(const Weight& weight, void* device_memory) {
+  // The backend's own: handed out as constant so that nobody else changes it.
+  auto& ref = const_cast<LoadedWeight*>(static_cast<const LoadedWeight*>(weight.packed.get()))->ref;
+  const auto* memory = static_cast<const uint8_t*>(device_memory);
+  ref.codes = memory;
+  if (const std::optional<PlaneSizes> sizes = sizes_of(weight.view, ref.layout == Layout::kPlanes)) {
+    ref.high = memory + sizes->high;
+    ref.scales = memory + sizes->scales;
+    ref.supers = memory + sizes->supers;
+  }
+}
+
+// Opened with the first use: most backends never copy beside their computing.
+CopyStream* CudaBackend::copies() {
+  if (copies_ == nullptr) {
+    auto opened = CopyStream::open(queue_);
+    if (!opened) {
+      queue_->stream().keep(opened.error());
+      return nullptr;
+    }
+    copies_ = std::move(*opened);
+  }
+  return copies_.get();
+}
+
+uint64_t CudaBackend::mark() { return copies() ? copies()->mark() : 0; }
+uint64_t CudaBackend::copy_ahead(void* to, const void* from, uint64_t bytes, uint64_t after) {
+  return copies() ? copies()->copy(to, from, bytes, after) : 0;
+}
+void CudaBackend::wait_for_copy(uint64_t copy) {
+  if (copies()) copies()->wait_for(copy);
+}
+void CudaBackend::submit() { queue_->flush(); }
+
+}  // namespace metallic::cuda

@@ -1,0 +1,37 @@
+// Copies beside the computing: a stream of their own, and events between it and the stream of the operations.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <array>
+#include <memory>
+
+#include "backend/cuda/queue.h"
+#include "backend/transfers.h"
+
+namespace metallic::cuda {
+
+// Events used in turn. A number is good for the last kEvents of them: for an older one, a later one is waited for.
+class CopyStream {
+ public:
+  static Result<std::unique_ptr<CopyStream>> open(std::shared_ptr<Queue> queue);
+  ~CopyStream();
+  CopyStream(const CopyStream&) = delete;
+  CopyStream& operator=(const CopyStream&) = delete;
+
+  uint64_t mark();
+  uint64_t copy(void* to, const void* from, uint64_t bytes, uint64_t after);
+  void wait_for(uint64_t copy);
+
+ private:
+  static constexpr uint64_t kEvents = 256;
+  explicit CopyStream(std::shared_ptr<Queue> queue) : queue_(std::move(queue)) {}
+  cudaEvent_t& event_of(std::array<cudaEvent_t, kEvents>& events, uint64_t number) { return events[number % kEvents]; }
+
+  std::shared_ptr<Queue> queue_;
+  cudaStream_t stream_ = nullptr;
+  std::array<cudaEvent_t, kEvents> marks_ = {}, copies_ = {};
+  uint64_t last_mark_ = 0, last_copy_ = 0;
+};
+
+}  // namespace metallic::cuda

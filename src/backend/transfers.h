@@ -1,0 +1,41 @@
+// What a backend on a device with memory of its own can do beyond backend.h: weights whose bytes come and go, and
+// copies to the device beside its computing. A backend that can is a Transfers, too.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "backend/backend.h"
+
+namespace metallic {
+
+// One thread at a time, the backend's. Nothing here waits but pack(); failures are latched, as those of operations.
+class Transfers {
+ public:
+  virtual ~Transfers() = default;
+
+  // Host memory from which copies run at the link's rate.
+  virtual Result<std::shared_ptr<void>> allocate_pinned(uint64_t bytes) = 0;
+
+  // A matrix as the device computes with it: its bytes, a multiple of 256; `host` into that layout, at `to` in host
+  // memory; and a weight of it that lies nowhere yet. place() says where it lies for the operations to come.
+  virtual uint64_t packed_bytes(const TensorView& host) const = 0;
+  virtual Status pack(const TensorView& host, void* to) = 0;
+  virtual Weight unplaced(const TensorView& host) const = 0;
+  virtual void place(const Weight& weight, void* device_memory) = 0;
+
+  // A point behind all operations called so far.
+  virtual uint64_t mark() = 0;
+  // Starts a copy from pinned memory, once the device has come to the point `after` (0: the beginning). Returns its
+  // number.
+  virtual uint64_t copy_ahead(void* to, const void* from, uint64_t bytes, uint64_t after) = 0;
+  // Operations called from here on begin when the copy is done.
+  virtual void wait_for_copy(uint64_t copy) = 0;
+  // Hands what was called so far to the device without waiting for it.
+  virtual void submit() = 0;
+};
+
+// Null where the backend computes in host memory.
+inline Transfers* find_transfers(Backend& backend) { return dynamic_cast<Transfers*>(&backend); }
+
+}  // namespace metallic

@@ -1,0 +1,186 @@
+#include "memory/line.h"
+
+#include <algorithm>
+#include <numeric>
+#include <tuple>
+
+namespace metallic {
+namespace {
+
+constexpr double kStep = 50e-6;  // of a step, whatever it does: batches, sampling
+
+// What of a block a slice is: bytes so that all slices together are the block.
+uint64_t part(uint64_t bytes, int slice, int slices) {
+  return bytes / uint64_t(slices) + (uint64_t(slice) < bytes % uint64_t(slices) ? 1 : 0);
+}
+
+bool costs_the_same(const Block& a, const Block& b) {
+  return a.kind == b.kind && a.slices == b.slices && a.file_bytes == b.file_bytes && a.cpu_bytes == b.cpu_bytes &&
+         a.gpu_bytes == b.gpu_bytes && a.read_share == b.read_share && a.operations == b.operations && a.use == b.use;
+}
+
+}  // namespace
+
+std::vector<int> ordered_blocks(const ModelSizes& sizes, BlockOrder order, int gpu_layers) {
+  std::vector<int> blocks(sizes.blocks.size());
+  std::iota(blocks.begin(), blocks.end(), 0);
+  // First what was asked for, then groups, then experts by use, then layers.
+  const auto key = [&](int index) {
+    const Block& block = sizes.blocks[size_t(index)];
+    const bool asked =
+        block.kind == BlockKind::kHead ? gpu_layers > sizes.layers : block.layer >= 0 && block.layer < gpu_layers;
+    int group = 2;
+    switch (block.kind) {
+      case BlockKind::kAttention:
+        group = order == BlockOrder::kAttentionFirst ? 0 : 2;
+        break;
+      case BlockKind::kFeedForward:
+        group = 2;
+        break;
+      case BlockKind::kHead:
+        group = order == BlockOrder::kHeadFirst ? 0 : order == BlockOrder::kAttentionFirst ? 1 : 3;
+        break;
+      case BlockKind::kExpert:
+        group = 4;
+        break;
+      case BlockKind::kEmbedding:
+        group = 5;
+        break;
+    }
+    return std::tuple(!asked, group, group == 4 ? -block.use : 0.0, block.layer, index);
+  };
+  std::sort(blocks.begin(), blocks.end(), [&](int a, int b) { return key(a) < key(b); });
+  return blocks;
+}
+
+Line::Line(const ModelSizes& sizes, const Machine& machine, std::vector<int> order, KvPlace kv_place,
+           uint64_t kv_layer_bytes, bool streams)
+    : sizes_(sizes),
+      machine_(machine),
+      kv_place_(kv_place),
+      kv_layer_bytes_(kv_layer_bytes),
+      streams_(streams),
+      gpu_bytes_{0},
+      ram_bytes_{0},
+      attentions_{0},
+      block_end_{0} {
+  for (const int index : order) {
+    const Block& block = sizes.blocks[size_t(index)];
+    for (int slice = 0; slice < block.slices; ++slice) {
+      const bool last = slice + 1 == block.slices;
+      const bool with_kv = last && block.kind == BlockKind::kAttention;
+      slices_.push_back(index);
+      gpu_bytes_.push_back(gpu_bytes_.back() + part(block.gpu_bytes, slice, block.slices) +
+                           (with_kv && kv_place == KvPlace::kWithAttention ? kv_layer_bytes : 0));
+      ram_bytes_.push_back(ram_bytes_.back() + part(block.cpu_bytes, slice, block.slices));
+      attentions_.push_back(attentions_.back() + int(with_kv));
+      block_end_.push_back(last ? int(slices_.size()) : block_end_.back());
+    }
+  }
+}
+
+int Line::most_on_gpu(uint64_t bytes) const {
+  return int(std::upper_bound(gpu_bytes_.begin(), gpu_bytes_.end(), bytes) - gpu_bytes_.begin()) - 1;
+}
+
+uint64_t Line::kv_in_ram(int on_gpu) const {
+  if (kv_place_ == KvPlace::kGpu) return 0;
+  const int layers = kv_place_ == KvPlace::kRam ? sizes_.layers : sizes_.layers - attentions_[size_t(on_gpu)];
+  return kv_layer_bytes_ * uint64_t(layers);
+}
+
+int Line::most_in_ram(int from, uint64_t bytes) const {
+  const uint64_t end = ram_bytes_[size_t(from)] + bytes;
+  const int fits = int(std::upper_bound(ram_bytes_.begin(), ram_bytes_.end(), end) - ram_bytes_.begin()) - 1;
+  return std::max(from, block_end_[size_t(fits)]);
+}
+
+std::vector<bool> Line::kv_on_gpu(int on_gpu) const {
+  std::vector<bool> result(size_t(sizes_.layers), kv_place_ == KvPlace::kGpu);
+  if (kv_place_ != KvPlace::kWithAttention) return result;
+  for (int i = 0; i < on_gpu; ++i) {
+    const Block& block = sizes_.blocks[size_t(block_of(i))];
+    if (block.kind == BlockKind::kAttention && attentions_[size_t(i) + 1] > attentions_[size_t(i)])
+      result[size_t(block.layer)] = true;
+  }
+  return result;
+}
+
+void Line::Sums::add(const Sums& other, double factor) {
+  gpu += factor * other.gpu;
+  demand += factor * other.demand;
+  demand_disk += factor * other.demand_disk;
+  shared_cpu += factor * other.shared_cpu;
+  shared_gpu += factor * other.shared_gpu;
+  shared_link += factor * other.shared_link;
+  disk += factor * other.disk;
+  ram_demand += factor * other.ram_demand;
+  ram_cpu += factor * other.ram_cpu;
+  ram_link += factor * other.ram_link;
+  ram_disk += factor * other.ram_disk;
+}
+
+Line::Sums Line::slice_sums(const Block& block, const StepKind& kind) const {
+  const bool head = block.kind == BlockKind::kHead;
+  const BlockTime time = block_time(block, machine_, head ? 1 : kind.tokens);
+  Sums whole, slice;
+  whole.gpu = time.gpu;
+  whole.ram_disk = time.ram_disk;
+  if (time.ahead) {
+    whole.shared_cpu = time.cpu;
+    whole.shared_gpu = time.gpu;
+    whole.shared_link = time.link;
+    whole.disk = time.disk;
+    whole.ram_cpu = time.ram_cpu;
+    whole.ram_link = time.ram_link;
+  } else {
+    const bool copied = streams_ && time.link + time.gpu < time.cpu;
+    whole.demand = copied ? time.link + time.gpu : time.cpu;
+    whole.demand_disk = time.disk;
+    whole.ram_demand = copied ? time.ram_link : time.ram_cpu;
+  }
+  slice.add(whole, (head ? kind.head_share : 1) / block.slices);
+  return slice;
+}
+
+std::vector<Line::Sums> Line::sums(const StepKind& kind) const {
+  std::vector<Sums> result(1);
+  result.reserve(slices_.size() + 1);
+  Sums slice;
+  const Block* before = nullptr;
+  for (const int index : slices_) {
+    const Block& block = sizes_.blocks[size_t(index)];
+    if (before == nullptr || !costs_the_same(*before, block)) slice = slice_sums(block, kind);
+    before = &block;
+    result.push_back(result.back());
+    result.back().add(slice, 1);
+  }
+  return result;
+}
+
+StepLoad Line::load(const StepKind& kind, const std::vector<Sums>& sums, int on_gpu, int in_ram) const {
+  const Sums& gpu = sums[size_t(on_gpu)];
+  Sums rest = sums.back(), disk = sums.back();
+  rest.add(gpu, -1);
+  disk.add(sums[size_t(in_ram)], -1);
+  if (on_gpu == slices()) rest = {};  // no crumbs of rounding
+  if (in_ram == slices()) disk = {};
+  const double with_kv = kv_place_ == KvPlace::kRam || sizes_.layers == 0 ? 0
+                         : kv_place_ == KvPlace::kGpu                     ? 1
+                                                      : double(attentions_[size_t(on_gpu)]) / sizes_.layers;
+  StepLoad load;
+  load.gpu = gpu.gpu + with_kv * kind.gpu_attention;
+  load.cpu = (1 - with_kv) * kind.cpu_attention;
+  load.demand = rest.demand + disk.demand_disk;
+  load.shared_cpu = rest.shared_cpu;
+  load.shared_gpu = rest.shared_gpu;
+  load.shared_link = rest.shared_link;
+  load.disk = disk.disk + disk.demand_disk;
+  load.ram = rest.ram_demand + disk.ram_disk;
+  load.ram_cpu = rest.ram_cpu;
+  load.ram_link = rest.ram_link;
+  load.fixed = kStep;
+  return load;
+}
+
+}  // namespace metallic

@@ -1,0 +1,81 @@
+// The blocks of a model in one order of importance, cut into slices: the GPU gets the first of them, RAM the next, and
+// what is left is read from disk. Sums over any such cut cost no time.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "memory/plan.h"
+#include "memory/time_model.h"
+
+namespace metallic {
+
+enum class BlockOrder {
+  kByLayer,        // layer by layer, the head last: few layers whose work goes to and fro
+  kHeadFirst,      // the same, the head first
+  kAttentionFirst  // of all layers, then the head, then feed-forward parts
+};
+
+// Where keys and values live.
+enum class KvPlace {
+  kRam,
+  kGpu,
+  kWithAttention  // those of a layer on the GPU if the whole block of its attention stays there
+};
+
+// The order of the blocks: what is looked up comes last, experts by how often they are used. The first `gpu_layers`
+// layers come before all (-1: none).
+std::vector<int> ordered_blocks(const ModelSizes& sizes, BlockOrder order, int gpu_layers);
+
+// One kind of step: some tokens at once.
+struct StepKind {
+  double tokens = 1;
+  double head_share = 1;                        // of the steps, that need the head, for one token
+  double cpu_attention = 0, gpu_attention = 0;  // seconds of all layers
+};
+
+class Line {
+ public:
+  Line(const ModelSizes& sizes, const Machine& machine, std::vector<int> order, KvPlace kv_place,
+       uint64_t kv_layer_bytes, bool streams);
+
+  int slices() const { return int(slices_.size()); }
+  int block_of(int slice) const { return slices_[size_t(slice)]; }
+
+  // Bytes of the first `count` slices, with the keys and values that go with them.
+  uint64_t gpu_bytes(int count) const { return gpu_bytes_[size_t(count)]; }
+  // The most slices that fit.
+  int most_on_gpu(uint64_t bytes) const;
+  // Keys and values in RAM if the first `on_gpu` slices are on the GPU.
+  uint64_t kv_in_ram(int on_gpu) const;
+  uint64_t ram_bytes(int from, int to) const { return ram_bytes_[size_t(to)] - ram_bytes_[size_t(from)]; }
+  // Where RAM ends if slices from `from` on fill it: at the end of a block, or at `from`.
+  int most_in_ram(int from, uint64_t bytes) const;
+  // Layers whose keys and values are on the GPU.
+  std::vector<bool> kv_on_gpu(int on_gpu) const;
+
+  // Sums over a kind of step, to be handed to load().
+  struct Sums {
+    double gpu = 0, demand = 0, demand_disk = 0, shared_cpu = 0, shared_gpu = 0, shared_link = 0, disk = 0;
+    double ram_demand = 0, ram_cpu = 0, ram_link = 0, ram_disk = 0;
+    void add(const Sums& other, double factor);
+  };
+  std::vector<Sums> sums(const StepKind& kind) const;
+  // Slices [0, on_gpu) stay on the GPU, [on_gpu, in_ram) in RAM, the others on disk.
+  StepLoad load(const StepKind& kind, const std::vector<Sums>& sums, int on_gpu, int in_ram) const;
+
+ private:
+  Sums slice_sums(const Block& block, const StepKind& kind) const;
+
+  const ModelSizes& sizes_;
+  const Machine& machine_;
+  KvPlace kv_place_;
+  uint64_t kv_layer_bytes_;
+  bool streams_;
+  std::vector<int> slices_;                      // block of each
+  std::vector<uint64_t> gpu_bytes_, ram_bytes_;  // (slices + 1) of the slices before
+  std::vector<int> attentions_;                  // (slices + 1) layers whose attention is whole before
+  std::vector<int> block_end_;                   // (slices + 1) the last end of a block at or before
+};
+
+}  // namespace metallic

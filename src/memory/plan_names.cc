@@ -1,0 +1,62 @@
+// The words for what a plan holds.
+#include "memory/plan.h"
+
+namespace metallic {
+
+const char* block_kind_name(BlockKind kind) {
+  switch (kind) {
+    case BlockKind::kAttention:
+      return "attention";
+    case BlockKind::kFeedForward:
+      return "feed-forward";
+    case BlockKind::kExpert:
+      return "expert";
+    case BlockKind::kEmbedding:
+      return "embedding";
+    case BlockKind::kHead:
+      return "head";
+  }
+  return "unknown";
+}
+
+const char* place_name(Place place) {
+  switch (place) {
+    case Place::kGpu:
+      return "GPU";
+    case Place::kCpu:
+      return "RAM";
+    case Place::kSplit:
+      return "split";
+    case Place::kStreamed:
+      return "streamed";
+    case Place::kDisk:
+      return "disk";
+  }
+  return "unknown";
+}
+
+const char* reason_text(Reason reason) {
+  switch (reason) {
+    case Reason::kFastest:
+      return "is read fastest there";
+    case Reason::kNoGpu:
+      return "there is no GPU to use";
+    case Reason::kGpuFull:
+      return "the GPU's memory is used up";
+    case Reason::kGpuSlower:
+      return "the GPU would not be faster";
+    case Reason::kLinkHelps:
+      return "the GPU's memory is used up; the link brings what the CPU has no time for";
+    case Reason::kRamFull:
+      return "GPU and RAM are used up";
+    case Reason::kLookup:
+      return "only one row a token is read";
+    case Reason::kSeldomUsed:
+      return "few tokens use it; others are worth more room";
+    case Reason::kAsked:
+      return "asked for";
+  }
+  return "unknown";
+}
+
+}  // namespace metallic

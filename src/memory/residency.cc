@@ -1,0 +1,190 @@
+#include "memory/residency.h"
+
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace metallic {
+namespace {
+
+constexpr int64_t kMostExperts = 1 << 20;
+int64_t key_of(int64_t tensor, int expert) { return tensor * kMostExperts + expert + 1; }
+
+// Whole panels of every instruction set, so that only the end of a matrix has a part of one.
+constexpr int64_t kRowStep = 64;
+
+// `share` of the rows, in whole steps.
+int64_t rows_of(double share, int64_t rows) {
+  const int64_t wanted = std::llround(std::clamp(share, 0.0, 1.0) * double(rows));
+  return wanted == rows ? rows : std::min(rows, wanted / kRowStep * kRowStep);
+}
+
+TensorView rows_of(const TensorView& matrix, int64_t first, int64_t rows) {
+  return TensorView::dense(static_cast<std::byte*>(matrix.data) + first * matrix.stride[0], matrix.format,
+                           {rows, matrix.shape[1]});
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Residency>> Residency::create(std::shared_ptr<const GgufFile> file,
+                                                     const std::vector<Block>& blocks, Plan plan,
+                                                     std::shared_ptr<Backend> backend, ReaderFactory make_reader) {
+  METALLIC_CHECK(plan.places.size() == blocks.size());
+  std::shared_ptr<Residency> residency(
+      new Residency(std::move(file), std::move(plan), std::move(backend), std::move(make_reader)));
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const Placement& placement = residency->plan_.places[i];
+    const bool from_disk = placement.place == Place::kDisk || placement.disk;
+    if (residency->on_device() && from_disk && blocks[i].kind != BlockKind::kEmbedding)
+      return fail(
+          ErrorCode::kUnsupported,
+          "{}: the plan reads weights from disk for a GPU, which is not possible yet: allow more RAM, or use the "
+          "CPU alone",
+          residency->file_->path());
+    for (const int tensor : blocks[i].tensors) residency->places_[key_of(tensor, blocks[i].expert)] = placement;
+  }
+  if (residency->on_device()) {
+    METALLIC_ASSIGN(residency->host_, open_backend("cpu", 0));
+  }
+  return residency;
+}
+
+const Placement* Residency::place_of(const TensorInfo& info, int expert) const {
+  const int64_t tensor = &info - file_->tensors().data();
+  auto found = places_.find(key_of(tensor, expert));
+  if (found == places_.end()) found = places_.find(key_of(tensor, -1));
+  return found != places_.end() ? &found->second : nullptr;
+}
+
+bool Residency::brings(const TensorInfo& info, int expert) const {
+  const Placement* placement = place_of(info, expert);
+  if (placement == nullptr) return false;
+  if (!on_device()) return placement->place == Place::kDisk;
+  return placement->place != Place::kGpu && expert < 0;  // a device wants all experts of a layer in its memory
+}
+
+Weight Residency::matrix(const TensorInfo& info, int expert, int64_t first, int64_t rows, int64_t columns) const {
+  auto matrix = std::make_shared<StreamedMatrix>();
+  matrix->info = &info;
+  matrix->placement = *place_of(info, expert);
+  matrix->row_bytes = int64_t(*format_bytes(info.format, uint64_t(columns)));
+  matrix->bytes = {info.file, info.offset + uint64_t(first * matrix->row_bytes), uint64_t(rows * matrix->row_bytes)};
+  Weight weight;
+  weight.view = TensorView::dense(nullptr, info.format, {rows, columns});
+  weight.owner = std::move(matrix);
+  return weight;
+}
+
+Status Residency::start(std::span<Weight* const> order) {
+  return on_device() ? start_device(order) : start_disk(order);
+}
+
+Status Residency::start_disk(std::span<Weight* const> order) {
+  // A quarter of the ring at most: some are read while one is used.
+  const uint64_t most = plan_.disk_ring_bytes / 4;
+  const uint64_t piece_bytes = plan_.disk_piece_bytes > 0 ? std::min(plan_.disk_piece_bytes, most) : most;
+  std::vector<FilePiece> pieces;
+  for (Weight* weight : order) {
+    if (!is_streamed(*weight)) continue;
+    // A copy: the same matrix may be the embedding, of which rows are looked up.
+    auto matrix = std::make_shared<StreamedMatrix>(streamed_matrix(*weight));
+    int64_t step = std::max<int64_t>(1, int64_t(piece_bytes) / matrix->row_bytes);
+    if (step > kRowStep) step = step / kRowStep * kRowStep;
+    matrix->piece_rows = std::min(step, weight->rows());
+    matrix->first_piece = int(pieces.size());
+    for (int64_t row = 0; row < weight->rows(); row += matrix->piece_rows) {
+      const int64_t rows = std::min(matrix->piece_rows, weight->rows() - row);
+      pieces.push_back({matrix->bytes.file, matrix->bytes.offset + uint64_t(row * matrix->row_bytes),
+                        uint64_t(rows * matrix->row_bytes)});
+    }
+    weight->owner = std::move(matrix);
+  }
+  if (pieces.empty()) return {};
+  METALLIC_ASSIGN(disk_ring_, DiskRing::create(file_, std::move(pieces), plan_.disk_ring_bytes, make_reader_()));
+  return {};
+}
+
+Status Residency::start_device(std::span<Weight* const> order) {
+  auto ring = std::make_unique<DeviceRing>(*backend_, *transfers_);
+  device_ring_ = std::move(ring);
+  bool any = false;
+  for (Weight* weight : order) {
+    if (!is_streamed(*weight)) continue;
+    any = true;
+    auto matrix = std::make_shared<StreamedMatrix>(streamed_matrix(*weight));
+    METALLIC_TRY(slice(*weight, *matrix));
+    weight->owner = std::move(matrix);
+  }
+  if (!any) return {};
+  return device_ring_->start(plan_.gpu_ring_bytes);
+}
+
+// The rows of a matrix where its placement wants them, from the top: on the device, through the ring, by the host.
+Status Residency::slice(const Weight& weight, StreamedMatrix& matrix) {
+  const std::span<const std::byte> data = file_->tensor_data(*matrix.info);
+  TensorView view = weight.view;
+  view.data = const_cast<std::byte*>(data.data()) + (matrix.bytes.offset - matrix.info->offset);  // only read
+  const int64_t rows = weight.rows();
+  const Placement& placement = matrix.placement;
+  const double by_host = placement.place == Place::kCpu ? 1.0 : double(placement.decode_cpu);
+  const int64_t resident = rows_of(double(placement.gpu), rows);
+  const int64_t host = std::min(rows - resident, rows_of(by_host, rows));
+  // No slice of the ring is larger than a third of it, so that one comes while another is used.
+  const uint64_t most = plan_.gpu_ring_bytes / 3;
+  const int64_t most_rows =
+      std::max<int64_t>(kRowStep, int64_t(most) / (matrix.row_bytes + matrix.row_bytes / 16) / kRowStep * kRowStep);
+  for (int64_t first = 0; first < rows;) {
+    StreamedMatrix::Slice slice;
+    slice.first = first;
+    const bool stays = first < resident, by_the_host = first >= rows - host;
+    const int64_t end = stays ? resident : by_the_host ? rows : rows - host;
+    slice.rows = stays ? end - first : std::min(most_rows, end - first);
+    const TensorView part = rows_of(view, first, slice.rows);
+    if (stays) {
+      METALLIC_ASSIGN(slice.resident, backend_->load_weight(part, file_));
+    } else {
+      METALLIC_ASSIGN(slice.ring, device_ring_->add(part, by_the_host));
+      if (by_the_host) {
+        METALLIC_ASSIGN(slice.host, host_->load_weight(part, file_));
+      }
+    }
+    file_->release(*matrix.info, {static_cast<const std::byte*>(part.data), size_t(slice.rows * matrix.row_bytes)});
+    first += slice.rows;
+    matrix.slices.push_back(std::move(slice));
+  }
+  return {};
+}
+
+// Rows that are looked up are few: they are read when they are wanted.
+Status Residency::read_rows(const StreamedMatrix& matrix, std::span<const int32_t> ids,
+                            std::vector<std::byte>& to) const {
+  const size_t bytes = size_t(matrix.row_bytes);
+  const std::string& path = file_->file_path(matrix.bytes.file);
+  to.resize(ids.size() * bytes);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const uint64_t at = matrix.bytes.offset + uint64_t(ids[i]) * bytes;
+    for (size_t done = 0; done < bytes;) {
+      const ssize_t got =
+          ::pread(file_->descriptor(matrix.bytes.file), to.data() + i * bytes + done, bytes - done, off_t(at + done));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0)
+        return fail(ErrorCode::kIo, "{}: reading {} bytes at byte {}: {}", path, bytes, at, std::strerror(errno));
+      if (got == 0)
+        return fail(
+            ErrorCode::kIo,
+            "{}: at byte {}: the file was cut short while its weights are in use; start again with the whole file",
+            path, at + done);
+      done += size_t(got);
+    }
+  }
+  return {};
+}
+
+}  // namespace metallic

@@ -1,0 +1,114 @@
+// A host backend whose weights are partly read from disk while it computes: every operation goes to the backend behind;
+// those with weights that come and go wait for them first, piece by piece.
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "backend/forwarding_backend.h"
+#include "backend/host_experts.h"
+#include "backend/strided.h"
+#include "base/check.h"
+#include "base/error.h"
+#include "memory/residency.h"
+
+namespace metallic {
+namespace {
+
+class StreamingBackend final : public ForwardingBackend {
+ public:
+  StreamingBackend(std::shared_ptr<Backend> inner, std::shared_ptr<Residency> residency)
+      : ForwardingBackend(std::move(inner)), residency_(std::move(residency)) {}
+
+  Status synchronize() override;
+  void embed(const EmbedOp& op) override;
+  void linear(const LinearOp& op) override;
+  void experts(const ExpertsOp& op) override;
+
+ private:
+  void multiply_pieces(const TensorView& x, const LinearTarget& target);
+
+  std::shared_ptr<Residency> residency_;
+  std::optional<Error> failure_;  // the first since synchronize(): until then nothing with weights is computed
+  std::vector<std::byte> rows_;   // of embed()
+  std::vector<int32_t> row_numbers_;
+  std::vector<LinearTarget> targets_;
+  std::vector<float> expert_rows_, expert_results_;
+};
+
+Status StreamingBackend::synchronize() {
+  const Status status = inner_->synchronize();
+  if (!failure_) return status;
+  const Error failure = std::move(*failure_);
+  failure_.reset();
+  return tl::unexpected<Error>(failure);
+}
+
+void StreamingBackend::linear(const LinearOp& op) {
+  if (failure_) return;
+  const auto stays = [](const LinearTarget& target) { return !is_streamed(*target.weight); };
+  if (std::all_of(op.targets.begin(), op.targets.end(), stays)) return inner_->linear(op);
+  std::vector<LinearTarget>& resident = targets_;
+  resident.clear();
+  std::copy_if(op.targets.begin(), op.targets.end(), std::back_inserter(resident), stays);
+  if (!resident.empty()) inner_->linear({op.x, resident});
+  for (const LinearTarget& target : op.targets)
+    if (!stays(target)) multiply_pieces(op.x, target);
+}
+
+// out[:, rows of the piece] for each piece as it comes.
+void StreamingBackend::multiply_pieces(const TensorView& x, const LinearTarget& target) {
+  const StreamedMatrix& matrix = streamed_matrix(*target.weight);
+  DiskRing* ring = residency_->disk_ring();
+  METALLIC_CHECK(ring != nullptr && matrix.first_piece >= 0);
+  const int64_t rows = target.weight->rows();
+  for (int64_t row = 0, piece = matrix.first_piece; row < rows && !failure_; row += matrix.piece_rows, ++piece) {
+    auto bytes = ring->acquire(int(piece));
+    if (!bytes) {
+      failure_ = bytes.error();
+      return;
+    }
+    const int64_t count = std::min(matrix.piece_rows, rows - row);
+    Weight part;  // only read
+    part.view = TensorView::dense(const_cast<std::byte*>(*bytes), target.weight->view.format,
+                                  {count, target.weight->columns()});
+    LinearTarget part_target = target;
+    part_target.weight = &part;
+    if (target.bias != nullptr) part_target.bias += row;
+    part_target.out.data = float_at(target.out, 0) + row;
+    part_target.out.shape.size[1] = count;
+    inner_->linear({x, {&part_target, 1}});
+    ring->release(int(piece));
+  }
+}
+
+void StreamingBackend::experts(const ExpertsOp& op) {
+  if (failure_) return;
+  const auto stays = [](const Weight& weight) { return !is_streamed(weight); };
+  if (std::all_of(op.experts.begin(), op.experts.end(), stays)) return inner_->experts(op);
+  experts_by_linear(op, expert_rows_, expert_results_, [this](const LinearOp& linear_op) { linear(linear_op); });
+}
+
+// Rows that are looked up are few: they are read when they are wanted.
+void StreamingBackend::embed(const EmbedOp& op) {
+  if (failure_) return;
+  if (!is_streamed(*op.weight)) return inner_->embed(op);
+  const StreamedMatrix& matrix = streamed_matrix(*op.weight);
+  if (const Status status = residency_->read_rows(matrix, op.ids, rows_); !status) {
+    failure_ = status.error();
+    return;
+  }
+  row_numbers_.resize(op.ids.size());
+  for (size_t i = 0; i < op.ids.size(); ++i) row_numbers_[i] = int32_t(i);
+  Weight rows;
+  rows.view = TensorView::dense(rows_.data(), op.weight->view.format, {int64_t(op.ids.size()), op.weight->columns()});
+  inner_->embed({&rows, row_numbers_, op.scale, op.out});
+}
+
+}  // namespace
+
+std::shared_ptr<Backend> make_streaming_backend(std::shared_ptr<Backend> inner, std::shared_ptr<Residency> residency) {
+  if (residency->on_device()) return make_device_streaming_backend(std::move(inner), std::move(residency));
+  return std::make_shared<StreamingBackend>(std::move(inner), std::move(residency));
+}
+
+}  // namespace metallic

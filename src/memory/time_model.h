@@ -1,0 +1,44 @@
+// How long a step takes (docs/memory.md): what one block costs wherever it is, and how a step is shared between CPU,
+// GPU, link and disk, which work at the same time.
+#pragma once
+
+#include "memory/plan.h"
+
+namespace metallic {
+
+// Seconds that a step spends on one block, by what would do it.
+struct BlockTime {
+  double gpu = 0;   // it stays there
+  double cpu = 0;   // in RAM
+  double link = 0;  // its copy to the GPU
+  double disk = 0;  // its reading
+  // Of the RAM's traffic: reads of the CPU, reads for the link, writes of what is read from disk.
+  double ram_cpu = 0, ram_link = 0, ram_disk = 0;
+  // Whether all steps need it, so that it can be on its way before it is wanted.
+  bool ahead = true;
+};
+// `tokens` in the step, of one sequence or of several.
+BlockTime block_time(const Block& block, const Machine& machine, double tokens);
+
+// What a step has to do. Of the blocks that are ahead and not on the GPU, the CPU multiplies by a share of the rows
+// while the others go through the ring; the share is free to choose.
+struct StepLoad {
+  double gpu = 0;                                          // blocks that stay on it, and attention there
+  double cpu = 0;                                          // attention, and blocks that only the CPU multiplies by
+  double demand = 0;                                       // copies and reads that cannot be ahead: all wait for them
+  double shared_cpu = 0, shared_gpu = 0, shared_link = 0;  // the blocks to share, if the CPU or the GPU did them all
+  double disk = 0;
+  double ram = 0, ram_cpu = 0,
+         ram_link = 0;  // traffic: in any case; of the shared blocks, if the CPU or the link read all
+  double fixed = 0;
+};
+// The time of a step with the best share for the CPU, which it returns in cpu_share; 1 if nothing can be streamed.
+StepTime step_time(const StepLoad& load, bool streams, double& cpu_share);
+
+// Attention of all layers: for one token that sees `depth` positions; for a prompt.
+double cpu_attention_decode(const ModelSizes& sizes, const Machine& machine, double depth);
+double gpu_attention_decode(const ModelSizes& sizes, const Machine& machine, double depth);
+double cpu_attention_prompt(const ModelSizes& sizes, const Machine& machine, double tokens);
+double gpu_attention_prompt(const ModelSizes& sizes, const Machine& machine, double tokens);
+
+}  // namespace metallic
