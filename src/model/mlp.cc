@@ -65,7 +65,7 @@ Result<Mlp> Mlp::load(const std::string& path, std::shared_ptr<Backend> backend)
     mlp.output_ = *output_activation;
   }
 
-  TensorLoader loader(file, *mlp.backend_);
+  TensorLoader loader(file, *mlp.backend_, nullptr);
   METALLIC_ASSIGN(const uint64_t input_length, file->get_unsigned_or("mlp.input_length", 0));
   METALLIC_ASSIGN(const uint64_t output_length, file->get_unsigned_or("mlp.output_length", 0));
   int64_t width = int64_t(std::min<uint64_t>(input_length, INT64_MAX));
