@@ -1,6 +1,7 @@
 # The CUDA backend. AUTO builds it where nvcc is found and a GPU is seen; ON wherever nvcc is found, or fails. Without it,
 # src/backend/cuda/absent.cc stands in, which says so.
 set(METALLIC_HAS_CUDA OFF)
+set(METALLIC_WHY_NO_CUDA "no GPU was seen then")
 if(NOT METALLIC_CUDA STREQUAL "OFF" AND NOT CMAKE_CROSSCOMPILING)
   set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
   if(METALLIC_CUDA STREQUAL "AUTO")
@@ -17,12 +18,18 @@ if(NOT METALLIC_CUDA STREQUAL "OFF" AND NOT CMAKE_CROSSCOMPILING)
       message(FATAL_ERROR "METALLIC_CUDA=ON: nvcc was not found. Install CUDA 12.8 or newer, or set CUDACXX, or use METALLIC_CUDA=OFF")
     else()
       message(STATUS "There is a GPU, but no nvcc: building without CUDA")
+      set(METALLIC_WHY_NO_CUDA "nvcc was not found then")
     endif()
   endif()
 endif()
 
 if(NOT METALLIC_HAS_CUDA)
+  if(METALLIC_CUDA STREQUAL "OFF")
+    set(METALLIC_WHY_NO_CUDA "METALLIC_CUDA was OFF")
+  endif()
   target_sources(metallic PRIVATE src/backend/cuda/absent.cc)
+  set_source_files_properties(src/backend/cuda/absent.cc PROPERTIES COMPILE_DEFINITIONS
+    METALLIC_WHY_NO_CUDA="${METALLIC_WHY_NO_CUDA}")
   return()
 endif()
 
@@ -33,7 +40,7 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nv
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
 endif()
 file(GLOB METALLIC_CUDA_SOURCES CONFIGURE_DEPENDS src/backend/cuda/*.cu src/backend/cuda/*.cc)
-list(FILTER METALLIC_CUDA_SOURCES EXCLUDE REGEX "_test\\.cc$|/absent\\.cc$")
+list(FILTER METALLIC_CUDA_SOURCES EXCLUDE REGEX "_test\\.cc$|/(absent|fake_runtime)\\.cc$")
 add_library(metallic_cuda OBJECT ${METALLIC_CUDA_SOURCES})
 target_include_directories(metallic_cuda PRIVATE include src)
 target_include_directories(metallic_cuda SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})

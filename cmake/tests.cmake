@@ -12,6 +12,15 @@ if(CMAKE_CROSSCOMPILING)
   endforeach()
 endif()
 
+# Failures of the CUDA runtime, on a fake one in its place: runs without a GPU.
+if(METALLIC_HAS_CUDA AND NOT METALLIC_TEST_FOLDERS)
+  add_executable(cuda_faults_test tests/cuda_faults/faults.cc src/backend/cuda/fake_runtime.cc)
+  target_include_directories(cuda_faults_test PRIVATE src tests)
+  target_include_directories(cuda_faults_test SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+  target_link_libraries(cuda_faults_test PRIVATE metallic metallic_flags fmt::fmt GTest::gtest_main)
+  gtest_discover_tests(cuda_faults_test NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 900)
+endif()
+
 if(NOT METALLIC_HAS_CUDA)  # the tests of one backend alone; the tables of the others name it where it is built
   list(FILTER METALLIC_TEST_SOURCES EXCLUDE REGEX "/cuda_[a-z_]*_test\\.cc$")
 endif()

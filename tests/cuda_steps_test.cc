@@ -1,6 +1,7 @@
 // Whole steps of decoders on the cuda backend, which does several operations in one kernel and replays graphs, against
 // the same steps on the reference, for every format that has a tuned layout.
 #include <numeric>
+#include <span>
 
 #include "backend/test_support.h"
 #include "engine/evaluator.h"
@@ -23,15 +24,15 @@ constexpr Format kFormats[] = {Format::kQ4_0, Format::kQ4_1,   Format::kQ5_0, Fo
                                Format::kF32,  Format::kIQ4_NL, Format::kQ3_K};
 
 // Logits of the last row of each sequence in each step; steps[i] rows for all sequences in step i.
-std::vector<float> evaluate(const std::string& name, const testing::ModelShape& shape, Format format, int sequences,
-                            const std::vector<int>& steps) {
+std::vector<float> evaluate(const std::string& name, const testing::ModelShape& shape, Format format, Format mixed,
+                            int sequences, const std::vector<int>& steps) {
   constexpr int kPages = 8;
   const auto backend = open_backend(name, 2).value();
   const Config config = testing::config_of(shape);
-  testing::RandomWeights random(
-      *backend, format,
-      uint64_t(std::max({shape.vocab, shape.ff_width, shape.heads * shape.head_dim})) * uint64_t(shape.width));
-  const Weights weights = testing::random_weights(shape, random).value();
+  const uint64_t most =
+      uint64_t(std::max({shape.vocab, shape.ff_width, shape.heads * shape.head_dim})) * uint64_t(shape.width);
+  testing::RandomWeights random(*backend, format, most), others(*backend, mixed, most);
+  const Weights weights = testing::random_weights(shape, random, &others).value();
   Decoder decoder = Decoder::create(config, weights, *backend, 256, 512).value();
   const KvCache cache = KvCache::create(config, *backend, kPages * sequences, kPageTokens, Format::kF16).value();
   std::vector<int32_t> pages(size_t(kPages * sequences));
@@ -62,22 +63,41 @@ class CudaSteps : public ::testing::TestWithParam<Format> {
 INSTANTIATE_TEST_SUITE_P(, CudaSteps, ::testing::ValuesIn(kFormats),
                          [](const auto& test) { return std::string(format_info(test.param).name); });
 
-TEST_P(CudaSteps, GiveTheLogitsOfTheReferenceForAnyNumberOfRows) {
-  struct Case {
-    int sequences;
-    std::vector<int> steps;
-  };
-  const Case cases[] = {
-      {1, {1, 1, 1, 1, 1}}, {1, {5, 1, 8, 1}}, {3, {1, 2, 1, 1}}, {1, {40, 1, 1, 30}}, {9, {1, 1, 1, 4}}};
+struct Case {
+  int sequences;
+  std::vector<int> steps;
+};
+
+void expect_reference(Format format, Format mixed, std::span<const Case> cases) {
   for (const testing::ModelShape& shape : kShapes)
     for (const Case& c : cases) {
       SCOPED_TRACE(::testing::Message() << shape.name << ", " << c.sequences << " sequences, first step "
                                         << c.steps[0]);
-      const auto expected = evaluate("reference", shape, GetParam(), c.sequences, c.steps);
-      const auto actual = evaluate("cuda", shape, GetParam(), c.sequences, c.steps);
+      const auto expected = evaluate("reference", shape, format, mixed, c.sequences, c.steps);
+      const auto actual = evaluate("cuda", shape, format, mixed, c.sequences, c.steps);
       ASSERT_EQ(actual.size(), expected.size());
       EXPECT_LE(relative_l2(actual, expected), 2e-2);
     }
+}
+
+TEST_P(CudaSteps, GiveTheLogitsOfTheReferenceForAnyNumberOfRows) {
+  const Case cases[] = {
+      {1, {1, 1, 1, 1, 1}}, {1, {5, 1, 8, 1}}, {3, {1, 2, 1, 1}}, {1, {40, 1, 1, 30}}, {9, {1, 1, 1, 4}}};
+  expect_reference(GetParam(), GetParam(), cases);
+}
+
+TEST(CudaMixedSteps, GiveTheLogitsOfTheReferenceForTwoFormatsInALayer) {
+  METALLIC_SKIP_IF_ABSENT("cuda");
+  const Case cases[] = {{1, {1, 1, 1}}, {2, {1, 3, 1}}};
+  constexpr Format kMixes[][2] = {{Format::kQ4_K, Format::kQ6_K},
+                                  {Format::kQ5_K, Format::kQ6_K},
+                                  {Format::kQ5_0, Format::kQ8_0},
+                                  {Format::kQ8_0, Format::kBF16},
+                                  {Format::kF16, Format::kQ4_0}};
+  for (const auto& mix : kMixes) {
+    SCOPED_TRACE(::testing::Message() << format_info(mix[0]).name << " and " << format_info(mix[1]).name);
+    expect_reference(mix[0], mix[1], cases);
+  }
 }
 
 }  // namespace

@@ -1,18 +1,26 @@
-// Times decoding, prompts and batched decoding of whole models with random weights on a backend, and prints tokens a
-// second, the share of the memory's reading rate measured in the same run, and of the bfloat16 rate.
+// Checks, then times decoding, prompts and batched decoding of whole models with random weights on a backend, and
+// prints a table: tokens a second, the share of the memory's reading rate measured in the same run or of the bfloat16
+// peak, and a peer's figure beside it.
 //
-//   bench_gpu [SHAPE FORMAT]…      SHAPE: qwen2.5-0.5b, llama3.2-1b, qwen2.5-7b; FORMAT: Q4_0, Q8_0, Q4_K, Q6_K, BF16,
-//   … METALLIC_DEVICE=cpu bench_gpu …   the same on another backend
+//   bench_gpu [SHAPE FORMAT[=PEER.json]]…     SHAPE: qwen2.5-0.5b, llama3.2-1b, qwen2.5-7b; FORMAT: Q4_0, Q8_0, Q4_K,
+//   BF16, … … METALLIC_DEVICE=cpu bench_gpu …         the same on another backend … METALLIC_BF16_PEAK=788 bench_gpu …
+//   TFLOP/s that a prompt's share is of (788: measured on an H100)
+//
+// PEER.json: what llama-bench -o json or llama-batched-bench --output-format jsonl printed for a file of that shape and
+// format.
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <numeric>
+#include <optional>
 
 #include "backend/cuda/cuda.h"
 #include "base/error.h"
 #include "model/forward.h"
+#include "peer.h"
 #include "support/random_model.h"
 
 namespace metallic {
@@ -38,8 +46,11 @@ class Bench {
     return Bench(config, std::move(decoder), std::move(cache));
   }
 
-  // Seconds for `sequences` sequences of `rows` tokens each, from `position` on; the last of each gives logits.
-  Result<double> step(int sequences, int rows, int position, bool logits) {
+  // What comes of the last token of a sequence.
+  enum class Outcome { kToken, kLogits };
+
+  // Seconds for `sequences` sequences of `rows` tokens each, from `position` on.
+  Result<double> step(int sequences, int rows, int position, Outcome outcome) {
     Batch batch;
     for (int s = 0; s < sequences; ++s) {
       batch.sequences.push_back({s * rows, rows, position, pages_.data() + s * kPagesOfOne});
@@ -47,20 +58,26 @@ class Bench {
         batch.tokens.push_back((s * 31 + (position + i) * 7919 + 13) % config_->vocab);
         batch.positions.push_back(position + i);
       }
-      if (logits) batch.logit_rows.push_back((s + 1) * rows - 1);
+      batch.logit_rows.push_back((s + 1) * rows - 1);
     }
     const auto start = std::chrono::steady_clock::now();
-    METALLIC_TRY(decoder_.run(batch, cache_, logits_));
+    const std::vector<SampleRow> best(batch.logit_rows.size());
+    if (outcome == Outcome::kLogits)
+      METALLIC_TRY(decoder_.run(batch, cache_, logits_));
+    else
+      METALLIC_TRY(decoder_.choose(batch, cache_, best, choices_));
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
 
+  std::span<const float> logits() const { return logits_; }
+
   // The median tokens a second of decoding `tokens` steps behind `position`.
-  Result<double> decode(int sequences, int position, int tokens, bool logits) {
+  Result<double> decode(int sequences, int position, int tokens) {
     std::vector<double> rates;
     for (int repetition = 0; repetition < 4; ++repetition) {
       double seconds = 0;
       for (int i = 0; i < tokens; ++i) {
-        METALLIC_ASSIGN(const double one, step(sequences, 1, position + i, logits));
+        METALLIC_ASSIGN(const double one, step(sequences, 1, position + i, Outcome::kToken));
         seconds += one;
       }
       if (repetition > 0) rates.push_back(tokens * sequences / seconds);
@@ -72,7 +89,7 @@ class Bench {
   Result<double> prompt(int rows) {
     std::vector<double> rates;
     for (int repetition = 0; repetition < 6; ++repetition) {
-      METALLIC_ASSIGN(const double seconds, step(1, rows, 0, true));
+      METALLIC_ASSIGN(const double seconds, step(1, rows, 0, Outcome::kToken));
       if (repetition > 1) rates.push_back(rows / seconds);
     }
     std::sort(rates.begin(), rates.end());
@@ -91,16 +108,85 @@ class Bench {
   KvCache cache_;
   std::vector<int32_t> pages_;
   std::vector<float> logits_;
+  Choices choices_;
 };
 
-Status run(const std::string& name, Format format, double read_rate) {
+std::string device_name() {
+  const char* device = std::getenv("METALLIC_DEVICE");
+  return device ? device : "cuda";
+}
+
+// The logits of a few steps of a small model with weights of this format, against the reference: their relative
+// distance.
+Result<double> check(Format format) {
+  constexpr ModelShape kSmall = {"check", "llama", 2, 512, 768, 4, 2, 128, 500, false};
+  constexpr int kRows = 24, kSteps = 4;
+  std::vector<std::vector<float>> found;
+  for (const std::string& name : {std::string("reference"), device_name()}) {
+    METALLIC_ASSIGN(const std::shared_ptr<Backend> backend, open_backend(name, 0));
+    const Config config = testing::config_of(kSmall);
+    RandomWeights random(*backend, format, 768 * 512);
+    METALLIC_ASSIGN(const Weights weights, testing::random_weights(kSmall, random));
+    METALLIC_ASSIGN(Bench bench, Bench::create(*backend, config, weights));
+    std::vector<float>& all = found.emplace_back();
+    METALLIC_TRY(bench.step(1, kRows, 0, Bench::Outcome::kLogits));
+    for (int i = 0; i < kSteps; ++i) {
+      METALLIC_TRY(bench.step(1, 1, kRows + i, Bench::Outcome::kLogits));
+      all.insert(all.end(), bench.logits().begin(), bench.logits().end());
+    }
+  }
+  double difference = 0, square = 0;
+  for (size_t i = 0; i < found[0].size(); ++i) {
+    difference += std::pow(double(found[1][i]) - double(found[0][i]), 2);
+    square += std::pow(double(found[0][i]), 2);
+  }
+  return std::sqrt(difference / square);
+}
+
+struct Limits {
+  double read_rate = 0, peak = 0;  // bytes and operations a second; 0: not known
+};
+
+// Filling a tensor of a thousand million floats with random numbers, beside clearing as much memory.
+Status time_random() {
+  constexpr int64_t kCount = 1000000000;
+  constexpr int kRepetitions = 5;
+  METALLIC_ASSIGN(const double rate, measure_cuda_write_rate(0));
+  METALLIC_ASSIGN(const std::shared_ptr<Backend> backend, open_backend("cuda", 0));
+  METALLIC_ASSIGN(const std::shared_ptr<void> memory, backend->allocate(uint64_t(kCount) * sizeof(float)));
+  const TensorView out = TensorView::dense(memory.get(), Format::kF32, {kCount});
+  double best = 0;
+  for (int i = 0; i < kRepetitions; ++i) {
+    METALLIC_TRY(backend->synchronize());
+    const auto start = std::chrono::steady_clock::now();
+    backend->random_uniform(out, 0.0f, 1.0f, uint64_t(i));
+    METALLIC_TRY(backend->synchronize());
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    best = std::max(best, double(kCount) * sizeof(float) / seconds);
+  }
+  fmt::print("random_uniform of 1e9 floats writes {:.2f} TB/s, {:.0f} % of clearing ({:.2f} TB/s)\n", best / 1e12,
+             100 * best / rate, rate / 1e12);
+  return {};
+}
+
+void print_row(const std::string& model, const std::string& test, double rate, double share, const char* of,
+               std::optional<double> peer) {
+  fmt::print("| {} | {} | {:.0f} | {} | {} | {} |\n", model, test, rate,
+             share > 0 ? fmt::format("{:.1f} % of {}", 100 * share, of) : "", peer ? fmt::format("{:.0f}", *peer) : "",
+             peer ? fmt::format("{:.2f}", rate / *peer) : "");
+  std::fflush(stdout);
+}
+
+Status run(const std::string& name, Format format, const Limits& limits, const Peer& peer) {
   const auto shape =
       std::find_if(std::begin(kShapes), std::end(kShapes), [&](const auto& s) { return name == s.name; });
   if (shape == std::end(kShapes)) return fail(ErrorCode::kNotFound, "no shape is called {}", name);
-  const char* device = std::getenv("METALLIC_DEVICE");
-  METALLIC_ASSIGN(const std::shared_ptr<Backend> backend, open_backend(device ? device : "cuda", 0));
+  METALLIC_ASSIGN(const double distance, check(format));
+  constexpr double kFarthest = 2e-2;
+  if (!(distance <= kFarthest))
+    return fail(ErrorCode::kInternal, "the logits are {:.2e} from the reference's: not timed", distance);
+  METALLIC_ASSIGN(const std::shared_ptr<Backend> backend, open_backend(device_name(), 0));
   const Config config = testing::config_of(*shape);
-  const auto begin = std::chrono::steady_clock::now();
   RandomWeights random(*backend, format, uint64_t(shape->vocab) * uint64_t(shape->width));
   const auto loading = std::chrono::steady_clock::now();
   METALLIC_ASSIGN(const Weights weights, testing::random_weights(*shape, random));
@@ -110,20 +196,22 @@ Status run(const std::string& name, Format format, double read_rate) {
   const double bytes = double(random.total());
   const double flops = 2 * (bytes / format_info(format).block_bytes * format_info(format).block_elements -
                             double(shape->vocab) * shape->width);
-  METALLIC_ASSIGN(const double tg, bench.decode(1, 0, 128, true));
-  METALLIC_ASSIGN(const double tg_no_logits, bench.decode(1, 0, 128, false));
-  fmt::print("| {} {} | load {:.2f} s | tg128 {:.0f} t/s, {:.1f} % of HBM | without head {:.0f} |", name,
-             format_info(format).name, load, tg, 100 * tg * bytes / read_rate, tg_no_logits);
+  const std::string model = fmt::format("{} {}", name, format_info(format).name);
+  fmt::print("| {} | load | {:.2f} s, {:.1f} GB/s | {:.1e} from the reference | | |\n", model, load, bytes / load / 1e9,
+             distance);
+  const auto of_memory = [&](double steps) { return limits.read_rate > 0 ? steps * bytes / limits.read_rate : 0; };
+  METALLIC_ASSIGN(const double tg, bench.decode(1, 0, 128));
+  print_row(model, "tg128", tg, of_memory(tg), "HBM", peer.decode(128));
   for (const int rows : {512, 2048}) {
     METALLIC_ASSIGN(const double pp, bench.prompt(rows));
-    fmt::print(" pp{} {:.0f} t/s, {:.0f} TFLOP/s |", rows, pp, pp * flops / 1e12);
+    print_row(model, fmt::format("pp{}", rows), pp, limits.peak > 0 ? pp * flops / limits.peak : 0, "bf16",
+              peer.prompt(rows));
   }
   for (const int sequences : {4, 16, 64}) {
-    METALLIC_ASSIGN(const double rate, bench.decode(sequences, 128, 64, true));
-    fmt::print(" batch {} {:.0f} t/s |", sequences, rate);
+    METALLIC_ASSIGN(const double rate, bench.decode(sequences, 128, 64));
+    print_row(model, fmt::format("batch {}", sequences), rate, of_memory(rate / sequences), "HBM",
+              peer.batch(sequences));
   }
-  fmt::print(" {:.0f} s in all |\n", std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-  std::fflush(stdout);
   return {};
 }
 
@@ -132,14 +220,29 @@ Status run(const std::string& name, Format format, double read_rate) {
 
 int main(int argc, char** argv) {
   using namespace metallic;
+  Limits limits;
   const auto rate = measure_cuda_read_rate(0);
-  if (!rate) fmt::print("{}\n", rate.error().message);
-  fmt::print("HBM is read at {:.2f} TB/s\n", rate ? *rate / 1e12 : 0.0);
+  if (rate) limits.read_rate = *rate;
+  if (const char* peak = std::getenv("METALLIC_BF16_PEAK")) limits.peak = std::atof(peak) * 1e12;
+  fmt::print("memory is read at {}\n", rate ? fmt::format("{:.2f} TB/s", *rate / 1e12) : rate.error().message);
+  if (const Status random = rate ? time_random() : Status(); !random) fmt::print("{}\n", random.error().message);
+  fmt::print("| model | test | tokens/s | share | peer | ratio |\n| --- | --- | --- | --- | --- | --- |\n");
+  int failed = 0;
   for (int i = 1; i + 1 < argc; i += 2) {
-    const auto format = format_from_name(argv[i + 1]);
-    const Status status = format ? run(argv[i], *format, rate ? *rate : 1e30)
-                                 : fail(ErrorCode::kNotFound, "no format is called {}", argv[i + 1]);
-    if (!status) fmt::print("{} {}: {}\n", argv[i], argv[i + 1], status.error().message);
+    const std::string what = argv[i + 1];
+    const size_t equals = what.find('=');
+    const auto format = format_from_name(what.substr(0, equals));
+    const Result<Peer> peer = equals == std::string::npos ? Peer() : Peer::read(what.substr(equals + 1));
+    Status status;
+    if (!format)
+      status = fail(ErrorCode::kNotFound, "no format is called {}", what.substr(0, equals));
+    else if (!peer)
+      status = tl::unexpected<Error>(peer.error());
+    else
+      status = run(argv[i], *format, limits, *peer);
+    if (status) continue;
+    fmt::print("{} {}: {}\n", argv[i], what, status.error().message);
+    ++failed;
   }
-  return 0;
+  return failed;
 }

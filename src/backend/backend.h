@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backend/batch.h"
+#include "backend/sampling.h"
 #include "metallic/tensor.h"
 
 namespace metallic {
@@ -199,6 +200,12 @@ class Backend : public Device {
   // Element by element between views of one shape: f32, f16, bf16 either way, and from quantised formats to f32.
   virtual void copy(const TensorView& from, const TensorView& to) = 0;
   virtual void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) = 0;  // dense f32
+
+  // Rows of logits that are computed at a time, where more are wanted.
+  virtual int logit_rows() const { return 16; }
+  // Whether sample() can choose a row so; if not, it gives kChooseOnHost for it.
+  virtual bool can_sample(const SampleRow&) const { return false; }
+  virtual void sample(const SampleOp& op) = 0;
 
   // Measures them now, with all threads, in less than a second.
   virtual DeviceLimits measure_limits() { return {}; }

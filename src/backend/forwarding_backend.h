@@ -45,6 +45,18 @@ class ForwardingBackend : public Backend {
   void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) override {
     inner_->random_uniform(out, lo, hi, seed);
   }
+  int logit_rows() const override { return inner_->logit_rows(); }
+  bool can_sample(const SampleRow& row) const override { return inner_->can_sample(row); }
+  // The head by the operations of this backend, whatever it makes of them.
+  void sample(const SampleOp& op) override {
+    SampleOp rest = op;
+    if (op.head != nullptr) {
+      linear({op.x, {op.head, 1}});
+      if (op.scale != 1.0f || op.softcap > 0) scale(op.logits, op.scale, op.softcap);
+      rest.head = nullptr;
+    }
+    inner_->sample(rest);
+  }
   DeviceLimits measure_limits() override { return inner_->measure_limits(); }
 
  protected:

@@ -26,6 +26,9 @@ class HostBackend : public Backend {
   void route(const RouteOp& op) override;
   void experts(const ExpertsOp& op) override;
   void combine(const CombineOp& op) override;
+  // The best alone; what draws, or changes logits first, is for the engine's own samplers.
+  bool can_sample(const SampleRow& row) const override;
+  void sample(const SampleOp& op) override;
 
  protected:
   ThreadPool pool_;

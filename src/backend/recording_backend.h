@@ -51,6 +51,9 @@ class RecordingBackend final : public Backend {
   void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) override {
     inner_->random_uniform(out, lo, hi, seed);
   }
+  int logit_rows() const override { return inner_->logit_rows(); }
+  bool can_sample(const SampleRow& row) const override { return inner_->can_sample(row); }
+  void sample(const SampleOp& op) override;
 
  private:
   // Adds a row of `columns` floats in the inner backend's memory to the statistics of the weight.

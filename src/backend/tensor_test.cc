@@ -167,6 +167,16 @@ TEST_P(Views, RandomUniformIsTheSameOnEveryBackend) {
   EXPECT_NE(Tensor::random_uniform(device(), {7, 33}, -1.0f, 2.0f, 6)->to_floats().value(), here->to_floats().value());
 }
 
+TEST_P(Views, RandomUniformOfAnySizeIsTheBeginningOfALongerOne) {
+  constexpr int64_t kMost = (1 << 20) + 3;
+  const auto all =
+      Tensor::random_uniform(Device::open("reference").value(), {kMost}, 0.0f, 1.0f, 77)->to_floats().value();
+  for (const int64_t count : {int64_t(1), int64_t(2), int64_t(3), int64_t(4), int64_t(5), int64_t(1023), kMost}) {
+    const auto here = Tensor::random_uniform(device(), {count}, 0.0f, 1.0f, 77)->to_floats().value();
+    EXPECT_TRUE(testing::same_bits(here, std::vector<float>(all.begin(), all.begin() + count))) << count;
+  }
+}
+
 TEST_P(Views, ViewsKeepTheMemoryAlive) {
   Tensor view;
   {

@@ -65,7 +65,8 @@ class EngineImpl final : public Engine {
   RequestId next_id_ = 1;
   std::vector<std::unique_ptr<Sequence>> waiting_, running_;
   std::map<RequestId, Completion> finished_;
-  std::vector<float> logits_;
+  std::vector<SampleRow> choosing_;
+  Choices choices_;
 };
 
 Result<std::vector<TokenId>> EngineImpl::chat_prompt(std::span<const ChatMessage> messages) const {
@@ -139,7 +140,9 @@ Status EngineImpl::step() {
     sequences.push_back(&sequence);
   }
   const Step step = next_step(progress, decoder_.max_rows());
-  Status status = decoder_.run(step.batch, cache_, logits_);
+  choosing_.clear();
+  for (const int i : step.finished) choosing_.push_back((*sequences[size_t(i)])->describe_choice());
+  Status status = decoder_.choose(step.batch, cache_, choosing_, choices_);
   if (status) status = model_->file().check_intact();  // weights of a file that was cut short read as zero
   if (status) status = advance(step, sequences);
   if (!status) abandon_all();
@@ -153,11 +156,16 @@ Status EngineImpl::advance(const Step& step, std::vector<std::unique_ptr<Sequenc
     sequence.add_computed(step.batch.sequences[i].rows);
     pages_.mark_computed(sequence.lease(), sequence.tokens(), sequence.computed());
   }
+  std::span<const float> logits = choices_.logits;
   for (size_t i = 0; i < step.finished.size(); ++i) {
     std::unique_ptr<Sequence>& sequence = *sequences[size_t(step.finished[i])];
-    const auto logits = std::span(logits_).subspan(i * size_t(info_.vocab), size_t(info_.vocab));
-    if (const Status status = sequence->append_from(logits); !status)
-      return fail_while(model_->file().path(), status.error());
+    if (choices_.ids[i] == kChooseOnHost) {
+      if (const Status status = sequence->append_from(logits.first(size_t(info_.vocab))); !status)
+        return fail_while(model_->file().path(), status.error());
+      logits = logits.subspan(size_t(info_.vocab));
+    } else {
+      sequence->append_chosen(choices_.ids[i]);
+    }
     if (sequence->finished()) finish(sequence);
   }
   return {};

@@ -34,22 +34,31 @@ void Sequence::start(PageLease lease) {
 
 Status Sequence::append_from(std::span<const float> logits) {
   METALLIC_ASSIGN(const TokenId id, sampler_.sample(logits, tokens_));
+  append(id);
+  return {};
+}
+
+void Sequence::append_chosen(TokenId id) {
+  sampler_.count_draw();
+  append(id);
+}
+
+void Sequence::append(TokenId id) {
   last_token_ = Clock::now();
   if (int(tokens_.size()) == completion_.prompt_tokens) first_token_ = last_token_;
   if (!request_.ignore_end && tokenizer_ != nullptr && tokenizer_->is_end_of_generation(id)) {
     finish(FinishReason::kEndOfGeneration);
-    return {};
+    return;
   }
   tokens_.push_back(id);
   completion_.tokens.push_back(id);
   deliver(output_.push(id));
-  if (finished_) return {};  // cancelled by on_text
+  if (finished_) return;  // cancelled by on_text
   if (output_.stopped()) {
     finish(FinishReason::kStopString);
   } else if (int(tokens_.size()) >= limit_) {
     finish(limited_by_context_ ? FinishReason::kContext : FinishReason::kLength);
   }
-  return {};
 }
 
 bool Sequence::wants_to_stop() {

@@ -31,6 +31,9 @@ class Sequence {
   void add_computed(int rows) { computed_ += rows; }
   // Chooses the next token from its logits (vocab), adds it and hands out its text; may finish the sequence.
   Status append_from(std::span<const float> logits);
+  // The same in two steps, where a backend chooses: how, and what came of it.
+  SampleRow describe_choice() { return sampler_.describe(tokens_); }
+  void append_chosen(TokenId id);
   // Asks should_stop; if it says yes, the sequence is finished as cancelled.
   bool wants_to_stop();
   Completion complete();
@@ -38,6 +41,7 @@ class Sequence {
  private:
   using Clock = std::chrono::steady_clock;
   Sequence(Request request, const Tokenizer* tokenizer);
+  void append(TokenId id);
   void finish(FinishReason reason);
   void deliver(const std::string& text);
 

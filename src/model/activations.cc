@@ -20,6 +20,7 @@ Result<Activations> Activations::create(const Config& config, Backend& backend, 
   METALLIC_CHECK(max_rows > 0);
   Activations a;
   a.max_rows_ = max_rows;
+  a.output_rows_ = std::min(max_rows, backend.logit_rows());
   struct Part {
     float** at;
     int64_t row_floats;
@@ -31,7 +32,7 @@ Result<Activations> Activations::create(const Config& config, Backend& backend, 
   const int64_t inner = std::max<int64_t>(
       {int64_t(config.ff_width), int64_t(experts.used) * experts.width, int64_t(experts.shared_width)});
   const int64_t head_values = std::max(config.value_dim, latent.value_dim);
-  float* ids = nullptr;
+  float *ids = nullptr, *chosen = nullptr;
   const Part parts[] = {
       {&a.residual, config.width, rows},
       {&a.normed, config.width, rows},
@@ -43,7 +44,8 @@ Result<Activations> Activations::create(const Config& config, Backend& backend, 
       {&a.attended, config.heads * head_values, rows},
       {&a.gate, inner, rows},
       {&a.up, inner, rows},
-      {&a.logits, config.spec->encoder ? 0 : config.vocab, std::min<int64_t>(rows, kOutputRows)},
+      {&a.logits, config.spec->encoder ? 0 : config.vocab, a.output_rows_},
+      {&chosen, 1, rows},
       {&a.router, experts.count, rows},
       {&a.expert_weights, experts.used, rows},
       {&ids, experts.used, rows},
@@ -72,6 +74,7 @@ Result<Activations> Activations::create(const Config& config, Backend& backend, 
   a.memory_ = std::move(*memory);
   for (size_t i = 0; i < offsets.size(); ++i) *parts[i].at = static_cast<float*>(a.memory_.get()) + offsets[i];
   a.expert_ids = reinterpret_cast<int32_t*>(ids);
+  a.chosen = reinterpret_cast<int32_t*>(chosen);
   return a;
 }
 

@@ -31,7 +31,8 @@ class Activations {
   float* attended = nullptr;   // (rows, heads * value_dim)
   float* gate = nullptr;       // (rows, widest feed-forward part)
   float* up = nullptr;         // likewise
-  float* logits = nullptr;     // (kOutputRows, vocab)
+  float* logits = nullptr;     // (output_rows(), vocab)
+  int32_t* chosen = nullptr;   // (rows): tokens
   // Mixtures of experts only.
   float* router = nullptr;          // (rows, experts)
   float* expert_weights = nullptr;  // (rows, used)
@@ -43,10 +44,10 @@ class Activations {
   float* whole_query = nullptr;   // (rows, heads * (nope + rope))
   float* whole_values = nullptr;  // (rows, heads * (nope + value)), or (rows, heads * value)
 
-  static constexpr int kOutputRows = 16;  // rows that go through the head at a time
+  int output_rows() const { return output_rows_; }  // that go through the head at a time
 
  private:
-  int max_rows_ = 0;
+  int max_rows_ = 0, output_rows_ = 0;
   uint64_t bytes_ = 0;
   std::shared_ptr<void> memory_;
 };

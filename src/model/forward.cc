@@ -35,11 +35,15 @@ Result<Decoder> Decoder::create(const Config& config, const Weights& weights, Ba
 }
 
 Status Decoder::run(const Batch& batch, const KvCache& cache, std::vector<float>& result) {
+  evaluate(batch, cache);
+  return output(batch, result);
+}
+
+void Decoder::evaluate(const Batch& batch, const KvCache& cache) {
   METALLIC_CHECK(batch.rows() > 0 && batch.rows() <= max_rows());
   METALLIC_CHECK(batch.positions.size() == batch.tokens.size());
   embed(batch);
   for (int layer = 0; layer < config_.layers; ++layer) attention_block(layer, batch, cache);
-  return output(batch, result);
 }
 
 void Decoder::embed(const Batch& batch) {
@@ -156,30 +160,68 @@ void Decoder::add_to_residual(float* x, const Norm& post_norm, const Norm& resid
   if (residual_norm) normalise(activations_.residual, residual_norm, rows, config_.width, activations_.residual);
 }
 
+// Neighbours, as the rows of decoding are, in one go.
+void Decoder::collect_outputs(std::span<const int32_t> rows) {
+  Activations& a = activations_;
+  for (size_t first = 0, end; first < rows.size(); first = end) {
+    for (end = first + 1; end < rows.size() && rows[end] == rows[end - 1] + 1;) ++end;
+    normalise(a.residual + int64_t(rows[first]) * config_.width, weights_.output_norm, int64_t(end - first),
+              config_.width, a.normed + int64_t(first) * config_.width);
+  }
+}
+
+LinearTarget Decoder::head(int rows) const {
+  return {&weights_.head.weight, weights_.head.bias.data(), row_view(activations_.logits, rows, config_.vocab), false,
+          Precision::kDoubleCodes};
+}
+
 // The head for the rows that are wanted only; an encoder's output is the hidden state itself.
 Status Decoder::output(const Batch& batch, std::vector<float>& result) {
   Activations& a = activations_;
-  const size_t width = size_t(output_width());
+  const size_t width = size_t(output_width()), step = size_t(a.output_rows());
   result.resize(batch.logit_rows.size() * width);
-  for (size_t first = 0; first < batch.logit_rows.size(); first += size_t(Activations::kOutputRows)) {
-    const int count = int(std::min<size_t>(size_t(Activations::kOutputRows), batch.logit_rows.size() - first));
-    for (int i = 0; i < count; ++i) {
-      const int64_t row = batch.logit_rows[first + size_t(i)];
-      normalise(a.residual + row * config_.width, weights_.output_norm, 1, config_.width,
-                a.normed + int64_t(i) * config_.width);
-    }
+  for (size_t first = 0; first < batch.logit_rows.size(); first += step) {
+    const int count = int(std::min(step, batch.logit_rows.size() - first));
+    collect_outputs(std::span(batch.logit_rows).subspan(first, size_t(count)));
     float* rows = a.normed;
     if (!config_.spec->encoder) {
-      const TensorView logits = row_view(a.logits, count, config_.vocab);
-      const LinearTarget head{&weights_.head.weight, weights_.head.bias.data(), logits, false, Precision::kDoubleCodes};
-      backend_.linear({row_view(a.normed, count, config_.width), {&head, 1}});
+      const LinearTarget target = head(count);
+      backend_.linear({row_view(a.normed, count, config_.width), {&target, 1}});
       if (config_.logit_scale != 1.0f || config_.final_softcap > 0)
-        backend_.scale(logits, config_.logit_scale, config_.final_softcap);
+        backend_.scale(target.out, config_.logit_scale, config_.final_softcap);
       rows = a.logits;
     }
     backend_.copy_to_host(result.data() + first * width, rows, size_t(count) * width * sizeof(float));
   }
   return backend_.synchronize();
+}
+
+// One small copy for each piece of rows, and the logits of those that the backend cannot choose from.
+Status Decoder::choose(const Batch& batch, const KvCache& cache, std::span<const SampleRow> rows, Choices& choices) {
+  METALLIC_CHECK(rows.size() == batch.logit_rows.size() && !config_.spec->encoder);
+  evaluate(batch, cache);
+  Activations& a = activations_;
+  const size_t width = size_t(config_.vocab), step = size_t(a.output_rows());
+  choices.ids.resize(rows.size());
+  choices.logits.clear();
+  for (size_t first = 0; first < rows.size(); first += step) {
+    const size_t count = std::min(step, rows.size() - first);
+    collect_outputs(std::span(batch.logit_rows).subspan(first, count));
+    const LinearTarget target = head(int(count));
+    backend_.sample({row_view(a.normed, int(count), config_.width), &target, config_.logit_scale, config_.final_softcap,
+                     target.out, rows.subspan(first, count), a.chosen + first});
+    int32_t* const ids = choices.ids.data() + first;
+    backend_.copy_to_host(ids, a.chosen + first, count * sizeof(int32_t));
+    METALLIC_TRY(backend_.synchronize());  // ids of a step that failed mean nothing
+    for (size_t i = 0; i < count; ++i) {
+      if (ids[i] != kChooseOnHost) continue;
+      choices.logits.resize(choices.logits.size() + width);
+      backend_.copy_to_host(choices.logits.data() + choices.logits.size() - width,
+                            a.logits + int64_t(i) * config_.vocab, width * sizeof(float));
+    }
+  }
+  // Nothing is under way but perhaps a step without logits, or copies of them.
+  return rows.empty() || !choices.logits.empty() ? backend_.synchronize() : Status();
 }
 
 void Decoder::linear(const TensorView& x, const Weight& weight, const float* bias, const TensorView& out) {

@@ -14,6 +14,12 @@
 
 namespace metallic {
 
+// What became of the rows whose next token was asked for.
+struct Choices {
+  std::vector<int32_t> ids;   // (logit_rows): a token, or kChooseOnHost
+  std::vector<float> logits;  // of the rows to choose on the host, in order: (.., vocab)
+};
+
 // Owns the activations of one step; borrows config, weights and backend, which must outlive it.
 class Decoder {
  public:
@@ -30,6 +36,8 @@ class Decoder {
   // `output` (logit_rows, output_width()). Token ids below the vocabulary size, page tables that cover each sequence,
   // and whole sequences for a model that is not causal, are the caller's duty.
   Status run(const Batch& batch, const KvCache& cache, std::vector<float>& output);
+  // The same, but chooses a token for each of batch.logit_rows, by `rows` (sampling.h), where the logits are.
+  Status choose(const Batch& batch, const KvCache& cache, std::span<const SampleRow> rows, Choices& choices);
 
  private:
   Decoder(const Config& config, const Weights& weights, Backend& backend)
@@ -40,6 +48,10 @@ class Decoder {
   void project_query_key_value(const LayerWeights& layer, int index, const Batch& batch);
   void rotate(const TensorView& x, int index, const Batch& batch);
   void ffn_block(const LayerWeights& layer, int rows);
+  void evaluate(const Batch& batch, const KvCache& cache);
+  // The final hidden state of some rows, to activations_.normed.
+  void collect_outputs(std::span<const int32_t> rows);
+  LinearTarget head(int rows) const;
   Status output(const Batch& batch, std::vector<float>& output);
 
   // latent_attention.cc

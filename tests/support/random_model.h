@@ -39,7 +39,7 @@ inline Config config_of(const ModelShape& shape) {
   return config;
 }
 
-// Random weights of one format; all matrices come from the same bytes on the host.
+// Random weights of one format; all matrices come from the same bytes on the host, each from another place.
 class RandomWeights {
  public:
   RandomWeights(Backend& backend, Format format, uint64_t most_elements) : backend_(backend), format_(format) {
@@ -50,38 +50,49 @@ class RandomWeights {
     for (float& value : values) value = normal(random);
     std::vector<char> sample(*format_bytes(format, kSample));
     quantize_rows(format, values.data(), 1, kSample, nullptr, sample.data());
-    bytes_ = std::make_shared<std::vector<char>>(*format_bytes(format, (most_elements + 255) / 256 * 256));
+    bytes_ = std::make_shared<std::vector<char>>(
+        *format_bytes(format, (most_elements + kShift - 1) / kShift * kShift + kPlaces * kShift));
     for (size_t at = 0; at < bytes_->size(); at += sample.size())
       std::memcpy(bytes_->data() + at, sample.data(), std::min(sample.size(), bytes_->size() - at));
   }
 
   Result<Weight> matrix(int64_t rows, int64_t columns) {
     total_ += *format_bytes(format_, uint64_t(rows * columns));
-    return backend_.load_weight(TensorView::dense(bytes_->data(), format_, {rows, columns}), bytes_);
+    char* from = bytes_->data() + *format_bytes(format_, uint64_t(matrices_++ % kPlaces) * kShift);
+    return backend_.load_weight(TensorView::dense(from, format_, {rows, columns}), bytes_);
   }
   Result<DeviceVector> vector(int64_t size) {
-    const std::vector<float> ones(size_t(size), 1.0f);
+    std::vector<float> values(static_cast<size_t>(size));
+    for (int64_t i = 0; i < size; ++i) values[size_t(i)] = 1 + 0.5f * std::sin(float(i + vectors_));
+    ++vectors_;
     METALLIC_ASSIGN(std::shared_ptr<void> memory, backend_.allocate(uint64_t(size) * sizeof(float)));
-    backend_.copy_from_host(memory.get(), ones.data(), ones.size() * sizeof(float));
+    backend_.copy_from_host(memory.get(), values.data(), values.size() * sizeof(float));
+    METALLIC_TRY(backend_.synchronize());
     return DeviceVector{std::move(memory), size};
   }
   uint64_t total() const { return total_; }
 
  private:
+  static constexpr int kPlaces = 16;
+  static constexpr uint64_t kShift = 256;  // elements
   Backend& backend_;
   Format format_;
+  int matrices_ = 0;
+  int64_t vectors_ = 0;
   std::shared_ptr<std::vector<char>> bytes_;
   uint64_t total_ = 0;
 };
 
-inline Result<Weights> random_weights(const ModelShape& shape, RandomWeights& random) {
+// `mixed`: what values and the last matrix of the feed-forward part come from, as in files of mixed formats; or null.
+inline Result<Weights> random_weights(const ModelShape& shape, RandomWeights& random, RandomWeights* mixed = nullptr) {
   Weights weights;
   const int64_t query = int64_t(shape.heads) * shape.head_dim, key = int64_t(shape.kv_heads) * shape.head_dim;
-  const auto projection = [&](int64_t rows, int64_t columns, bool bias) -> Result<Projection> {
+  RandomWeights& other = mixed != nullptr ? *mixed : random;
+  const auto projection = [](RandomWeights& from, int64_t rows, int64_t columns, bool bias) -> Result<Projection> {
     Projection result;
-    METALLIC_ASSIGN(result.weight, random.matrix(rows, columns));
+    METALLIC_ASSIGN(result.weight, from.matrix(rows, columns));
     if (bias) {
-      METALLIC_ASSIGN(result.bias, random.vector(rows));
+      METALLIC_ASSIGN(result.bias, from.vector(rows));
     }
     return result;
   };
@@ -91,13 +102,13 @@ inline Result<Weights> random_weights(const ModelShape& shape, RandomWeights& ra
     LayerWeights& layer = weights.layers.emplace_back();
     METALLIC_ASSIGN(layer.attention_norm.weight, random.vector(shape.width));
     METALLIC_ASSIGN(layer.ffn_norm.weight, random.vector(shape.width));
-    METALLIC_ASSIGN(layer.query, projection(query, shape.width, shape.qkv_bias));
-    METALLIC_ASSIGN(layer.key, projection(key, shape.width, shape.qkv_bias));
-    METALLIC_ASSIGN(layer.value, projection(key, shape.width, shape.qkv_bias));
-    METALLIC_ASSIGN(layer.attention_output, projection(shape.width, query, false));
-    METALLIC_ASSIGN(layer.ffn.gate, projection(shape.ff_width, shape.width, false));
-    METALLIC_ASSIGN(layer.ffn.up, projection(shape.ff_width, shape.width, false));
-    METALLIC_ASSIGN(layer.ffn.down, projection(shape.width, shape.ff_width, false));
+    METALLIC_ASSIGN(layer.query, projection(random, query, shape.width, shape.qkv_bias));
+    METALLIC_ASSIGN(layer.key, projection(random, key, shape.width, shape.qkv_bias));
+    METALLIC_ASSIGN(layer.value, projection(other, key, shape.width, shape.qkv_bias));
+    METALLIC_ASSIGN(layer.attention_output, projection(random, shape.width, query, false));
+    METALLIC_ASSIGN(layer.ffn.gate, projection(random, shape.ff_width, shape.width, false));
+    METALLIC_ASSIGN(layer.ffn.up, projection(random, shape.ff_width, shape.width, false));
+    METALLIC_ASSIGN(layer.ffn.down, projection(other, shape.width, shape.ff_width, false));
   }
   METALLIC_ASSIGN(weights.output_norm.weight, random.vector(shape.width));
   return weights;

@@ -3,6 +3,7 @@
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/launch.h"
 #include "base/half.h"
+#include "quant/q8_0.h"
 
 namespace metallic::cuda {
 namespace {
@@ -11,10 +12,22 @@ constexpr int kThreads = 128;
 constexpr int kTile = kThreads;  // keys
 constexpr int kMostValues = 8;   // of a thread: values of up to 1024 elements
 
-__device__ float load_page(const Pages& pages, int64_t at) {
-  if (pages.format == Format::kF16) return half_to_float(static_cast<const uint16_t*>(pages.data)[at]);
-  if (pages.format == Format::kBF16) return bfloat16_to_float(static_cast<const uint16_t*>(pages.data)[at]);
-  return static_cast<const float*>(pages.data)[at];
+using Block = quant::Q8_0::Block;
+
+// Element i of the row that begins at `row`.
+__device__ float load_page(const Pages& pages, int64_t row, int i) {
+  switch (pages.format) {
+    case Format::kF16:
+      return half_to_float(static_cast<const uint16_t*>(pages.data)[row + i]);
+    case Format::kBF16:
+      return bfloat16_to_float(static_cast<const uint16_t*>(pages.data)[row + i]);
+    case Format::kQ8_0: {
+      const Block& block = static_cast<const Block*>(pages.data)[row + i / quant::Q8_0::kBlock];
+      return float(block.scale) * float(block.codes[i % quant::Q8_0::kBlock]);
+    }
+    default:
+      return static_cast<const float*>(pages.data)[row + i];
+  }
 }
 __device__ void store_page(const Pages& pages, int64_t at, float value) {
   if (pages.format == Format::kF16)
@@ -24,10 +37,20 @@ __device__ void store_page(const Pages& pages, int64_t at, float value) {
   else
     static_cast<float*>(pages.data)[at] = value;
 }
-// Where the row of a head at a position of a sequence begins.
+// Where the row of a head at a position of a sequence begins: in elements, or blocks of them.
 __device__ int64_t page_row(const Pages& pages, const DeviceSequence& sequence, int64_t head, int position) {
   return sequence.pages[position / pages.page_tokens] * pages.page_stride + head * pages.head_stride +
          position % pages.page_tokens * pages.token_stride;
+}
+
+// One row of a head to its page, by all threads of a block.
+__device__ void store_row(const Pages& pages, int64_t row, const float* values) {
+  if (pages.format == Format::kQ8_0) {  // a thread for each block
+    for (int i = int(threadIdx.x); i < pages.width / quant::Q8_0::kBlock; i += int(blockDim.x))
+      quant::Q8_0::encode(values + i * quant::Q8_0::kBlock, static_cast<Block*>(pages.data)[row + i]);
+    return;
+  }
+  for (int i = int(threadIdx.x); i < pages.width; i += int(blockDim.x)) store_page(pages, row + i, values[i]);
 }
 
 // A block for each row and head.
@@ -38,10 +61,8 @@ __global__ void store_kernel(const StoreArgs a) {
   const int position = sequence.position + place.row - sequence.first_row;
   const float* key = a.key.data + place.row * a.key.row_stride + head * a.key.head_stride;
   const float* value = a.value.data + place.row * a.value.row_stride + head * a.value.head_stride;
-  const int64_t key_at = page_row(a.keys, sequence, head, position);
-  const int64_t value_at = page_row(a.values, sequence, head, position);
-  for (int i = int(threadIdx.x); i < a.keys.width; i += int(blockDim.x)) store_page(a.keys, key_at + i, key[i]);
-  for (int i = int(threadIdx.x); i < a.values.width; i += int(blockDim.x)) store_page(a.values, value_at + i, value[i]);
+  store_row(a.keys, page_row(a.keys, sequence, head, position), key);
+  store_row(a.values, page_row(a.values, sequence, head, position), value);
 }
 
 __global__ void attention_kernel(const AttentionArgs a) {
@@ -72,7 +93,7 @@ __global__ void attention_kernel(const AttentionArgs a) {
     if (t >= begin && t < end) {
       const int64_t at = page_row(a.keys, sequence, kv_head, t);
       float dot = 0;
-      for (int i = 0; i < d; ++i) dot = fmaf(query[i], load_page(a.keys, at + i), dot);
+      for (int i = 0; i < d; ++i) dot = fmaf(query[i], load_page(a.keys, at, i), dot);
       score = dot * a.scale;
       if (a.softcap > 0) score = a.softcap * tanhf(score / a.softcap);
     }
@@ -88,7 +109,7 @@ __global__ void attention_kernel(const AttentionArgs a) {
       if (i >= dv) break;
       float value = result[j] * rescale;
       for (int k = max(0, begin - tile); k < min(kTile, end - tile); ++k)
-        value = fmaf(weights[k], load_page(a.values, page_row(a.values, sequence, kv_head, tile + k) + i), value);
+        value = fmaf(weights[k], load_page(a.values, page_row(a.values, sequence, kv_head, tile + k), i), value);
       result[j] = value;
     }
     __syncthreads();

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "backend/backend.h"
+#include "backend/sampling.h"
 #include "metallic/format.h"
 
 namespace metallic::cuda {
@@ -108,9 +109,9 @@ struct Pages {
   int32_t padding;
 };
 
-// A row of a batch: its sequence, and its place there.
+// A row of a batch: its sequence, its number in the batch's tensors, its position in the sequence and the page of that.
 struct RowPlace {
-  int32_t sequence, row;  // row: in the batch's tensors
+  int32_t sequence, row, position, page;
 };
 
 struct StoreArgs {
@@ -218,6 +219,34 @@ struct RandomArgs {
   int32_t padding;
 };
 
+// One row's choice; its changes are changes[first_change..].
+struct SampleChoice {
+  int32_t first_change, change_count;
+  float repeat, frequency, presence;
+  int32_t top_k;
+  float top_p, log_min_p, temperature;
+  int32_t on_host;
+  double unit;
+};
+
+// A row of logits is cut into groups of neighbours, of which each has a maximum and a sum.
+constexpr int kMostSampleGroups = 2048;
+constexpr int kMostSampleTopK = 512;
+struct SampleArgs {
+  Rows logits;
+  int32_t rows, width;
+  int32_t group, groups;  // numbers of a group; groups of a row
+  int32_t lanes;          // threads for the maximum of a group: a power of two up to 32
+  int32_t has_changes, has_sums;
+  int32_t padding;
+  const SampleChoice* choices;  // (rows)
+  const LogitChange* changes;
+  float* originals;  // as many: the logits before them
+  uint64_t* maxima;  // (rows, groups)
+  double* sums;      // (rows, groups)
+  int32_t* ids;      // (rows)
+};
+
 enum class CommandKind : int32_t {
   kEmbed,
   kNorm,
@@ -235,6 +264,7 @@ enum class CommandKind : int32_t {
   kMatmul,
   kCopy,
   kRandom,
+  kSample,
 };
 
 struct Command {
@@ -257,6 +287,7 @@ struct Command {
     MatmulArgs matmul;
     CopyArgs copy;
     RandomArgs random;
+    SampleArgs sample;
   };
 
   // All bytes are zero, padding too, so that commands compare as bytes.

@@ -1,4 +1,6 @@
 // Copies between strided views, and the plain matrix product of strided views.
+#include <cstring>
+
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/launch.h"
 #include "quant/plain.h"
@@ -127,6 +129,16 @@ __global__ void matmul_kernel(const MatmulArgs a) {
     *reinterpret_cast<float*>(address(a.out, index) + (n0 + y) * a.out.stride[2] + (m0 + x) * a.out.stride[3]) = sum;
 }
 
+struct WriteArgs {
+  uint4 values[kMostWritten / sizeof(uint4)];
+  uint4* to;
+  int32_t count;
+};
+__global__ void write_kernel(const __grid_constant__ WriteArgs a) {
+  const int i = int(threadIdx.x);
+  if (i < a.count) a.to[i] = a.values[i];
+}
+
 }  // namespace
 
 void launch(const CopyArgs& a, cudaStream_t stream) {
@@ -148,6 +160,14 @@ void launch(const MatmulArgs& a, cudaStream_t stream) {
   const dim3 grid(unsigned(divide_up(a.columns, kSide)), unsigned(divide_up(a.rows, kSide)),
                   unsigned(a.batch * a.channels));
   matmul_kernel<<<grid, dim3(kSide, kSide), 0, stream>>>(a);
+}
+
+void launch_write(const void* values, uint64_t bytes, void* to, cudaStream_t stream) {
+  WriteArgs a = {};
+  std::memcpy(a.values, values, bytes);
+  a.to = static_cast<uint4*>(to);
+  a.count = int32_t(divide_up(int64_t(bytes), sizeof(uint4)));
+  write_kernel<<<1, kMostWritten / sizeof(uint4), 0, stream>>>(a);
 }
 
 }  // namespace metallic::cuda

@@ -24,6 +24,9 @@ Result<std::vector<CudaDevice>> cuda_devices();
 // Bytes a second that a plain kernel reads from the memory of a GPU; takes 4 GiB of it for a moment.
 Result<double> measure_cuda_read_rate(int device);
 
+// Bytes a second that clearing the memory of a GPU writes; likewise.
+Result<double> measure_cuda_write_rate(int device);
+
 struct CudaOptions {
   int device = 0;
   // Float32 arithmetic in one order: the same bits for any batch composition, slower.

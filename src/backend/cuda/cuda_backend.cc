@@ -59,10 +59,10 @@ const WeightRef& weight_ref(const Weight& weight) {
 }
 
 bool CudaBackend::has_pages(const TensorView& pages) {
-  if (pages.format == Format::kF16 || pages.format == Format::kF32 || pages.format == Format::kBF16) return true;
+  if (holds_kv(pages.format)) return true;
   queue_->stream().keep(
       Error{ErrorCode::kUnsupported,
-            fmt::format("a KV cache of type {} is not possible on a GPU yet; there are: F16, BF16, F32",
+            fmt::format("a KV cache of type {} is not possible on a GPU yet; there are: F16, BF16, F32, Q8_0",
                         format_info(pages.format).name)});
   return false;
 }
@@ -101,7 +101,12 @@ Status CudaBackend::synchronize() {
 
 Result<Weight> CudaBackend::load_weight(const TensorView& host, std::shared_ptr<const void> owner) {
   queue_->flush();
-  return load(*queue_, queue_, host, std::move(owner), !reproducible_);
+  if (uploader_ == nullptr) {
+    METALLIC_ASSIGN(uploader_, Uploader::create(queue_->stream().device()));
+  }
+  METALLIC_ASSIGN(Weight weight, load(*uploader_, queue_, host, std::move(owner), !reproducible_));
+  if (queue_->stream().failed()) METALLIC_TRY(queue_->stream().synchronize("loading weights"));
+  return weight;
 }
 
 void CudaBackend::embed(const EmbedOp& op) {
@@ -182,7 +187,10 @@ CudaBackend::StagedSequences CudaBackend::stage_sequences(std::span<const BatchS
     const size_t begin = page_table_.size();
     page_table_.insert(page_table_.end(), s.pages, s.pages + count);
     page_table_.resize(begin + size_t((count + kPageStep - 1) / kPageStep * kPageStep));
-    for (int32_t i = 0; i < s.rows; ++i) places_.push_back({int32_t(sequences_.size()), s.first_row + i});
+    for (int32_t i = 0; i < s.rows; ++i) {
+      const int32_t position = s.position + i;
+      places_.push_back({int32_t(sequences_.size()), s.first_row + i, position, s.pages[position / page_tokens]});
+    }
     DeviceSequence& device = sequences_.emplace_back();
     device = {s.first_row, s.rows, s.position, 0, nullptr};
     pages += count;

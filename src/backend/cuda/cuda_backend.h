@@ -10,6 +10,7 @@
 #include "backend/cuda/cuda.h"
 #include "backend/cuda/queue.h"
 #include "backend/cuda/transfers.h"
+#include "backend/cuda/upload.h"
 #include "backend/transfers.h"
 
 namespace metallic::cuda {
@@ -43,6 +44,10 @@ class CudaBackend final : public Backend, public Transfers {
   void matmul(const TensorView& a, const TensorView& b, const TensorView& out) override;
   void copy(const TensorView& from, const TensorView& to) override;
   void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) override;
+  bool holds_kv(Format format) const override { return format == Format::kQ8_0 || Backend::holds_kv(format); }
+  int logit_rows() const override { return 64; }  // so that the head is read once for a batch
+  bool can_sample(const SampleRow& row) const override;
+  void sample(const SampleOp& op) override;
 
   // transfers.cc
   Result<std::shared_ptr<void>> allocate_pinned(uint64_t bytes) override;
@@ -56,6 +61,8 @@ class CudaBackend final : public Backend, public Transfers {
   void submit() override;
 
  private:
+  // Working memory of sample(): false after a failure, which the stream keeps.
+  bool reserve_sampling(SampleArgs& args, size_t changes);
   CopyStream* copies();  // null after a failure, which the stream keeps
   // What store_kv and attention need of the sequences of a batch, in device memory.
   struct StagedSequences {
@@ -78,10 +85,13 @@ class CudaBackend final : public Backend, public Transfers {
   std::string name_;
   std::shared_ptr<Queue> queue_;
   bool reproducible_;
+  std::unique_ptr<Uploader> uploader_;  // made when the first weight comes
   std::unordered_map<const Weight*, Table> tables_;
   std::vector<DeviceSequence> sequences_;
   std::vector<RowPlace> places_;
   std::vector<int32_t> page_table_;
+  std::shared_ptr<void> sampling_;
+  uint64_t sampling_bytes_ = 0;
   char* bounce_ = nullptr;  // pinned memory for small copies to the host
   std::shared_ptr<void> bounce_owner_;
   std::unique_ptr<CopyStream> copies_;
@@ -95,7 +105,7 @@ struct LoadedWeight {
 const WeightRef& weight_ref(const Weight& weight);
 
 // Brings a matrix to the device, in planes where its format has them.
-Result<Weight> load(Queue& queue, const std::shared_ptr<Queue>& owner, const TensorView& host,
+Result<Weight> load(Uploader& uploader, const std::shared_ptr<Queue>& queue, const TensorView& host,
                     std::shared_ptr<const void> host_owner, bool planes);
 
 Result<std::shared_ptr<void>> allocate_shared(const std::shared_ptr<Queue>& queue, uint64_t bytes, const char* what);

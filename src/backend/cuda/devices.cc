@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "backend/cuda/cuda.h"
+#include "backend/cuda/driver_facts.h"
 #include "backend/cuda/launch.h"
 #include "backend/cuda/status.h"
 
@@ -12,35 +13,50 @@ namespace metallic {
 namespace cuda {
 namespace {
 
-constexpr const char* kControlDevice = "/dev/nvidiactl";
-
 std::string version_text(int version) {  // 12080 is 12.8
   return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
 }
 
+DriverFacts look_at_driver(cudaError_t error) {
+  DriverFacts facts;
+  if (error == cudaErrorInsufficientDriver)
+    facts.problem = DriverProblem::kTooOld;
+  else if (error == cudaErrorDevicesUnavailable)
+    facts.problem = DriverProblem::kBusy;
+  else if (error != cudaErrorNoDevice && error != cudaSuccess)
+    facts.problem = DriverProblem::kOther;
+  facts.other = cudaGetErrorString(error);
+  facts.has_gpu_file = ::access("/dev/nvidiactl", F_OK) == 0;
+  for (const char* file : {"/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia0"})
+    if (facts.forbidden_file.empty() && ::access(file, R_OK | W_OK) != 0 && errno == EACCES)
+      facts.forbidden_file = file;
+  (void)cudaDriverGetVersion(&facts.driver);
+  (void)cudaRuntimeGetVersion(&facts.runtime);
+  return facts;
+}
+
 }  // namespace
 
-tl::unexpected<Error> no_device(cudaError_t error) {
-  const bool has_control = ::access(kControlDevice, F_OK) == 0;
-  if (has_control && ::access(kControlDevice, R_OK | W_OK) != 0 && errno == EACCES)
-    return fail(ErrorCode::kUnsupported,
-                "no permission to use the NVIDIA GPU: {} cannot be opened; join the group that owns it",
-                kControlDevice);
-  int driver = 0, runtime = 0;
-  (void)cudaDriverGetVersion(&driver);
-  (void)cudaRuntimeGetVersion(&runtime);
-  if (driver == 0)
-    return fail(ErrorCode::kUnsupported, "no NVIDIA driver was found{}",
-                has_control ? ", though there is a GPU: libcuda.so.1 is missing" : "");
-  if (error == cudaErrorInsufficientDriver || driver / 1000 < runtime / 1000)
-    return fail(
-        ErrorCode::kUnsupported,
+std::string why_no_gpu(const DriverFacts& facts) {
+  if (!facts.forbidden_file.empty())
+    return fmt::format("no permission to use the NVIDIA GPU: {} cannot be opened; join the group that owns it",
+                       facts.forbidden_file);
+  if (facts.driver == 0)
+    return fmt::format("no NVIDIA driver was found{}",
+                       facts.has_gpu_file ? ", though there is a GPU: libcuda.so.1 is missing" : "");
+  if (facts.problem == DriverProblem::kTooOld || facts.driver / 1000 < facts.runtime / 1000)
+    return fmt::format(
         "the NVIDIA driver is too old: it knows CUDA {}, this program was built with CUDA {}; update the driver",
-        version_text(driver), version_text(runtime));
-  if (error == cudaErrorNoDevice || error == cudaSuccess)
-    return fail(ErrorCode::kUnsupported,
-                "no NVIDIA GPU was found (the driver is there; CUDA_VISIBLE_DEVICES may hide it)");
-  return fail(ErrorCode::kUnsupported, "the NVIDIA GPU cannot be used: {}", cudaGetErrorString(error));
+        version_text(facts.driver), version_text(facts.runtime));
+  if (facts.problem == DriverProblem::kNoDevice)
+    return "no NVIDIA GPU was found (the driver is there; CUDA_VISIBLE_DEVICES may hide it)";
+  if (facts.problem == DriverProblem::kBusy)
+    return "another process holds the NVIDIA GPU for itself (nvidia-smi shows which); wait for it, or end it";
+  return fmt::format("the NVIDIA GPU cannot be used: {}", facts.other);
+}
+
+tl::unexpected<Error> no_device(cudaError_t error) {
+  return tl::unexpected<Error>(Error{ErrorCode::kUnsupported, why_no_gpu(look_at_driver(error))});
 }
 
 tl::unexpected<Error> device_error(cudaError_t error, const std::string& doing) {
@@ -48,7 +64,8 @@ tl::unexpected<Error> device_error(cudaError_t error, const std::string& doing) 
     case cudaErrorMemoryAllocation:
       return fail(ErrorCode::kOutOfMemory, "out of GPU memory while {}", doing);
     case cudaErrorDevicesUnavailable:
-      return fail(ErrorCode::kDevice, "another process holds the GPU for itself (while {})", doing);
+      return fail(ErrorCode::kDevice, "another process holds the GPU for itself (while {}); nvidia-smi shows which",
+                  doing);
     case cudaErrorNoKernelImageForDevice:
       return fail(ErrorCode::kUnsupported,
                   "this program holds no code for this GPU (while {}); build it on this machine", doing);
@@ -95,14 +112,22 @@ Result<std::vector<CudaDevice>> cuda_devices() {
   return devices;
 }
 
-Result<double> measure_cuda_read_rate(int device) {
-  constexpr uint64_t kBytes = uint64_t(4) << 30;
+namespace {
+
+constexpr uint64_t kMeasuredBytes = uint64_t(4) << 30;
+
+Result<double> measure(int device, const char* what, cudaError_t (*time)(uint64_t bytes, double& bytes_per_second)) {
   double rate = 0;
   cudaError_t error = cudaSetDevice(device);
-  if (error == cudaSuccess) error = cuda::time_reading(kBytes, rate);
+  if (error == cudaSuccess) error = time(kMeasuredBytes, rate);
   if (error == cudaSuccess) return rate;
   (void)cudaGetLastError();
-  return cuda::device_error(error, fmt::format("measuring how fast cuda:{} reads its memory", device));
+  return cuda::device_error(error, fmt::format("measuring how fast cuda:{} {} its memory", device, what));
 }
+
+}  // namespace
+
+Result<double> measure_cuda_read_rate(int device) { return measure(device, "reads", cuda::time_reading); }
+Result<double> measure_cuda_write_rate(int device) { return measure(device, "writes", cuda::time_writing); }
 
 }  // namespace metallic

@@ -36,9 +36,9 @@ struct QuantiseArgs {
   Rows x;
   int32_t rows, columns;
   int32_t has_norm;
-  int32_t aligned;  // rows of x begin at multiples of 16 bytes
-  NormArgs norm;    // has_norm: x is its input, and norm.out gets the floats
-  Quantised to;
+  int32_t aligned;    // rows of x begin at multiples of 16 bytes
+  NormArgs norm;      // has_norm: x is its input, and norm.out gets the floats
+  Quantised to;       // null: only the norm
   int32_t dependent;  // launched before the kernel ahead of it has ended
   int32_t padding;
 };
@@ -55,7 +55,7 @@ struct MatvecArgs {
     float* residual;  // (tokens, rows) by residual_stride: gets the output added; or null
     int64_t residual_stride;
     int32_t accumulate;
-    int32_t first_pair;  // the pairs of rows of this target begin at this warp
+    int32_t first_tile;  // the rows of this target begin at this tile; set by launch
     // kAttention
     int32_t head_width, pairs;  // rotated pairs of a head; 0: not rotated
     int32_t store;              // 1: keys, 2: values
@@ -69,9 +69,11 @@ struct MatvecArgs {
   int32_t has_norm;  // one token: the kernel makes x itself, from norm.x; norm.out gets the floats
   int32_t padding;
   NormArgs norm;
+  Quantised to;  // kGated: the outputs in eight bits; or null
   int32_t tokens, columns;
   Epilogue epilogue;
-  int32_t count, pairs;
+  int32_t count;
+  int32_t parts, part_bits, tiles, chunks;  // set by launch; parts is 1 << part_bits
   Activation activation;
   float clamp;
   int32_t dependent;  // launched before the kernel ahead of it has ended
@@ -80,12 +82,22 @@ struct MatvecArgs {
   const DeviceSequence* sequences;
   const RowPlace* places;
   Target targets[LinearArgs::kTargets];
+  // Weights that the next products will read, for the second-level cache.
+  static constexpr int kRanges = 12;
+  struct Range {
+    const void* from;  // at a multiple of 16 bytes, as is the size
+    int64_t bytes;
+  };
+  Range ahead[kRanges];
 };
 constexpr int kMostTokens = 8;
-constexpr int kWidestPrologue = 8192;  // columns that a block can bring to eight bits itself
+constexpr int kWidestPrologue = 4096;  // columns of the RMS norm that a block can do itself
 // All targets have one format: planes, or F32, F16, BF16 with rows of whole 16-byte pieces.
 void launch(const MatvecArgs& args, cudaStream_t stream);
 bool has_matvec(const WeightRef& weight);
+// For targets in planes of two formats, the norm and one token, with Epilogue::kAttention.
+bool can_mix(Format a, Format b);
+void launch_mixed(const MatvecArgs& args, cudaStream_t stream);
 
 struct PlaneExpertsArgs {
   ExpertsArgs experts;
@@ -97,7 +109,7 @@ void launch(const PlaneExpertsArgs& args, cudaStream_t stream);
 struct SplitAttentionArgs {
   AttentionArgs attention;
   float* partial;    // (rows, heads, splits, dv + 2)
-  int32_t* arrived;  // (rows, kv_heads), zero
+  int32_t* arrived;  // (split_counters), zero
   Quantised to;      // the outputs (rows, heads * dv), quantised; or null
   int32_t splits, tile_keys;
   int32_t dependent;
@@ -106,6 +118,7 @@ struct SplitAttentionArgs {
 bool can_split(const AttentionArgs& args);
 uint64_t split_bytes(const AttentionArgs& args);
 int split_count(const AttentionArgs& args);
+int64_t split_counters(const AttentionArgs& args);
 void launch(const SplitAttentionArgs& args, cudaStream_t stream);
 
 // Attention of many rows on the tensor cores.

@@ -11,6 +11,9 @@
 namespace metallic::cuda {
 namespace {
 
+// Bytes that a product asks for ahead of the next ones.
+constexpr int64_t kAhead = 12 << 20;
+
 bool same(const Rows& a, const Heads& b) { return a.data == b.data && a.stride == b.row_stride; }
 
 bool is_planes(const LinearArgs& linear) {
@@ -72,11 +75,30 @@ class FastLauncher final : public Launcher {
     const bool followed = commands.size() > 1 && commands[1].kind == CommandKind::kLinear && norm.heads == 1 &&
                           same(commands[1].linear.x, norm.out) && commands[1].linear.rows == norm.rows &&
                           commands[1].linear.columns == norm.width && norm.width % 32 == 0 && norm.width <= kWidest;
-    if (!followed || commands[1].linear.rows > kMostTokens || !is_planes(commands[1].linear)) {
+    if (!followed || commands[1].linear.rows == 0 || commands[1].linear.rows > kMostTokens ||
+        !is_tuned(commands[1].linear)) {
       launch(norm, stream_->get());
       return 1;
     }
-    return 1 + linear(commands.subspan(1), &norm);
+    const size_t taken = linear(commands.subspan(1), &norm);
+    return taken == 0 ? 0 : 1 + taken;
+  }
+
+  // Whether all targets have a kernel for a few rows.
+  static bool is_tuned(const LinearArgs& linear) {
+    const bool x_aligned = reinterpret_cast<uintptr_t>(linear.x.data) % 16 == 0 && linear.x.stride % 4 == 0;
+    return std::all_of(linear.targets, linear.targets + linear.count, [&](const LinearArgs::Target& target) {
+      return has_matvec(target.weight) && (target.weight.layout == Layout::kPlanes || x_aligned);
+    });
+  }
+
+  // Two formats that one kernel reads.
+  static bool is_mix(const LinearArgs& linear) {
+    const WeightRef &first = linear.targets[0].weight, &last = linear.targets[linear.count - 1].weight;
+    return is_planes(linear) && can_mix(first.format, last.format) &&
+           std::all_of(linear.targets, linear.targets + linear.count, [&](const LinearArgs::Target& target) {
+             return target.weight.format == first.format || target.weight.format == last.format;
+           });
   }
 
   // Codes and groups for `rows` rows in working memory.
@@ -90,6 +112,10 @@ class FastLauncher final : public Launcher {
   bool quantise(const Rows& x, int rows, int columns, const NormArgs* norm, Quantised& to) {
     to = codes_in(quantised_, rows, columns);
     if (to.codes == nullptr) return false;
+    launch_quantise(x, rows, columns, norm, to);
+    return true;
+  }
+  void launch_quantise(const Rows& x, int rows, int columns, const NormArgs* norm, const Quantised& to) {
     QuantiseArgs args = {};
     args.x = norm ? Rows{norm->x.data, norm->x.row_stride} : x;
     args.rows = rows;
@@ -100,7 +126,6 @@ class FastLauncher final : public Launcher {
     args.to = to;
     args.dependent = dependent_;
     launch(args, stream_->get());
-    return true;
   }
 
   // `norm`: what makes x, not launched yet.
@@ -111,14 +136,10 @@ class FastLauncher final : public Launcher {
       wide_linear(linear);
       return 1;
     }
-    const bool x_aligned = reinterpret_cast<uintptr_t>(linear.x.data) % 16 == 0 && linear.x.stride % 4 == 0;
-    bool planes = false, tuned = true;
-    for (int i = 0; i < linear.count; ++i) {
-      const WeightRef& weight = linear.targets[i].weight;
-      planes = planes || weight.layout == Layout::kPlanes;
-      tuned = tuned && has_matvec(weight) && (weight.layout == Layout::kPlanes || x_aligned);
-    }
-    if (!tuned) {
+    const bool planes =
+        std::any_of(linear.targets, linear.targets + linear.count,
+                    [](const LinearArgs::Target& target) { return target.weight.layout == Layout::kPlanes; });
+    if (!is_tuned(linear)) {
       if (!planes) {
         launch_blocks(linear, stream_->get());
         return 1;
@@ -129,26 +150,84 @@ class FastLauncher final : public Launcher {
     args.floats = linear.x;
     args.tokens = linear.rows;
     args.columns = linear.columns;
-    if (planes && !prepare_input(linear, norm, args)) return 0;
+    if (!prepare_input(linear, norm, planes, args)) return 0;
     ready_ = {};
     const size_t fused = plan_epilogue(commands, args);
+    if (args.epilogue == Epilogue::kGated) plan_codes(commands.subspan(1 + fused), args);
+    look_ahead(commands.subspan(1 + fused), args);
     launch_by_format(linear, args);
     return 1 + fused;
   }
 
-  // x in eight bits: what the kernel before has left, or by the kernel itself, or by one of its own.
-  bool prepare_input(const LinearArgs& linear, const NormArgs* norm, MatvecArgs& args) {
+  // x in eight bits: what the kernel before has left, or by the kernel itself, or by one of its own. For plain numbers
+  // only the norm.
+  bool prepare_input(const LinearArgs& linear, const NormArgs* norm, bool planes, MatvecArgs& args) {
     if (!norm && ready_.x.data == linear.x.data && ready_.x.stride == linear.x.stride && ready_.rows == linear.rows &&
         ready_.columns == linear.columns) {
       args.x = ready_.codes;
       return true;
     }
-    const bool alone = norm && linear.rows == 1 && linear.columns <= kWidestPrologue && linear.columns % 32 == 0 &&
-                       reinterpret_cast<uintptr_t>(norm->x.data) % 16 == 0;
-    if (!alone) return quantise(linear.x, linear.rows, linear.columns, norm, args.x);
-    args.has_norm = 1;
-    args.norm = *norm;
+    if (norm && linear.rows == 1 && !norm->layer && norm->bias == nullptr && linear.columns <= kWidestPrologue &&
+        norm->out.data != norm->x.data && is_aligned(norm->x.data) && is_aligned(norm->weight)) {
+      args.has_norm = 1;
+      args.norm = *norm;
+      return true;
+    }
+    if (planes) return quantise(linear.x, linear.rows, linear.columns, norm, args.x);
+    if (norm) launch_quantise(linear.x, linear.rows, linear.columns, norm, {});
     return true;
+  }
+  static bool is_aligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
+
+  // The weights of the next products, the nearest first, up to a limit.
+  static void look_ahead(std::span<const Command> commands, MatvecArgs& args) {
+    constexpr size_t kCommands = 16;
+    int64_t left = kAhead;
+    int ranges = 0;
+    for (const Command& command : commands.first(std::min(commands.size(), kCommands))) {
+      if (command.kind != CommandKind::kLinear) continue;
+      int64_t bytes = 0;
+      for (int i = 0; i < command.linear.count; ++i) bytes += weight_bytes(command.linear.targets[i].weight);
+      if (bytes == 0) continue;
+      // The first rows of all targets, as many as the limit allows.
+      const double share = std::min(1.0, double(left) / double(bytes));
+      for (int i = 0; i < command.linear.count; ++i) add_ranges(command.linear.targets[i].weight, share, args, ranges);
+      left -= bytes;
+      if (left <= 0) return;
+    }
+  }
+  static int64_t weight_bytes(const WeightRef& weight) {
+    if (weight.layout == Layout::kBlocks) return weight.row_bytes * weight.rows;
+    int64_t bytes = 0;
+    visit_planes(weight.format,
+                 [&]<class P>(P) { bytes = int64_t(plane_sizes<P>(weight.rows, weight.columns).total); });
+    return bytes;
+  }
+  static void add_ranges(const WeightRef& weight, double share, MatvecArgs& args, int& ranges) {
+    const auto add = [&](const void* from, int64_t bytes) {
+      const int64_t part = int64_t(double(bytes) * share) / 16 * 16;
+      if (part > 0 && is_aligned(from) && ranges < MatvecArgs::kRanges) args.ahead[ranges++] = {from, part};
+    };
+    if (weight.layout == Layout::kBlocks) return add(weight.codes, weight.row_bytes * weight.rows);
+    visit_planes(weight.format, [&]<class P>(P) {
+      const int64_t groups = int64_t(weight.rows) * (weight.columns / 32);
+      add(weight.codes, groups * P::kCodeBytes);
+      add(weight.scales, groups * P::kScaleBytes);
+      add(weight.high, groups * P::kHighBytes);
+    });
+  }
+
+  // The output of a gate in eight bits, if that is what the next product wants.
+  void plan_codes(std::span<const Command> commands, MatvecArgs& args) {
+    const MatvecArgs::Target& gate = args.targets[0];
+    const int width = gate.weight.rows;
+    if (commands.empty() || commands[0].kind != CommandKind::kLinear || width % 32 != 0) return;
+    const LinearArgs& next = commands[0].linear;
+    if (next.x.data != gate.out.data || next.x.stride != gate.out.stride || next.rows != args.tokens ||
+        next.columns != width || !is_planes(next))
+      return;
+    args.to = codes_in(next_codes_, args.tokens, width);
+    if (args.to.codes) ready_ = {next.x, args.tokens, width, args.to};
   }
 
   // Counters that are zero between kernels.
@@ -218,6 +297,8 @@ class FastLauncher final : public Launcher {
     const BinaryArgs& add = next.binary;
     const LinearArgs::Target& target = linear.targets[0];
     const int64_t width = target.weight.rows;
+    // Blocks that have not begun yet read what the norm reads.
+    if (args.has_norm && reinterpret_cast<char*>(args.norm.x.data) == add.out.data) return false;
     const bool rows_fit = add.size[0] == 1 && add.size[1] == 1 && add.size[2] == linear.rows && add.size[3] == width;
     const bool dense = add.a.stride[3] == 4 && add.b.stride[3] == 4 && add.out.stride[3] == 4;
     const bool same_rows = add.b.data == reinterpret_cast<char*>(target.out.data) &&
@@ -244,7 +325,7 @@ class FastLauncher final : public Launcher {
     for (int i = 0; i < 3; ++i) {
       const LinearArgs::Target& target = linear.targets[i];
       MatvecArgs::Target& to = args.targets[i];
-      if (target.accumulate || widths[i] <= 0 || widths[i] % 2 != 0 || target.weight.rows % widths[i] != 0) return 0;
+      if (target.accumulate || widths[i] <= 0 || widths[i] % 8 != 0 || target.weight.rows % widths[i] != 0) return 0;
       if (stored[i] && (!same(target.out, *stored[i]) || stored[i]->head_stride != widths[i] ||
                         target.weight.rows != store.kv_heads * widths[i]))
         return 0;
@@ -253,7 +334,8 @@ class FastLauncher final : public Launcher {
       if (i == 2 || ropes[0] == nullptr) continue;
       const RopeArgs& rope = *ropes[i];
       if (!same(target.out, rope.x) || rope.x.head_stride != widths[i] || rope.rows != linear.rows ||
-          int64_t(rope.heads) * widths[i] != target.weight.rows || 2 * rope.pairs > widths[i])
+          int64_t(rope.heads) * widths[i] != target.weight.rows || 2 * rope.pairs > widths[i] ||
+          (!rope.interleaved && rope.pairs % 4 != 0))
         return 0;
       to.pairs = rope.pairs;
       to.frequencies = rope.frequencies;
@@ -276,23 +358,25 @@ class FastLauncher final : public Launcher {
     if (planned.epilogue == Epilogue::kGated) {
       MatvecArgs args = planned;
       args.count = 2;
-      args.pairs = planned.targets[0].weight.rows;
       args.dependent = dependent_;
       return launch(args, stream_->get());
+    }
+    if (planned.epilogue == Epilogue::kAttention && planned.has_norm && is_mix(linear)) {
+      MatvecArgs args = planned;
+      args.count = linear.count;
+      args.dependent = dependent_;
+      return launch_mixed(args, stream_->get());
     }
     bool done[LinearArgs::kTargets] = {};
     for (int i = 0; i < linear.count; ++i) {
       if (done[i]) continue;
       MatvecArgs args = planned;
-      args.count = args.pairs = 0;
+      args.count = 0;
       for (int j = i; j < linear.count; ++j) {
         const WeightRef &a = planned.targets[i].weight, &b = planned.targets[j].weight;
         if (a.format != b.format || a.layout != b.layout) continue;
         done[j] = true;
-        MatvecArgs::Target& target = args.targets[args.count++];
-        target = planned.targets[j];
-        target.first_pair = args.pairs;
-        args.pairs += (b.rows + 1) / 2;
+        args.targets[args.count++] = planned.targets[j];
       }
       args.dependent = dependent_;
       launch(args, stream_->get());
@@ -341,7 +425,7 @@ class FastLauncher final : public Launcher {
     SplitAttentionArgs split = {};
     split.attention = args;
     split.partial = static_cast<float*>(partial_.get(split_bytes(args)));
-    split.arrived = counters(int64_t(args.rows) * args.kv_heads);
+    split.arrived = counters(split_counters(args));
     if (split.partial == nullptr || split.arrived == nullptr) return;
     const int width = args.heads * args.values.width;
     if (commands.size() > 1 && commands[1].kind == CommandKind::kLinear && args.values.width % 32 == 0) {

@@ -20,6 +20,11 @@ void launch(const SoftmaxArgs& args, cudaStream_t stream);
 void launch(const MatmulArgs& args, cudaStream_t stream);
 void launch(const CopyArgs& args, cudaStream_t stream);
 void launch(const RandomArgs& args, cudaStream_t stream);
+void launch(const SampleArgs& args, cudaStream_t stream);
+
+// A few host values to device memory, both at multiples of 16 bytes: they travel with the launch.
+constexpr uint64_t kMostWritten = 2048;  // bytes
+void launch_write(const void* values, uint64_t bytes, void* to, cudaStream_t stream);
 
 // Weights in Layout::kBlocks, any format, in float32.
 void launch_blocks(const EmbedArgs& args, cudaStream_t stream);
@@ -28,5 +33,7 @@ void launch_blocks(const ExpertsArgs& args, cudaStream_t stream);
 
 // How fast the current device reads `bytes` of its memory.
 cudaError_t time_reading(uint64_t bytes, double& bytes_per_second);
+// And how fast it is cleared.
+cudaError_t time_writing(uint64_t bytes, double& bytes_per_second);
 
 }  // namespace metallic::cuda

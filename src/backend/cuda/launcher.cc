@@ -53,6 +53,8 @@ void launch_exact(const Command& command, cudaStream_t stream) {
       return launch(command.copy, stream);
     case CommandKind::kRandom:
       return launch(command.random, stream);
+    case CommandKind::kSample:
+      return launch(command.sample, stream);
   }
 }
 

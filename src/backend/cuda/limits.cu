@@ -20,9 +20,9 @@ __global__ void read_kernel(const uint4* from, int64_t count, uint32_t* out) {
   if (sum == 0x12345678u) *out = sum;  // so that the loads are not optimised away
 }
 
-}  // namespace
-
-cudaError_t time_reading(uint64_t bytes, double& bytes_per_second) {
+// The best of some repetitions of `work` on `bytes` of memory.
+template <class Work>
+cudaError_t time_work(uint64_t bytes, double& bytes_per_second, Work work) {
   constexpr int kRepetitions = 5;
   char* memory = nullptr;
   cudaEvent_t begin = nullptr, end = nullptr;
@@ -34,8 +34,7 @@ cudaError_t time_reading(uint64_t bytes, double& bytes_per_second) {
   for (int i = 0; i < kRepetitions && error == cudaSuccess; ++i) {
     float milliseconds = 0;
     (void)cudaEventRecord(begin);
-    read_kernel<<<132 * 16, 512>>>(reinterpret_cast<const uint4*>(memory), int64_t(bytes / sizeof(uint4)),
-                                   reinterpret_cast<uint32_t*>(memory));
+    work(memory);
     (void)cudaEventRecord(end);
     error = cudaEventSynchronize(end);
     if (error == cudaSuccess) error = cudaEventElapsedTime(&milliseconds, begin, end);
@@ -46,6 +45,19 @@ cudaError_t time_reading(uint64_t bytes, double& bytes_per_second) {
   if (end != nullptr) (void)cudaEventDestroy(end);
   (void)cudaFree(memory);
   return error;
+}
+
+}  // namespace
+
+cudaError_t time_reading(uint64_t bytes, double& bytes_per_second) {
+  return time_work(bytes, bytes_per_second, [bytes](char* memory) {
+    read_kernel<<<132 * 16, 512>>>(reinterpret_cast<const uint4*>(memory), int64_t(bytes / sizeof(uint4)),
+                                   reinterpret_cast<uint32_t*>(memory));
+  });
+}
+
+cudaError_t time_writing(uint64_t bytes, double& bytes_per_second) {
+  return time_work(bytes, bytes_per_second, [bytes](char* memory) { (void)cudaMemsetAsync(memory, 0, bytes); });
 }
 
 }  // namespace metallic::cuda

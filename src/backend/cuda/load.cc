@@ -4,6 +4,7 @@
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/fast.h"
 #include "backend/cuda/planes.h"
+#include "backend/cuda/upload.h"
 #include "base/error.h"
 
 namespace metallic::cuda {
@@ -16,13 +17,24 @@ bool on_device(const void* data) {
   return false;
 }
 
-// Rows of blocks go to working memory piece by piece, and from there into their planes.
+// Pieces of whole blocks of a dense matrix, for working memory or, as they are, for `to`.
+std::vector<UploadPiece> cut_blocks(const TensorView& host, char* to) {
+  const int64_t block = format_info(host.format).block_bytes;
+  const int64_t step = int64_t(Uploader::kPieceBytes) / block * block, bytes = host.shape[0] * host.stride[0];
+  const auto* from = static_cast<const char*>(host.data);
+  std::vector<UploadPiece> pieces;
+  for (int64_t at = 0; at < bytes; at += step)
+    pieces.push_back({from + at, uint64_t(std::min(step, bytes - at)), to != nullptr ? to + at : nullptr, at});
+  return pieces;
+}
+
+// Blocks go to working memory piece by piece, and from there into their planes.
 template <class P>
-Status load_planes(Queue& queue, const std::shared_ptr<Queue>& owner, const TensorView& host, LoadedWeight& loaded) {
-  constexpr int64_t kPiece = 32 << 20;  // bytes
+Status load_planes(Uploader& uploader, Stream& stream, const std::shared_ptr<Queue>& owner, const TensorView& host,
+                   LoadedWeight& loaded) {
   WeightRef& ref = loaded.ref;
-  const int64_t columns = host.shape[1], row_bytes = host.stride[0];
-  const PlaneSizes sizes = plane_sizes<P>(host.shape[0], columns);
+  const int64_t rows = host.shape[0], columns = host.shape[1];
+  const PlaneSizes sizes = plane_sizes<P>(rows, columns);
   METALLIC_ASSIGN(loaded.memory, allocate_shared(owner, sizes.total, "weights"));
   auto* memory = static_cast<uint8_t*>(loaded.memory.get());
   const PlanePointers planes{memory, memory + sizes.high, memory + sizes.scales, memory + sizes.supers};
@@ -31,24 +43,22 @@ Status load_planes(Queue& queue, const std::shared_ptr<Queue>& owner, const Tens
   ref.scales = planes.scales;
   ref.supers = planes.supers;
   ref.layout = Layout::kPlanes;
-  const int64_t step = std::max<int64_t>(1, kPiece / row_bytes);
-  Stream& stream = queue.stream();
-  for (int64_t row = 0; row < host.shape[0]; row += step) {
-    const int64_t rows = std::min(step, host.shape[0] - row);
-    void* piece = queue.upload().get(uint64_t(std::max(kPiece, row_bytes)));
-    if (piece == nullptr) break;
-    stream.check(cudaMemcpyAsync(piece, static_cast<const char*>(host.data) + row * row_bytes,
-                                 uint64_t(rows * row_bytes), cudaMemcpyHostToDevice, stream.get()),
-                 "copying weights to the GPU");
-    launch_repack(host.format, piece, row * columns / 32, rows * columns / 32, planes, stream.get());
-    stream.check(cudaGetLastError(), "repacking weights");
-  }
-  return stream.synchronize("loading weights");
+  const FormatInfo& info = format_info(host.format);
+  const int64_t block_groups = info.block_elements / 32;
+  const Format format = host.format;
+  uploader.run(
+      cut_blocks(host, nullptr),
+      [&](const UploadPiece& piece, const void* at, cudaStream_t on) {
+        launch_repack(format, at, piece.offset / info.block_bytes * block_groups,
+                      int64_t(piece.bytes) / info.block_bytes * block_groups, planes, on);
+      },
+      stream);
+  return {};
 }
 
 }  // namespace
 
-Result<Weight> load(Queue& queue, const std::shared_ptr<Queue>& owner, const TensorView& host,
+Result<Weight> load(Uploader& uploader, const std::shared_ptr<Queue>& queue, const TensorView& host,
                     std::shared_ptr<const void> host_owner, bool planes) {
   auto loaded = std::make_shared<LoadedWeight>();
   WeightRef& ref = loaded->ref;
@@ -63,17 +73,15 @@ Result<Weight> load(Queue& queue, const std::shared_ptr<Queue>& owner, const Ten
     ref.codes = host.data;
     weight.owner = std::move(host_owner);
   } else if (Status status; planes && host.shape.elements() > 0 && visit_planes(host.format, [&]<class P>(P) {
-                              status = load_planes<P>(queue, owner, host, *loaded);
+                              status = load_planes<P>(uploader, queue->stream(), queue, host, *loaded);
                             })) {
     METALLIC_TRY(std::move(status));
     weight.view.data = nullptr;
   } else {
     const uint64_t bytes = uint64_t(host.shape[0] * host.stride[0]);
-    METALLIC_ASSIGN(loaded->memory, allocate_shared(owner, bytes, "weights"));
+    METALLIC_ASSIGN(loaded->memory, allocate_shared(queue, bytes, "weights"));
     ref.codes = loaded->memory.get();
-    queue.stream().check(
-        cudaMemcpyAsync(loaded->memory.get(), host.data, bytes, cudaMemcpyHostToDevice, queue.stream().get()),
-        "copying weights to the GPU");
+    uploader.run(cut_blocks(host, static_cast<char*>(loaded->memory.get())), nullptr, queue->stream());
     weight.view.data = nullptr;
   }
   weight.packed = std::move(loaded);

@@ -1,357 +1,320 @@
-// Matrix times a few vectors, the work of decoding: a warp for two rows of the weight and up to eight tokens. Layout:
-// planes (planes.h) against activations of eight bits, or plain numbers against floats. Floor: the bytes of the weight.
-// Up to eight 16-byte loads of a lane are under way before the kernel waits for the one ahead of it. The epilogue does
-// what would otherwise be a kernel of its own: bias, residual, the gate of a feed-forward network, or rope and the
-// write to the KV pages. The two rows of a warp are the two of a gate, or the two that rope turns together.
-#include <cuda_bf16.h>
-
-#include "backend/activation.h"
+// Matrix times a few vectors, the work of decoding. A warp has eight rows of the weight, in two runs of four, and reads
+// them 16 bytes a lane and row: 4 KB (and its scales) of each warp are under way while the piece before is used, and
+// before the kernel waits for the one ahead of it. The warps of a block share rows along the columns where there are
+// few rows. Layout: planes (planes.h) against activations of eight bits, or plain numbers against floats. Floor: the
+// bytes of the weight. RMS norm folds in: the weight of the norm is multiplied in when a block makes its copy of x, the
+// factor of the row once at the end. The epilogue does what would otherwise be a kernel of its own: bias, residual, the
+// gate of a feed-forward network with its 8-bit codes, or rope and the write to the KV pages. Measured:
+// docs/performance-cuda.md.
 #include "backend/cuda/dependent.cuh"
-#include "backend/cuda/device.cuh"
-#include "backend/cuda/fast.h"
-#include "backend/cuda/quantise.cuh"
+#include "backend/cuda/matvec_output.cuh"
 
 namespace metallic::cuda {
 namespace {
 
-constexpr int kMostWarps = 8;  // of a block
-constexpr int ahead_for(int tokens) { return tokens == 1 ? 4 : 1; }
+constexpr int kNormFours = kWidestPrologue / (4 * kThreads);  // of a thread
 
-// How a row is read, 16 bytes at a time: `Unit load(unit)`, and `float dot(unit, token)` with the activations.
-template <class P>
-struct PlaneRow {
-  static constexpr int kUnit = P::kUnit;
-  using Unit = PlaneUnit<P>;
-  PlaneReader<P> reader;
-  __device__ PlaneRow(const WeightRef& weight, int row) : reader(weight, row) {}
-  __device__ Unit load(int unit) const { return reader.load(unit); }
-};
-template <class P>
-struct PlaneInput {
-  int words[P::kUnit / 4];
-  ActivationGroup group;
-  __device__ PlaneInput(const MatvecArgs& a, const Quantised& from_x, int token, int unit) {
-    const int64_t at = int64_t(token) * a.columns + unit * P::kUnit;
-    const int4* from = reinterpret_cast<const int4*>(from_x.codes + at);
-    for (int i = 0; i < P::kUnit / 16; ++i) {
-      const int4 v = from[i];
-      words[4 * i] = v.x, words[4 * i + 1] = v.y, words[4 * i + 2] = v.z, words[4 * i + 3] = v.w;
-    }
-    group = static_cast<const ActivationGroup*>(from_x.groups)[at / 32];
-  }
-  __device__ float dot(const PlaneUnit<P>& unit) const { return unit.dot(words, group); }
-};
-
-struct Float32 {
-  static constexpr int kUnit = 4;
-  __device__ static void floats(const uint4& v, float* out) {
-    out[0] = __uint_as_float(v.x), out[1] = __uint_as_float(v.y);
-    out[2] = __uint_as_float(v.z), out[3] = __uint_as_float(v.w);
-  }
-};
-struct Float16 {
-  static constexpr int kUnit = 8;
-  __device__ static void floats(const uint4& v, float* out) {
-    const uint32_t words[4] = {v.x, v.y, v.z, v.w};
-    for (int i = 0; i < 4; ++i) {
-      const float2 pair = __half22float2(*reinterpret_cast<const __half2*>(words + i));
-      out[2 * i] = pair.x, out[2 * i + 1] = pair.y;
-    }
-  }
-};
-struct BFloat16 {
-  static constexpr int kUnit = 8;
-  __device__ static void floats(const uint4& v, float* out) {
-    const uint32_t words[4] = {v.x, v.y, v.z, v.w};
-    for (int i = 0; i < 4; ++i) {
-      out[2 * i] = __uint_as_float(words[i] << 16);
-      out[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
-    }
-  }
-};
-template <class Number>
-struct FloatRow {
-  static constexpr int kUnit = Number::kUnit;
-  using Unit = uint4;
-  const uint4* row;
-  __device__ FloatRow(const WeightRef& weight, int row_number)
-      : row(reinterpret_cast<const uint4*>(static_cast<const char*>(weight.codes) + row_number * weight.row_bytes)) {}
-  __device__ Unit load(int unit) const { return load_once(row + unit); }
-};
-template <class Number>
-struct FloatInput {
-  float x[Number::kUnit];
-  __device__ FloatInput(const MatvecArgs& a, const Quantised&, int token, int unit) {
-    const float4* from =
-        reinterpret_cast<const float4*>(a.floats.data + token * a.floats.stride + unit * Number::kUnit);
-    for (int i = 0; i < Number::kUnit / 4; ++i) {
-      const float4 v = from[i];
-      x[4 * i] = v.x, x[4 * i + 1] = v.y, x[4 * i + 2] = v.z, x[4 * i + 3] = v.w;
-    }
-  }
-  __device__ float dot(const uint4& unit) const {
-    float weights[Number::kUnit];
-    Number::floats(unit, weights);
-    float sum = 0;
-    for (int i = 0; i < Number::kUnit; ++i) sum = fmaf(weights[i], x[i], sum);
-    return sum;
-  }
-};
-
-// The two rows of a warp.
-struct RowPair {
-  int target;
-  int first, second;  // second: -1 if there is none
-};
-
-__device__ RowPair rows_of_pair(const MatvecArgs& a, int pair) {
-  if (a.epilogue == Epilogue::kGated) return {0, pair, pair};
-  int t = 0;
-  while (t + 1 < a.count && pair >= a.targets[t + 1].first_pair) ++t;
-  const MatvecArgs::Target& target = a.targets[t];
-  pair -= target.first_pair;
-  if (a.epilogue == Epilogue::kAttention && target.pairs > 0 && !target.interleaved) {
-    const int half = target.head_width / 2, head = pair / half, i = pair % half;
-    const int base = head * target.head_width;
-    if (i < target.pairs) return {t, base + i, base + i + target.pairs};
-    return {t, base + 2 * i, base + 2 * i + 1};
-  }
-  return {t, 2 * pair, 2 * pair + 1 < target.weight.rows ? 2 * pair + 1 : -1};
+// The weight of the norm to shared memory; every thread reads only what it has copied.
+__device__ void copy_norm_weight(const MatvecArgs& args, float4* to) {
+  if (args.norm.weight)
+#pragma unroll 1
+    for (int at = int(threadIdx.x) * 4; at < args.columns; at += kThreads * 4)
+      copy_piece(to + at / 4, args.norm.weight + at, true);
+  end_copies();
 }
 
-__device__ void store_page(const Pages& pages, int64_t at, float value) {
-  if (pages.format == Format::kF16)
-    static_cast<uint16_t*>(pages.data)[at] = float_to_half(value);
-  else
-    static_cast<float*>(pages.data)[at] = value;
-}
-
-__device__ void write_page(const MatvecArgs& a, const MatvecArgs::Target& target, int token, int row, float value) {
-  const Pages& pages = target.store == 1 ? a.keys : a.values;
-  const RowPlace place = a.places[token];
-  const DeviceSequence sequence = a.sequences[place.sequence];
-  const int position = sequence.position + place.row - sequence.first_row;
-  const int head = row / target.head_width, i = row % target.head_width;
-  store_page(pages,
-             sequence.pages[position / pages.page_tokens] * pages.page_stride + head * pages.head_stride +
-                 position % pages.page_tokens * pages.token_stride + i,
-             value);
-}
-
-__device__ void write_row(const MatvecArgs& a, const MatvecArgs::Target& target, int token, int row, float value) {
-  float* out = target.out.data + token * target.out.stride + row;
-  if (target.accumulate) value += *out;
-  *out = value;
-  if (target.residual) target.residual[token * target.residual_stride + row] += value;
-  if (a.epilogue == Epilogue::kAttention && target.store != 0) write_page(a, target, token, row, value);
-}
-
-// The sums of a token, for one lane.
-__device__ void finish(const MatvecArgs& a, const RowPair& rows, int token, float first, float second) {
-  const MatvecArgs::Target& target = a.targets[rows.target];
-  if (a.epilogue == Epilogue::kGated) {  // target 0 is what goes through the activation
-    const MatvecArgs::Target& up = a.targets[1];
-    if (target.bias) first += target.bias[rows.first];
-    if (up.bias) second += up.bias[rows.first];
-    target.out.data[token * target.out.stride + rows.first] = gated_value(a.activation, first, second, a.clamp);
-    up.out.data[token * up.out.stride + rows.first] = second;
-    return;
+// x times the weight of the norm, for this block, in eight bits or as floats; squares[w]: of the elements of warp w.
+template <class Row>
+__device__ void make_input(const MatvecArgs& args, const float4* weight, char* to, float* squares) {
+  const NormArgs& n = args.norm;
+  const int lane = int(threadIdx.x) % kWarp;
+  float4 x[kNormFours];
+#pragma unroll
+  for (int i = 0; i < kNormFours; ++i) {
+    const int at = (int(threadIdx.x) + i * kThreads) * 4;
+    x[i] = make_float4(0, 0, 0, 0);
+    if (at < args.columns) x[i] = *reinterpret_cast<const float4*>(n.x.data + at);
   }
-  if (target.bias) {
-    first += target.bias[rows.first];
-    if (rows.second >= 0) second += target.bias[rows.second];
-  }
-  if (a.epilogue == Epilogue::kAttention && target.pairs > 0) {
-    const int in_head = rows.first % target.head_width;
-    const int pair = target.interleaved ? in_head / 2 : in_head;
-    if (pair < target.pairs && (target.interleaved || rows.second == rows.first + target.pairs)) {
-      float sine, cosine;
-      sincosf(float(a.positions[token]) * target.frequencies[pair], &sine, &cosine);
-      sine *= target.magnitude;
-      cosine *= target.magnitude;
-      const float x = first, y = second;
-      first = x * cosine - y * sine;
-      second = x * sine + y * cosine;
-    }
-  }
-  write_row(a, target, token, rows.first, first);
-  if (rows.second >= 0) write_row(a, target, token, rows.second, second);
-}
-
-// x of one token by the whole block: the norm, and its result in eight bits in shared memory. The first block writes
-// the floats, too.
-__device__ Quantised make_input(const MatvecArgs& a) {
-  extern __shared__ int4 memory[];
-  __shared__ float reduce[kWarp + 1];
-  constexpr int kMost = kWidestPrologue / (8 * kWarp * 4);  // blocks have eight warps
-  const int step = int(blockDim.x) * 4;
-  const Quantised x{reinterpret_cast<int8_t*>(memory), reinterpret_cast<char*>(memory) + a.columns};
-  const NormArgs& n = a.norm;
-  float values[kMost][4];
+  wait_for_copies<0>();
   float sum = 0;
 #pragma unroll
-  for (int i = 0; i < kMost; ++i) {
-    const int at = int(threadIdx.x) * 4 + i * step;
-    float4 v = make_float4(0, 0, 0, 0);
-    if (at < a.columns) v = *reinterpret_cast<const float4*>(n.x.data + at);
-    values[i][0] = v.x, values[i][1] = v.y, values[i][2] = v.z, values[i][3] = v.w;
-    sum += v.x + v.y + v.z + v.w;
+  for (int i = 0; i < kNormFours; ++i) {
+    const int at = (int(threadIdx.x) + i * kThreads) * 4;
+    if (at - lane * 4 >= args.columns) break;  // the same for all lanes of a warp
+    const bool valid = at < args.columns;
+    sum = fmaf(x[i].x, x[i].x, fmaf(x[i].y, x[i].y, fmaf(x[i].z, x[i].z, fmaf(x[i].w, x[i].w, sum))));
+    const float4 w = n.weight && valid ? weight[at / 4] : make_float4(1, 1, 1, 1);
+    const float values[4] = {x[i].x * w.x, x[i].y * w.y, x[i].z * w.z, x[i].w * w.w};
+    if constexpr (Row::kPlanes)
+      quantise_four(values, valid, at, reinterpret_cast<int8_t*>(to),
+                    reinterpret_cast<ActivationGroup*>(to + args.columns));
+    else if (valid)
+      *reinterpret_cast<float4*>(to + at * 4) = make_float4(values[0], values[1], values[2], values[3]);
   }
-  const float mean = n.layer ? block_sum(sum, reduce) / float(a.columns) : 0.0f;
-  float squares = 0;
-#pragma unroll
-  for (int i = 0; i < kMost; ++i)
-    if (int(threadIdx.x) * 4 + i * step < a.columns)
-      for (int k = 0; k < 4; ++k) {
-        values[i][k] -= mean;
-        squares = fmaf(values[i][k], values[i][k], squares);
-      }
-  squares = block_sum(squares, reduce);
-  const float factor = 1.0f / sqrtf(squares / float(a.columns) + n.epsilon);
-#pragma unroll
-  for (int i = 0; i < kMost; ++i) {
-    const int at = int(threadIdx.x) * 4 + i * step;
-    if (at - int(threadIdx.x % kWarp) * 4 >= a.columns) break;  // the same for all lanes of a warp
-    const bool valid = at < a.columns;
-    for (int k = 0; k < 4 && valid; ++k) {
-      float value = values[i][k] * factor;
-      if (n.weight) value *= n.weight[at + k];
-      if (n.bias) value += n.bias[at + k];
-      values[i][k] = value;
-      if (blockIdx.x == 0) n.out.data[at + k] = value;
-    }
-    quantise_four(values[i], valid, at, x.codes, static_cast<ActivationGroup*>(x.groups));
-  }
+  sum = warp_sum(sum);
+  if (lane == 0) squares[threadIdx.x / kWarp] = sum;
   __syncthreads();
-  return x;
 }
 
-template <class Row, class Input, int kTokens, bool kPrologue>
-__global__ void __launch_bounds__(kMostWarps* kWarp, kTokens == 1 ? 2 : 1)
-    matvec_kernel(const __grid_constant__ MatvecArgs a) {
-  constexpr int kAhead = ahead_for(kTokens);
-  const int lane = int(threadIdx.x) % kWarp, units = a.columns / Row::kUnit, step = int(gridDim.x * blockDim.x) / kWarp;
-  const bool gated = a.epilogue == Epilogue::kGated;
-  int pair = int(global_thread()) / kWarp;
+__device__ float norm_factor(const MatvecArgs& args, const float* squares) {
+  float sum = 0;
+#pragma unroll
+  for (int w = 0; w < kWarps; ++w) sum += squares[w];
+  return 1.0f / sqrtf(sum / float(args.columns) + args.norm.epsilon);
+}
+
+// What the norm by itself would have written; a block of its own does it.
+__device__ void write_norm(const MatvecArgs& args, float* shared) {
+  const NormArgs& n = args.norm;
+  float squares = 0;
+#pragma unroll 1
+  for (int i = int(threadIdx.x); i < args.columns; i += kThreads) squares = fmaf(n.x.data[i], n.x.data[i], squares);
+  squares = block_sum(squares, shared);
+  const float factor = 1.0f / sqrtf(squares / float(args.columns) + n.epsilon);
+#pragma unroll 1
+  for (int i = int(threadIdx.x); i < args.columns; i += kThreads)
+    n.out.data[i] = n.x.data[i] * factor * (n.weight ? n.weight[i] : 1.0f);
+}
+
+// The next products' weights come to the second-level cache while this step of the chain waits: memory is never idle.
+__device__ void prefetch_ahead(const MatvecArgs& args) {
+#if __CUDA_ARCH__ >= 900
+  constexpr int64_t kPiece = 4096;
+#pragma unroll 1
+  for (int i = 0; i < MatvecArgs::kRanges && args.ahead[i].bytes > 0; ++i) {
+    const char* from = static_cast<const char*>(args.ahead[i].from);
+    const int64_t bytes = args.ahead[i].bytes;
+#pragma unroll 1
+    for (int64_t at = (int64_t(threadIdx.x) * gridDim.x + blockIdx.x) * kPiece; at < bytes;
+         at += int64_t(gridDim.x) * kThreads * kPiece)
+      asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from + at), "r"(int(min(bytes - at, kPiece))));
+  }
+#endif
+}
+
+// v of eight rows, summed over the lanes: lane l gets that of row l / 4.
+__device__ float reduce_rows(const float* v) {
+  const int lane = int(threadIdx.x) % kWarp;
+  float four[4], two[2];
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+    four[i] = (lane & 16 ? v[4 + i] : v[i]) + __shfl_xor_sync(kAllLanes, lane & 16 ? v[i] : v[4 + i], 16);
+#pragma unroll
+  for (int i = 0; i < 2; ++i)
+    two[i] = (lane & 8 ? four[2 + i] : four[i]) + __shfl_xor_sync(kAllLanes, lane & 8 ? four[i] : four[2 + i], 8);
+  float one = (lane & 4 ? two[1] : two[0]) + __shfl_xor_sync(kAllLanes, lane & 4 ? two[0] : two[1], 4);
+  one += __shfl_xor_sync(kAllLanes, one, 2);
+  return one + __shfl_xor_sync(kAllLanes, one, 1);
+}
+
+// Blocks of a multiprocessor: what the registers allow without spilling.
+template <class Row>
+constexpr int blocks_for(int tokens, bool prologue) {
+  if (Row::kPlanes) return tokens == 1 ? 2 : 1;
+  return tokens > 4 ? 1 : tokens > 1 || prologue ? 2 : 3;
+}
+
+template <int kTokens>
+struct Shared {
+  float sums[2][kWarps][kTokens][kRows];
+  float squares[kWarp + 1];
+};
+
+// One loop in which a piece of the rows is used and the next one asked for, so that the code is small: each kernel of a
+// step is new to the instruction caches. In the first turn there is nothing to use yet.
+template <class Row, class Input, int kTokens, bool kPrologue, int kEpilogue>
+__device__ void multiply(const MatvecArgs& a, Shared<kTokens>& shared) {
+  extern __shared__ float4 memory[];  // kPrologue: the weight of the norm, and x
   let_next_start();
-
-  RowPair rows = {0, 0, -1};
-  typename Row::Unit ahead[2][kAhead];
-  const auto load = [&](int base) {
-    const Row first(a.targets[rows.target].weight, rows.first);
-    const Row second(a.targets[gated ? 1 : rows.target].weight, rows.second >= 0 ? rows.second : rows.first);
+  const int warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp;
+  const int part = warp & (a.parts - 1), group = warp >> a.part_bits, blocks = int(gridDim.x) - kPrologue;
+  if (kPrologue && int(blockIdx.x) == blocks) {
+    wait_for_previous();
+    return write_norm(a, shared.squares);
+  }
+  const int units = a.columns / Row::kUnit, begin = units * part >> a.part_bits,
+            end = units * (part + 1) >> a.part_bits;
+  int tile = int(blockIdx.x), next_tile = tile, chunk = 0, next_chunk = 0, turn = 0;
+  Cursor<Row> cursor;
+  typename Row::Unit ahead[kRows];
+  typename Input::Source source;
+  Output mine;
+  float partial[kTokens][kRows], residual_a = 0, residual_b = 0;
+#pragma unroll 1
+  for (bool first = true;; first = false) {
+    if (!first) {
+      const int unit = begin + chunk * kWarp + lane;
+      Input input[kTokens];
 #pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      const int unit = base + i * kWarp + lane;
-      if (unit < units) {
-        ahead[0][i] = first.load(unit);
-        ahead[1][i] = second.load(unit);
+      for (int token = 0; token < kTokens; ++token)
+        input[token].load(a, source, kTokens == 1 ? 0 : min(token, a.tokens - 1), min(unit, end - 1), unit < end);
+#pragma unroll
+      for (int r = 0; r < kRows; ++r)
+#pragma unroll
+        for (int token = 0; token < kTokens; ++token) partial[token][r] += input[token].dot(ahead[r]);
+    }
+    if (next_tile < a.tiles) {
+      if (next_chunk == 0) cursor.set(a, rows_of_tile<kEpilogue>(a, next_tile, group));
+      const int unit = min(begin + next_chunk * kWarp + lane, end - 1);
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) ahead[r] = cursor.load(r, unit);
+      if (++next_chunk == a.chunks) {
+        next_chunk = 0;
+        next_tile += blocks;
       }
     }
-  };
-  if (pair < a.pairs) {
-    rows = rows_of_pair(a, pair);
-    load(0);
-  }
-  wait_for_previous();
-  Quantised x = a.x;
-  if constexpr (kPrologue) x = make_input(a);
-
-  while (pair < a.pairs) {
-    float sums[2][kTokens] = {};
-    const RowPair done = rows;
-    for (int base = 0; base < units; base += kAhead * kWarp) {
+    if (!first) {
+      if (++chunk < a.chunks) continue;
 #pragma unroll
-      for (int i = 0; i < kAhead; ++i) {
-        const int unit = base + i * kWarp + lane;
-        if (unit < units) {
+      for (int token = 0; token < kTokens; ++token) {
+        const float sum = reduce_rows(partial[token]);
+        if (lane % 4 == 0) shared.sums[turn % 2][warp][token][lane / 4] = sum;
+      }
+      __syncthreads();
+      const int pairs_bit = 5 - a.part_bits;
+      if (int(threadIdx.x) / kWarp * kWarp < a.tokens << pairs_bit) {  // whole warps
+        const int token = int(threadIdx.x) >> pairs_bit, pair = int(threadIdx.x) & ((1 << pairs_bit) - 1);
+        const float* from = shared.sums[turn % 2][pair / kRun << a.part_bits][min(token, kTokens - 1)];
+        float one = 0, two = 0;
 #pragma unroll
-          for (int token = 0; token < kTokens; ++token) {
-            if (token >= a.tokens) break;
-            const Input input(a, x, token, unit);
-            sums[0][token] += input.dot(ahead[0][i]);
-            sums[1][token] += input.dot(ahead[1][i]);
+        for (int k = 0; k < kWarps; ++k)
+          if (k < a.parts) {
+            one += from[k * kTokens * kRows + pair % kRun];
+            two += from[k * kTokens * kRows + kRun + pair % kRun];
           }
+        if constexpr (kPrologue) {
+          const float factor = norm_factor(a, shared.squares);
+          one *= factor;
+          two *= factor;
         }
+        finish<kEpilogue>(a, mine, tile, one, two, residual_a, residual_b);
       }
-      // The next loads are under way before this pair's sums are put together.
-      if (base + kAhead * kWarp < units) {
-        load(base + kAhead * kWarp);
-      } else if (pair + step < a.pairs) {
-        rows = rows_of_pair(a, pair + step);
-        load(0);
+      tile += blocks;
+      if (tile >= a.tiles) return;
+      chunk = 0;
+      ++turn;
+    }
+    if (first) prefetch_ahead(a);
+    if (kPrologue && first) copy_norm_weight(a, memory);
+    mine = prepare<kEpilogue>(a, tile);
+    if (first) {
+      wait_for_previous();
+      if constexpr (kPrologue) {
+        char* const x = reinterpret_cast<char*>(memory + a.columns / 4);
+        make_input<Row>(a, memory, x, shared.squares);
+        if constexpr (Row::kPlanes)
+          source = {reinterpret_cast<const int8_t*>(x), reinterpret_cast<const ActivationGroup*>(x + a.columns)};
+        else
+          source = {reinterpret_cast<const float*>(x), 0};
+      } else if constexpr (Row::kPlanes) {
+        source = {a.x.codes, static_cast<const ActivationGroup*>(a.x.groups)};
+      } else {
+        source = {a.floats.data, a.floats.stride};
       }
     }
 #pragma unroll
-    for (int token = 0; token < kTokens; ++token) {
-      const float one = warp_sum(sums[0][token]), two = warp_sum(sums[1][token]);
-      if (lane == token && token < a.tokens) finish(a, done, token, one, two);
+    for (int token = 0; token < kTokens; ++token)
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) partial[token][r] = 0;
+    if (is_epilogue<kEpilogue>(a, Epilogue::kPlain) && a.targets[0].residual && mine.token >= 0) {
+      // Read now, added at the end.
+      const float* residual = a.targets[0].residual + mine.token * a.targets[0].residual_stride;
+      residual_a = residual[mine.a];
+      if (mine.b >= 0) residual_b = residual[mine.b];
     }
-    pair += step;
   }
 }
 
-constexpr int kExpertWarps = 8;
-
-// A warp for two rows of the expert of a (row, expert) pair.
-template <class P>
-__global__ void __launch_bounds__(kExpertWarps* kWarp) experts_kernel(const __grid_constant__ PlaneExpertsArgs a) {
-  const ExpertsArgs& e = a.experts;
-  const int row = (int(blockIdx.x) * kExpertWarps + int(threadIdx.x) / kWarp) * 2, lane = int(threadIdx.x) % kWarp;
-  const int64_t pair = blockIdx.y;
-  if (row >= e.rows) return;
-  const int expert = e.ids[pair];
-  const WeightRef weight = e.experts[expert];
-  const PlaneReader<P> first(weight, row), second(weight, row + 1 < e.rows ? row + 1 : row);
-  const int64_t x_row = e.own_rows ? pair : pair / e.used;
-  float sums[2] = {};
-  for (int unit = lane; unit < e.columns / P::kUnit; unit += kWarp) {
-    const PlaneUnit<P> one = first.load(unit), two = second.load(unit);
-    const int64_t at = x_row * e.columns + unit * P::kUnit;
-    int words[P::kUnit / 4];
-    for (int i = 0; i < P::kUnit / 4; ++i) words[i] = reinterpret_cast<const int*>(a.x.codes + at)[i];
-    const ActivationGroup group = static_cast<const ActivationGroup*>(a.x.groups)[at / 32];
-    sums[0] += one.dot(words, group);
-    sums[1] += two.dot(words, group);
-  }
-  for (float& sum : sums) sum = warp_sum(sum);
-  if (lane < 2 && row + lane < e.rows)
-    e.out.data[pair * e.out.stride + row + lane] =
-        (lane == 0 ? sums[0] : sums[1]) + (e.bias ? e.bias[int64_t(expert) * e.rows + row + lane] : 0.0f);
+template <class Row, class Input, int kTokens, bool kPrologue, int kEpilogue>
+__global__ void __launch_bounds__(kThreads, blocks_for<Row>(kTokens, kPrologue))
+    matvec_kernel(const __grid_constant__ MatvecArgs a) {
+  __shared__ Shared<kTokens> shared;
+  multiply<Row, Input, kTokens, kPrologue, kEpilogue>(a, shared);
 }
 
-// Blocks that a Hopper GPU holds at a time. Of 132, 264 and as many as there is work for, 264 with four units ahead was
-// the fastest on an H200 (docs/performance-cuda.md).
-constexpr int kResident = 264;
-
-template <class Row, class Input, bool kCanQuantise>
-void launch_rows(const MatvecArgs& a, cudaStream_t stream) {
-  const int64_t blocks = divide_up(a.pairs, kMostWarps);
-  const int64_t turns = divide_up(blocks, blocks > kResident * 3 / 2 ? kResident : blocks);  // of a warp
-  const dim3 grid(unsigned(divide_up(blocks, turns)));
-  const auto run = [&](auto kernel, size_t shared) {
-    launch_kernel(kernel, grid, dim3(kMostWarps * kWarp), shared, a.dependent != 0, a, stream);
-  };
-  if constexpr (kCanQuantise)
-    if (a.has_norm) return run(matvec_kernel<Row, Input, 1, true>, size_t(a.columns) / 32 * 40);
-  if (a.tokens == 1)
-    run(matvec_kernel<Row, Input, 1, false>, 0);
+// Targets in planes of two formats, as the mixes of a file have for queries, keys and values: one token, with the norm,
+// a tile for each block.
+template <class P, class Q>
+__global__ void __launch_bounds__(kThreads, 2) mixed_kernel(const __grid_constant__ MatvecArgs a) {
+  static_assert(P::kUnit == Q::kUnit);
+  __shared__ Shared<1> shared;
+  int t = 0;
+  while (t + 1 < a.count && int(blockIdx.x) >= a.targets[t + 1].first_tile) ++t;
+  if (a.targets[t].weight.format == P::kFormat)
+    multiply<PlaneRow<P>, PlaneInput<P>, 1, true, int(Epilogue::kAttention)>(a, shared);
   else
-    run(matvec_kernel<Row, Input, kMostTokens, false>, 0);
+    multiply<PlaneRow<Q>, PlaneInput<Q>, 1, true, int(Epilogue::kAttention)>(a, shared);
+}
+
+int tiles_of(const MatvecArgs& a, int t, int parts) {
+  const int group = a.epilogue == Epilogue::kGated ? kRun : kRows;
+  return int(divide_up(divide_up(a.targets[t].weight.rows, group), kWarps / parts));
+}
+
+// Fills in how many warps share rows and what a block does, and says how many blocks there are.
+int divide(MatvecArgs& a, int unit) {
+  constexpr int kResident = 264;  // what a Hopper GPU holds at a time
+  const int units = a.columns / unit, chunks = int(divide_up(units, kWarp));
+  const int targets = a.epilogue == Epilogue::kGated ? 1 : a.count;
+  const auto tiles = [&](int parts) {
+    int sum = 0;
+    for (int t = 0; t < targets; ++t) sum += tiles_of(a, t, parts);
+    return sum;
+  };
+  a.parts = 1;
+  a.part_bits = 0;
+  if (a.to.codes == nullptr)  // else a warp of outputs is a group
+    while (a.parts < kWarps && 2 * a.parts <= chunks && tiles(a.parts) < kResident) {
+      a.parts *= 2;
+      ++a.part_bits;
+    }
+  a.tiles = tiles(a.parts);
+  a.chunks = int(divide_up(divide_up(units, a.parts), kWarp));
+  for (int t = 0, first = 0; t < targets; ++t) {
+    a.targets[t].first_tile = first;
+    first += tiles_of(a, t, a.parts);
+  }
+  const int turns = int(divide_up(a.tiles, kResident));
+  const int blocks = a.epilogue == Epilogue::kAttention ? a.tiles : int(divide_up(a.tiles, turns));
+  return blocks + (a.has_norm ? 1 : 0);
+}
+
+// The weight of the norm and x, in a block.
+size_t input_bytes(const MatvecArgs& a, bool planes) {
+  if (!a.has_norm) return 0;
+  return size_t(a.columns) * 4 + (planes ? size_t(a.columns) / 32 * 40 : size_t(a.columns) * 4);
+}
+
+template <class Row, class Input>
+void launch_rows(const MatvecArgs& planned, cudaStream_t stream) {
+  MatvecArgs a = planned;
+  const dim3 grid(unsigned(divide(a, Row::kUnit)));
+  const auto run = [&](auto kernel) {
+    launch_kernel(kernel, grid, dim3(kThreads), input_bytes(a, Row::kPlanes), a.dependent != 0, a, stream);
+  };
+  if (a.tokens > 4) return run(matvec_kernel<Row, Input, kMostTokens, false, kAnyEpilogue>);
+  if (a.has_norm) {
+    if (a.epilogue == Epilogue::kAttention) return run(matvec_kernel<Row, Input, 1, true, int(Epilogue::kAttention)>);
+    if (a.epilogue == Epilogue::kGated) return run(matvec_kernel<Row, Input, 1, true, int(Epilogue::kGated)>);
+    return run(matvec_kernel<Row, Input, 1, true, int(Epilogue::kPlain)>);
+  }
+  if (a.tokens == 1 && a.epilogue == Epilogue::kPlain)
+    return run(matvec_kernel<Row, Input, 1, false, int(Epilogue::kPlain)>);
+  run(matvec_kernel<Row, Input, 4, false, kAnyEpilogue>);
 }
 
 template <class Number>
 void launch_floats(const MatvecArgs& a, cudaStream_t stream) {
-  launch_rows<FloatRow<Number>, FloatInput<Number>, false>(a, stream);
+  launch_rows<FloatRow<Number>, FloatInput<Number>>(a, stream);
 }
 
 }  // namespace
 
 void launch(const MatvecArgs& a, cudaStream_t stream) {
-  if (a.pairs == 0 || a.tokens == 0) return;
+  if (a.count == 0 || a.tokens == 0) return;
   const WeightRef& weight = a.targets[0].weight;
   if (weight.layout == Layout::kPlanes)
-    visit_planes(weight.format, [&]<class P>(P) { launch_rows<PlaneRow<P>, PlaneInput<P>, true>(a, stream); });
+    visit_planes(weight.format, [&]<class P>(P) { launch_rows<PlaneRow<P>, PlaneInput<P>>(a, stream); });
   else if (weight.format == Format::kF32)
     launch_floats<Float32>(a, stream);
   else if (weight.format == Format::kF16)
@@ -360,19 +323,30 @@ void launch(const MatvecArgs& a, cudaStream_t stream) {
     launch_floats<BFloat16>(a, stream);
 }
 
+bool can_mix(Format a, Format b) { return b == Format::kQ6_K && (a == Format::kQ4_K || a == Format::kQ5_K); }
+
+void launch_mixed(const MatvecArgs& planned, cudaStream_t stream) {
+  MatvecArgs a = planned;
+  const dim3 grid(unsigned(divide(a, PlanesQ6_K::kUnit)));
+  const auto run = [&](auto kernel) {
+    launch_kernel(kernel, grid, dim3(kThreads), input_bytes(a, true), a.dependent != 0, a, stream);
+  };
+  const auto has = [&](Format format) {
+    return std::any_of(a.targets, a.targets + a.count,
+                       [&](const MatvecArgs::Target& target) { return target.weight.format == format; });
+  };
+  if (has(Format::kQ4_K))
+    run(mixed_kernel<PlanesQ4_K, PlanesQ6_K>);
+  else
+    run(mixed_kernel<PlanesQ5_K, PlanesQ6_K>);
+}
+
 bool has_matvec(const WeightRef& weight) {
+  if (weight.rows == 0) return false;
   if (weight.layout == Layout::kPlanes) return true;
   const bool plain = weight.format == Format::kF32 || weight.format == Format::kF16 || weight.format == Format::kBF16;
   return plain && weight.row_bytes % 16 == 0 && weight.columns > 0 &&
          reinterpret_cast<uintptr_t>(weight.codes) % 16 == 0;
-}
-
-void launch(const PlaneExpertsArgs& a, cudaStream_t stream) {
-  if (int64_t(a.experts.pairs) * a.experts.rows == 0) return;
-  const dim3 grid(unsigned(divide_up(a.experts.rows, 2 * kExpertWarps)), unsigned(a.experts.pairs));
-  visit_planes(a.experts.format, [&]<class P>(P) {
-    launch_kernel(experts_kernel<P>, grid, dim3(kExpertWarps * kWarp), 0, false, a, stream);
-  });
 }
 
 }  // namespace metallic::cuda

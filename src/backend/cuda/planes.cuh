@@ -17,13 +17,37 @@ struct ActivationGroup {
 
 __device__ inline float half_bits(uint32_t bits) { return __half2float(__ushort_as_half(uint16_t(bits))); }
 
-// Weights are read once: they must not push out of the caches what is read again.
+// Weights are read once: they must not push out of the caches what is read again. Volatile, so that the compiler does
+// not move a load behind the wait for the kernel ahead.
 __device__ inline uint4 load_once(const uint4* from) {
   uint4 v;
   asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
                : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                : "l"(from));
   return v;
+}
+
+__device__ inline uint2 load_once(const uint2* from) {
+  uint2 v;
+  asm volatile("ld.global.nc.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from));
+  return v;
+}
+__device__ inline uint32_t load_once(const uint32_t* from) {
+  uint32_t v;
+  asm volatile("ld.global.nc.u32 %0, [%1];" : "=r"(v) : "l"(from));
+  return v;
+}
+__device__ inline uint32_t load_once(const uint16_t* from) {
+  uint16_t v;
+  asm volatile("ld.global.nc.u16 %0, [%1];" : "=h"(v) : "l"(from));
+  return v;
+}
+
+// sum + a0 b0 + … + a3 b3 of the bytes, those of `a` without a sign.
+__device__ inline int dot_bytes(uint32_t a, int b, int sum) {
+  int result;
+  asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+  return result;
 }
 
 template <class P>
@@ -85,12 +109,19 @@ struct PlaneUnit {
       for (int j = 0; j < 4; ++j) sum = __dp4a(int(codes[j]), words[j], sum);
       return half_bits(scale) * group.scale * float(sum);
     } else {
-      int low = 0, high_half = 0;
-      for (int j = 0; j < 4; ++j) low = __dp4a(int(word(j)), words[j], low);
-      for (int j = 4; j < 8; ++j) high_half = __dp4a(int(word(j)), words[j], high_half);
       const int both = int(group.sums.x) + int(group.sums.y);
-      if constexpr (P::kScale == ScaleKind::kHalf)
-        return half_bits(scale) * group.scale * float(low + high_half - P::kZero * both);
+      int low = P::kScale == ScaleKind::kHalf ? -P::kZero * both : 0, high_half = 0;
+      if constexpr (P::kBits == 4) {  // the high codes where they are: sixteen times too much
+        for (int j = 0; j < 4; ++j) {
+          low = dot_bytes(codes[j] & 0x0f0f0f0fu, words[j], low);
+          high_half = dot_bytes(codes[j] & 0xf0f0f0f0u, words[4 + j], high_half);
+        }
+        high_half >>= 4;
+      } else {
+        for (int j = 0; j < 4; ++j) low = dot_bytes(word(j), words[j], low);
+        for (int j = 4; j < 8; ++j) high_half = dot_bytes(word(j), words[j], high_half);
+      }
+      if constexpr (P::kScale == ScaleKind::kHalf) return half_bits(scale) * group.scale * float(low + high_half);
       if constexpr (P::kScale == ScaleKind::kHalfPair)
         return group.scale * fmaf(half_bits(scale), float(low + high_half), half_bits(scale >> 16) * float(both));
       if constexpr (P::kScale == ScaleKind::kSuper)
@@ -114,6 +145,7 @@ struct PlaneReader {
   const char* scales;
   const char* supers;
 
+  PlaneReader() = default;
   __device__ PlaneReader(const WeightRef& weight, int row) {
     const int64_t group = int64_t(row) * (weight.columns / 32);
     codes = reinterpret_cast<const uint4*>(static_cast<const char*>(weight.codes) + group * P::kCodeBytes);
@@ -127,18 +159,18 @@ struct PlaneReader {
     const uint4 c = load_once(codes + unit);
     u.codes[0] = c.x, u.codes[1] = c.y, u.codes[2] = c.z, u.codes[3] = c.w;
     u.high[0] = u.high[1] = u.super = 0;
-    if constexpr (P::kBits == 5) u.high[0] = __ldg(reinterpret_cast<const uint32_t*>(high) + unit);
+    if constexpr (P::kBits == 5) u.high[0] = load_once(reinterpret_cast<const uint32_t*>(high) + unit);
     if constexpr (P::kBits == 6) {
-      const uint2 h = __ldg(reinterpret_cast<const uint2*>(high) + unit);
+      const uint2 h = load_once(reinterpret_cast<const uint2*>(high) + unit);
       u.high[0] = h.x, u.high[1] = h.y;
     }
     const int group = P::kBits == 8 ? unit / 2 : unit;
     if constexpr (P::kScaleBytes == 2)
-      u.scale = __ldg(reinterpret_cast<const uint16_t*>(scales) + group);
+      u.scale = load_once(reinterpret_cast<const uint16_t*>(scales) + group);
     else
-      u.scale = __ldg(reinterpret_cast<const uint32_t*>(scales) + group);
-    if constexpr (P::kSuperBytes == 2) u.super = __ldg(reinterpret_cast<const uint16_t*>(supers) + group / 8);
-    if constexpr (P::kSuperBytes == 4) u.super = __ldg(reinterpret_cast<const uint32_t*>(supers) + group / 8);
+      u.scale = load_once(reinterpret_cast<const uint32_t*>(scales) + group);
+    if constexpr (P::kSuperBytes == 2) u.super = load_once(reinterpret_cast<const uint16_t*>(supers) + group / 8);
+    if constexpr (P::kSuperBytes == 4) u.super = load_once(reinterpret_cast<const uint32_t*>(supers) + group / 8);
     return u;
   }
 };

@@ -1,5 +1,5 @@
-// Activations to eight bits, with or without the norm before them: a block for each row. Floor: a row is read and
-// written once, a few kilobytes; in decode it is the latency of one block that counts.
+// Activations to eight bits, with or without the norm before them, or the norm alone: a block for each row. Floor: a
+// row is read and written once, a few kilobytes; in decode it is the latency of one block that counts.
 #include "backend/cuda/dependent.cuh"
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/fast.h"
@@ -28,6 +28,9 @@ __global__ void __launch_bounds__(kThreads) quantise_kernel(const QuantiseArgs a
   const float* x = a.x.data + row * a.x.stride;
   auto* groups = static_cast<ActivationGroup*>(a.to.groups);
   let_next_start();
+  if (a.has_norm && a.norm.weight)  // on its way while the kernel ahead ends
+    for (int i = int(threadIdx.x) * 32; i < a.columns; i += int(blockDim.x) * 32)
+      asm volatile("prefetch.global.L2 [%0];" ::"l"(a.norm.weight + i));
   wait_for_previous();
   const int step = int(blockDim.x) * 4, padded = (a.columns + 127) / 128 * 128;  // whole warps take part
   if (!a.has_norm) {
@@ -73,7 +76,7 @@ __global__ void __launch_bounds__(kThreads) quantise_kernel(const QuantiseArgs a
       values[i][k] = value;
       out[at + k] = value;
     }
-    quantise_four(values[i], valid, row * a.columns + at, a.to.codes, groups);
+    if (a.to.codes) quantise_four(values[i], valid, row * a.columns + at, a.to.codes, groups);
   }
 }
 

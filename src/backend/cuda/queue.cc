@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backend/cuda/launch.h"
 #include "base/check.h"
 #include "base/error.h"
 
@@ -100,12 +101,15 @@ void Queue::flush() {
   if (!stream_->failed()) {
     (void)cudaSetDevice(stream_->device());
     Staging& staging = staging_[current_];
-    if (used_ > 0) {
+    if (used_ > kMostWritten) {
       stream_->check(cudaMemcpyAsync(parameters_, staging.host, used_, cudaMemcpyHostToDevice, stream_->get()),
                      "copying parameters");
       stream_->check(cudaEventRecord(staging.copied, stream_->get()), "copying parameters");
       current_ = (current_ + 1) % kStagings;
       stream_->check(cudaEventSynchronize(staging_[current_].copied), "copying parameters");
+    } else if (used_ > 0) {  // a launch is sooner there than a copy
+      launch_write(staging.host, used_, parameters_, stream_->get());
+      stream_->check(cudaGetLastError(), "writing parameters");
     }
     launch_commands();
   }

@@ -46,7 +46,6 @@ class Queue {
   ~Queue();
 
   Stream& stream() { return *stream_; }
-  Scratch& upload() { return upload_; }  // for weights on their way
 
   // Before the parameters of one command: makes room for `bytes` of them and 16 for each array.
   void reserve(uint64_t bytes);
@@ -63,7 +62,7 @@ class Queue {
 
  private:
   Queue(std::unique_ptr<Stream> stream, std::unique_ptr<Launcher> launcher)
-      : stream_(std::move(stream)), launcher_(std::move(launcher)), upload_(*stream_) {}
+      : stream_(std::move(stream)), launcher_(std::move(launcher)) {}
   struct Replay {
     std::vector<Command> commands;
     uint64_t generation = 0;
@@ -86,7 +85,6 @@ class Queue {
 
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<Launcher> launcher_;
-  Scratch upload_;
   std::vector<Command> commands_;
   std::list<Replay> replays_;  // the latest first
   Staging staging_[kStagings];

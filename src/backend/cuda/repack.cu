@@ -2,6 +2,7 @@
 // matrix product. Floor: the bytes read and written once.
 #include <cuda_bf16.h>
 
+#include "backend/cuda/dependent.cuh"
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/fast.h"
 #include "backend/cuda/planes.cuh"
@@ -84,6 +85,7 @@ __global__ void repack_kernel(const void* blocks, int64_t first, int64_t count, 
 // A block for each row; a thread takes units.
 template <class P>
 __global__ void embed_kernel(const EmbedArgs a) {
+  let_next_start();
   const PlaneReader<P> reader(a.weight, a.ids[blockIdx.x]);
   float* out = a.out.data + int64_t(blockIdx.x) * a.out.stride;
   for (int unit = int(threadIdx.x); unit < a.weight.columns / P::kUnit; unit += int(blockDim.x)) {

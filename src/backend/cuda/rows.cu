@@ -40,6 +40,7 @@ __global__ void norm_kernel(const NormArgs a) {
 }
 
 __global__ void activate_kernel(const ActivateArgs a) {
+  let_next_start();
   const int64_t count = int64_t(a.rows) * a.width;
   for (int64_t i = global_thread(); i < count; i += global_threads()) {
     const int64_t row = i / a.width, column = i % a.width;
@@ -51,6 +52,7 @@ __global__ void activate_kernel(const ActivateArgs a) {
 }
 
 __global__ void scale_kernel(const ScaleArgs a) {
+  let_next_start();
   const int64_t count = int64_t(a.rows) * a.width;
   for (int64_t i = global_thread(); i < count; i += global_threads()) {
     float* x = a.x.data + i / a.width * a.x.stride + i % a.width;
@@ -61,6 +63,7 @@ __global__ void scale_kernel(const ScaleArgs a) {
 
 // A thread for each pair of each head of each row.
 __global__ void rope_kernel(const RopeArgs a) {
+  let_next_start();
   const int64_t count = int64_t(a.rows) * a.heads * a.pairs;
   for (int64_t i = global_thread(); i < count; i += global_threads()) {
     const int pair = int(i % a.pairs);
@@ -78,6 +81,7 @@ __global__ void rope_kernel(const RopeArgs a) {
 }
 
 __global__ void binary_kernel(const BinaryArgs a) {
+  let_next_start();
   const int64_t count = a.size[0] * a.size[1] * a.size[2] * a.size[3];
   for (int64_t i = global_thread(); i < count; i += global_threads()) {
     const Index4 index = index_of(i, a.size);
@@ -106,6 +110,7 @@ __global__ void softmax_kernel(const SoftmaxArgs a) {
 }
 
 __global__ void combine_kernel(const CombineArgs a) {
+  let_next_start();
   const int64_t count = int64_t(a.rows) * a.width;
   for (int64_t i = global_thread(); i < count; i += global_threads()) {
     const int64_t row = i / a.width, column = i % a.width;

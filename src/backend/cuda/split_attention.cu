@@ -1,7 +1,10 @@
-// Attention of decoding: a block for each row, KV head and piece of the keys, for all query heads that share the KV
-// head, so that keys and values are read once. The last block of a row and KV head to end puts the pieces together.
-// Floor: the bytes of keys and values. Layout: half precision pages; a thread has a key's product with the queries,
-// then eight elements of the values of every so many keys.
+// Attention of decoding: a block for each row, KV head and piece of the keys, for up to eight query heads that share
+// the KV head, so that keys and values are read once. The last block of a row and KV head to end puts the pieces
+// together. Layout: half precision pages. Each warp has every so many sixteen keys to itself, two such tiles on their
+// way to shared memory at a time: scores = keys (16 x width) * queries (width x 8), then values (width x 16) * weights
+// (16 x 8) on the tensor cores, sums in float32 with a running maximum (arXiv:2205.14135). Floor: the bytes of keys and
+// values; in short contexts the latency: keys and values of earlier steps are under way before the wait for the kernel
+// ahead.
 #include <cuda_fp16.h>
 
 #include "backend/cuda/dependent.cuh"
@@ -12,21 +15,47 @@
 namespace metallic::cuda {
 namespace {
 
-constexpr int kThreads = 128;
-constexpr int kTile = kThreads;  // keys
-constexpr int kMostWidth = 256, kMostGroup = 8, kPiece = 8;
+constexpr int kTile = 16, kStages = 2, kHeads = 8, kPiece = 8;  // kPiece: halves that are copied at a time
+constexpr int kMostWidth = 256;
+constexpr int warps_for(int width) { return width > 128 ? 4 : 8; }
 
-__device__ void eight_halves(const uint4& v, float* out) {
-  const uint32_t words[4] = {v.x, v.y, v.z, v.w};
-  for (int i = 0; i < 4; ++i) {
-    const float2 pair = __half22float2(*reinterpret_cast<const __half2*>(words + i));
-    out[2 * i] = pair.x, out[2 * i + 1] = pair.y;
-  }
+__device__ void load_matrices(uint32_t* r, const __half* from) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(uint32_t(__cvta_generic_to_shared(from)))
+               : "memory");
+}
+__device__ void load_transposed(uint32_t* r, const __half* from) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(uint32_t(__cvta_generic_to_shared(from)))
+               : "memory");
+}
+// An 8 x 8 matrix, two halves of a row in each lane, transposed.
+__device__ uint32_t transpose(uint32_t x) {
+  uint32_t result;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(result) : "r"(x));
+  return result;
+}
+// c += a (16 x 16) * b (16 x 8)
+__device__ void multiply(float* c, const uint32_t* a, uint32_t b0, uint32_t b1) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-__device__ const uint4* page_row(const Pages& pages, int page, int64_t head, int position) {
-  return reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(pages.data) + page * pages.page_stride +
-                                        head * pages.head_stride + position % pages.page_tokens * pages.token_stride);
+// What does not fit becomes the largest half.
+__device__ uint32_t pack(float low, float high) {
+  const __half2 pair =
+      __floats2half2_rn(fminf(fmaxf(low, -65504.0f), 65504.0f), fminf(fmaxf(high, -65504.0f), 65504.0f));
+  return *reinterpret_cast<const uint32_t*>(&pair);
+}
+
+__device__ const __half* page_row(const Pages& pages, const int32_t* table, int64_t head, int position) {
+  const unsigned page = unsigned(position) / unsigned(pages.page_tokens),
+                 within = unsigned(position) % unsigned(pages.page_tokens);
+  return static_cast<const __half*>(pages.data) + table[page] * pages.page_stride + head * pages.head_stride +
+         int64_t(within) * pages.token_stride;
 }
 
 // One output element of each of 32 lanes, which are neighbours in a head.
@@ -38,13 +67,12 @@ __device__ void write_output(const SplitAttentionArgs& s, int64_t row, int head,
                   static_cast<ActivationGroup*>(s.to.groups));
 }
 
-// The pieces of one row and KV head to its outputs.
-__device__ void combine(const SplitAttentionArgs& s, int64_t place_row, int64_t row, int kv_head, int group,
-                        int active) {
+// The pieces of one row and KV head to the outputs of heads `first` and on.
+__device__ void combine(const SplitAttentionArgs& s, int64_t place_row, int64_t row, int first, int heads, int active) {
   const AttentionArgs& a = s.attention;
   const int width = a.values.width, record = width + 2;
-  for (int i = int(threadIdx.x); i < group * width; i += kThreads) {
-    const int head = kv_head * group + i / width, at = i % width;
+  for (int i = int(threadIdx.x); i < heads * width; i += int(blockDim.x)) {
+    const int head = first + i / width, at = i % width;
     const float* pieces = s.partial + (row * a.heads + head) * s.splits * record;
     float highest = a.sinks ? a.sinks[head] : -INFINITY;
     for (int k = 0; k < active; ++k) highest = fmaxf(highest, __ldcg(pieces + k * record));
@@ -58,19 +86,45 @@ __device__ void combine(const SplitAttentionArgs& s, int64_t place_row, int64_t 
   }
 }
 
-template <int kGroup>
-__global__ void __launch_bounds__(kThreads) split_kernel(const __grid_constant__ SplitAttentionArgs s) {
-  __shared__ float4 query_memory[kGroup * kMostWidth / 4];
-  __shared__ float weights[kGroup][kTile];
-  __shared__ float slots[kThreads * kPiece];
-  __shared__ float highest[kGroup], sum[kGroup], rescale[kGroup];
-  __shared__ int32_t page_of[kTile];
+// The keys of a block.
+struct Range {
+  int begin, from, to;  // keys before `begin` are not seen
+  int old;              // keys from here on are written by this step
+};
+
+// Keys and values of the sixteen positions from `base` on to shared memory: those of earlier steps, of this step, or
+// both. What is not there becomes zero.
+template <int kWidth>
+__device__ void copy_tile(const AttentionArgs& a, const DeviceSequence& sequence, const Range& range, int64_t kv_head,
+                          int base, bool earlier, bool current, __half* keys, __half* values) {
+  constexpr int kPieces = kWidth / kPiece, kStride = kWidth + kPiece;
+  const int lane = int(threadIdx.x) % kWarp;
+#pragma unroll 4
+  for (int i = lane; i < kTile * kPieces; i += kWarp) {
+    const int key = i / kPieces, at = i % kPieces * kPiece, position = base + key;
+    const bool is_current = position >= range.old && position < range.to;
+    if (is_current ? !current : !earlier) continue;
+    const bool there = position < range.to && at < a.keys.width;
+    const int read = min(position, range.to - 1);
+    copy_piece(keys + key * kStride + at, page_row(a.keys, sequence.pages, kv_head, read) + (there ? at : 0), there);
+    copy_piece(values + key * kStride + at, page_row(a.values, sequence.pages, kv_head, read) + (there ? at : 0),
+               there);
+  }
+}
+
+template <int kWidth>
+__global__ void __launch_bounds__(warps_for(kWidth) * kWarp)
+    split_kernel(const __grid_constant__ SplitAttentionArgs s) {
+  constexpr int kWarps = warps_for(kWidth), kStride = kWidth + kPiece, kStage = 2 * kTile * kStride;
+  extern __shared__ int4 memory[];
+  __shared__ float highest_of[kWarps][kHeads], sum_of[kWarps][kHeads];
   __shared__ int last;
-  float* query = reinterpret_cast<float*>(query_memory);
   const AttentionArgs& a = s.attention;
   let_next_start();
   // The tables of the batch are there before any kernel of the step starts.
-  const int split = int(blockIdx.x), kv_head = int(blockIdx.y), group = a.heads / a.kv_heads;
+  const int split = int(blockIdx.x), group = a.heads / a.kv_heads, blocks = (group + kHeads - 1) / kHeads;
+  const int kv_head = int(blockIdx.y) / blocks, head_block = int(blockIdx.y) % blocks;
+  const int first_head = kv_head * group + head_block * kHeads, heads = min(kHeads, group - head_block * kHeads);
   const int64_t row = blockIdx.z;
   const RowPlace place = a.places[row];
   const DeviceSequence sequence = a.sequences[place.sequence];
@@ -83,160 +137,176 @@ __global__ void __launch_bounds__(kThreads) split_kernel(const __grid_constant__
     wait_for_previous();
     return;
   }
-  const int from = first + split * s.tile_keys, to = min(end, from + s.tile_keys);
+  const int from = first + split * s.tile_keys;
+  const Range range = {begin, from, min(end, from + s.tile_keys), sequence.position};
 
-  const int width = a.keys.width, pieces = width / kPiece, warp = int(threadIdx.x) / kWarp,
-            lane = int(threadIdx.x) % kWarp;
-  const auto find_page = [&](int tile) {
-    const int t = tile + int(threadIdx.x);
-    page_of[threadIdx.x] = t < to ? sequence.pages[t / a.keys.page_tokens] : 0;
-  };
-  find_page(from);
+  const int warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp;
+  __half* mine = reinterpret_cast<__half*>(memory) + warp * kStages * kStage;
+  const auto base_of = [&](int tile) { return range.from + (tile * kWarps + warp) * kTile; };
+  for (int tile = 0; tile < kStages; ++tile)
+    if (base_of(tile) < range.to)
+      copy_tile<kWidth>(a, sequence, range, kv_head, base_of(tile), true, false, mine + tile * kStage,
+                        mine + tile * kStage + kStage / 2);
   wait_for_previous();
-  for (int i = int(threadIdx.x); i < kGroup * width; i += kThreads) {
-    const int g = i / width;
-    query[i] =
-        g < group
-            ? a.query.data[place.row * a.query.row_stride + (kv_head * group + g) * a.query.head_stride + i % width] *
-                  a.scale
-            : 0.0f;
+  for (int tile = 0; tile < kStages; ++tile) {
+    if (base_of(tile) < range.to && base_of(tile) + kTile > range.old)
+      copy_tile<kWidth>(a, sequence, range, kv_head, base_of(tile), false, true, mine + tile * kStage,
+                        mine + tile * kStage + kStage / 2);
+    end_copies();
   }
-  const int key_slots = kThreads / pieces, slot = int(threadIdx.x) / pieces, piece = int(threadIdx.x) % pieces;
-  float result[kGroup][kPiece] = {};
-  if (threadIdx.x < kGroup) {
-    highest[threadIdx.x] = -INFINITY;
-    sum[threadIdx.x] = 0;
+
+  // Element (k, n) of a matrix is number k of query n; this lane's: n = lane / 4.
+  const int width = a.keys.width;
+  uint32_t query[kWidth / 16][2];
+  const float* from_query =
+      a.query.data + place.row * a.query.row_stride + (first_head + min(lane / 4, heads - 1)) * a.query.head_stride;
+  const float scale = lane / 4 < heads ? a.scale : 0.0f;
+#pragma unroll
+  for (int k = 0; k < kWidth / 16; ++k)
+    for (int half = 0; half < 2; ++half) {
+      const int at = k * 16 + half * 8 + lane % 4 * 2;
+      const float2 v = at < width ? *reinterpret_cast<const float2*>(from_query + at) : make_float2(0, 0);
+      query[k][half] = pack(v.x * scale, v.y * scale);
+    }
+
+  // Of queries 2 * (lane % 4) and the next one.
+  float result[kWidth / 16][4] = {}, highest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
+  for (int tile = 0; base_of(tile) < range.to; ++tile) {
+    wait_for_copies<kStages - 1>();
+    __syncwarp();
+    const __half* keys = mine + tile % kStages * kStage;
+    const __half* values = keys + kStage / 2;
+    float scores[4] = {};
+#pragma unroll
+    for (int k = 0; k < kWidth / 16; ++k) {
+      uint32_t m[4];
+      load_matrices(m, keys + (lane % 16) * kStride + k * 16 + lane / 16 * 8);
+      multiply(scores, m, query[k][0], query[k][1]);
+    }
+    float most[2] = {-INFINITY, -INFINITY};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int key = base_of(tile) + lane / 4 + i / 2 * 8;
+      if (a.softcap > 0) scores[i] = a.softcap * tanhf(scores[i] / a.softcap);
+      if (key < range.begin || key >= range.to) scores[i] = -INFINITY;
+      most[i % 2] = fmaxf(most[i % 2], scores[i]);
+    }
+    float factor[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      for (int offset = 4; offset < kWarp; offset *= 2)
+        most[i] = fmaxf(most[i], __shfl_xor_sync(kAllLanes, most[i], offset));
+      most[i] = fmaxf(most[i], highest[i]);
+      factor[i] = highest[i] == -INFINITY ? 0.0f : __expf(highest[i] - most[i]);
+      highest[i] = most[i];
+      sum[i] *= factor[i];
+    }
+    float weights[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      weights[i] = scores[i] == -INFINITY ? 0.0f : __expf(scores[i] - highest[i % 2]);
+      sum[i % 2] += weights[i];
+    }
+    const uint32_t low = transpose(pack(weights[0], weights[1])), high = transpose(pack(weights[2], weights[3]));
+#pragma unroll
+    for (int d = 0; d < kWidth / 16; ++d) {
+      uint32_t m[4];
+      load_transposed(m, values + (lane / 16 * 8 + lane % 8) * kStride + d * 16 + lane / 8 % 2 * 8);
+      for (int i = 0; i < 4; ++i) result[d][i] *= factor[i % 2];
+      multiply(result[d], m, low, high);
+    }
+    __syncwarp();
+    if (base_of(tile + kStages) < range.to)
+      copy_tile<kWidth>(a, sequence, range, kv_head, base_of(tile + kStages), true, true,
+                        mine + tile % kStages * kStage, mine + tile % kStages * kStage + kStage / 2);
+    end_copies();
   }
-  for (int tile = from; tile < to; tile += kTile) {
-    __syncthreads();
-    if (tile > from) {
-      find_page(tile);
-      __syncthreads();
-    }
-    const int t = tile + int(threadIdx.x);
-    float dots[kGroup] = {};
-    const bool seen = t >= begin && t < to;
-    if (seen) {
-      const uint4* key = page_row(a.keys, page_of[threadIdx.x], kv_head, t);
-#pragma unroll 4
-      for (int i = 0; i < pieces; ++i) {
-        float k[kPiece];
-        eight_halves(key[i], k);
-        for (int g = 0; g < kGroup; ++g) {
-          const float4 low = query_memory[(g * width + i * kPiece) / 4],
-                       high = query_memory[(g * width + i * kPiece) / 4 + 1];
-          dots[g] = fmaf(k[0], low.x, fmaf(k[1], low.y, fmaf(k[2], low.z, fmaf(k[3], low.w, dots[g]))));
-          dots[g] = fmaf(k[4], high.x, fmaf(k[5], high.y, fmaf(k[6], high.z, fmaf(k[7], high.w, dots[g]))));
-        }
-      }
-    }
-    for (int g = 0; g < kGroup; ++g) {
-      float score = seen ? dots[g] : -INFINITY;
-      if (a.softcap > 0 && seen) score = a.softcap * tanhf(score / a.softcap);
-      weights[g][threadIdx.x] = score;
-    }
-    __syncthreads();
-    for (int g = warp; g < kGroup; g += kThreads / kWarp) {  // a warp for the scores of each head
-      float scores[kTile / kWarp], most = -INFINITY, total = 0;
-      for (int k = 0; k < kTile / kWarp; ++k) {
-        scores[k] = weights[g][k * kWarp + lane];
-        most = fmaxf(most, scores[k]);
-      }
-      const float before = highest[g];
-      most = fmaxf(before, warp_max(most));
-      const float factor = before == -INFINITY ? 0.0f : expf(before - most);
-      for (int k = 0; k < kTile / kWarp; ++k) {
-        const float weight = scores[k] == -INFINITY ? 0.0f : expf(scores[k] - most);
-        weights[g][k * kWarp + lane] = weight;
-        total += weight;
-      }
-      total = warp_sum(total);
-      __syncwarp();
-      if (lane == 0) {
-        highest[g] = most;
-        rescale[g] = factor;
-        sum[g] = sum[g] * factor + total;
-      }
-    }
-    __syncthreads();
-    if (tile > from)
-      for (int g = 0; g < kGroup; ++g)
-        for (int k = 0; k < kPiece; ++k) result[g][k] *= rescale[g];
-    if (slot < key_slots) {
-      const int stop = min(kTile, to - tile);
-#pragma unroll 4
-      for (int k = slot; k < stop; k += key_slots) {
-        if (tile + k < begin) continue;
-        float v[kPiece];
-        eight_halves(page_row(a.values, page_of[k], kv_head, tile + k)[piece], v);
-        for (int g = 0; g < kGroup; ++g)
-          for (int j = 0; j < kPiece; ++j) result[g][j] = fmaf(weights[g][k], v[j], result[g][j]);
-      }
-    }
+
+  // The warps' parts meet in shared memory.
+  wait_for_copies<0>();
+  __syncwarp();
+  float* part = reinterpret_cast<float*>(mine);  // (heads, width)
+#pragma unroll
+  for (int i = 0; i < 2; ++i)
+    for (int offset = 4; offset < kWarp; offset *= 2) sum[i] += __shfl_xor_sync(kAllLanes, sum[i], offset);
+  for (int i = 0; i < 2 && lane < 4; ++i) {
+    highest_of[warp][lane * 2 + i] = highest[i];
+    sum_of[warp][lane * 2 + i] = sum[i];
   }
-  for (int g = 0; g < kGroup; ++g) {
-    if (g >= group) break;
-    __syncthreads();
-    if (slot < key_slots)
-      for (int j = 0; j < kPiece; ++j) slots[slot * width + piece * kPiece + j] = result[g][j];
-    __syncthreads();
-    const int head = kv_head * group + g;
+#pragma unroll
+  for (int d = 0; d < kWidth / 16; ++d)
+    for (int i = 0; i < 4; ++i) part[(lane % 4 * 2 + i % 2) * kWidth + d * 16 + lane / 4 + i / 2 * 8] = result[d][i];
+  __syncthreads();
+  for (int i = int(threadIdx.x); i < heads * width; i += kWarps * kWarp) {
+    const int n = i / width, at = i % width, head = first_head + n;
+    float most = active == 1 && a.sinks ? a.sinks[head] : -INFINITY;
+    for (int w = 0; w < kWarps; ++w) most = fmaxf(most, highest_of[w][n]);
+    float total = active == 1 && a.sinks ? expf(a.sinks[head] - most) : 0.0f, value = 0;
+    for (int w = 0; w < kWarps; ++w) {
+      const float times = highest_of[w][n] == -INFINITY ? 0.0f : __expf(highest_of[w][n] - most);
+      total = fmaf(times, sum_of[w][n], total);
+      value = fmaf(times, reinterpret_cast<const float*>(memory)[w * kStages * kStage / 2 + n * kWidth + at], value);
+    }
+    if (active == 1) {
+      write_output(s, place.row, head, at, value / total);
+      continue;
+    }
     float* record = s.partial + ((row * a.heads + head) * s.splits + split) * (width + 2);
-    if (threadIdx.x == 0 && active > 1) {
-      record[0] = highest[g];
-      record[1] = sum[g];
+    if (at == 0) {
+      record[0] = most;
+      record[1] = total;
     }
-    for (int i = int(threadIdx.x); i < width; i += kThreads) {
-      float value = 0;
-      for (int k = 0; k < key_slots; ++k) value += slots[k * width + i];
-      if (active > 1) {
-        record[2 + i] = value;
-        continue;
-      }
-      const float most = a.sinks ? fmaxf(highest[g], a.sinks[head]) : highest[g];
-      const float factor = expf(highest[g] - most);
-      const float total = sum[g] * factor + (a.sinks ? expf(a.sinks[head] - most) : 0.0f);
-      write_output(s, place.row, head, i, value * factor / total);
-    }
+    record[2 + at] = value;
   }
   if (active == 1) return;  // nothing to put together
   __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
-    int32_t* arrived = s.arrived + row * a.kv_heads + kv_head;
+    int32_t* arrived = s.arrived + row * gridDim.y + blockIdx.y;
     last = atomicAdd(arrived, 1) == active - 1;
     if (last) *arrived = 0;  // for the next launch
   }
   __syncthreads();
   if (last) {
     __threadfence();
-    combine(s, place.row, row, kv_head, group, active);
+    combine(s, place.row, row, first_head, heads, active);
   }
+}
+
+int head_blocks(const AttentionArgs& a) { return int(divide_up(a.heads / a.kv_heads, kHeads)); }
+
+// A block's keys: one block for up to 512, as its end costs less than putting pieces together; else enough blocks to
+// fill the GPU.
+int tile_keys(const AttentionArgs& a) {
+  constexpr int64_t kBlocks = 264, kStep = 128, kShortest = 256, kAlone = 512;
+  if (a.longest <= kAlone) return int(kAlone);
+  const int64_t rows = int64_t(a.rows) * a.kv_heads * head_blocks(a);
+  const int64_t longest = a.window > 0 ? std::min<int64_t>(a.longest, a.window) : a.longest;
+  return int(std::max(divide_up(longest * rows, kBlocks * kStep) * kStep, kShortest));
 }
 
 }  // namespace
 
 bool can_split(const AttentionArgs& a) {
   const auto fits = [](const Pages& pages) {
-    return pages.format == Format::kF16 && pages.width % kPiece == 0 && pages.width <= kMostWidth &&
-           pages.token_stride % kPiece == 0;
+    return pages.format == Format::kF16 && pages.width % 16 == 0 && pages.width <= kMostWidth &&
+           pages.token_stride % kPiece == 0 && pages.head_stride % kPiece == 0 && pages.page_stride % kPiece == 0 &&
+           reinterpret_cast<uintptr_t>(pages.data) % 16 == 0;
   };
-  return fits(a.keys) && fits(a.values) && a.keys.width == a.values.width && a.heads / a.kv_heads <= kMostGroup;
+  const Heads& query = a.query;
+  return fits(a.keys) && fits(a.values) && a.keys.width == a.values.width &&
+         reinterpret_cast<uintptr_t>(query.data) % 8 == 0 && query.row_stride % 2 == 0 && query.head_stride % 2 == 0;
 }
-
-namespace {
-constexpr int kTileKeys = kTile;
-int tile_keys(const AttentionArgs& a) { return a.longest > 64 * kTileKeys ? 8 * kTileKeys : kTileKeys; }
-}  // namespace
 
 int split_count(const AttentionArgs& a) {
   const int longest = a.window > 0 ? std::min(a.longest, a.window + tile_keys(a)) : a.longest;
-  return int(divide_up(longest, tile_keys(a))) + 1;
+  return int(divide_up(longest, tile_keys(a))) + (a.window > 0);
 }
 
 uint64_t split_bytes(const AttentionArgs& a) {
   return uint64_t(a.rows) * uint64_t(a.heads) * uint64_t(split_count(a)) * uint64_t(a.values.width + 2) * sizeof(float);
 }
+int64_t split_counters(const AttentionArgs& a) { return int64_t(a.rows) * a.kv_heads * head_blocks(a); }
 
 void launch(const SplitAttentionArgs& args, cudaStream_t stream) {
   SplitAttentionArgs s = args;
@@ -244,17 +314,18 @@ void launch(const SplitAttentionArgs& args, cudaStream_t stream) {
   if (int64_t(a.rows) * a.heads == 0) return;
   s.tile_keys = tile_keys(a);
   s.splits = split_count(a);
-  const dim3 grid(unsigned(s.splits), unsigned(a.kv_heads), unsigned(a.rows));
-  const auto run = [&](auto kernel) { launch_kernel(kernel, grid, dim3(kThreads), 0, s.dependent != 0, s, stream); };
-  const int group = a.heads / a.kv_heads;
-  if (group == 1)
-    run(split_kernel<1>);
-  else if (group == 2)
-    run(split_kernel<2>);
-  else if (group <= 4)
-    run(split_kernel<4>);
+  const dim3 grid(unsigned(s.splits), unsigned(a.kv_heads * head_blocks(a)), unsigned(a.rows));
+  const auto run = [&]<int kWidth>(std::integral_constant<int, kWidth>) {
+    constexpr int kWarps = warps_for(kWidth);
+    constexpr size_t kShared = size_t(kWarps) * kStages * 2 * kTile * (kWidth + kPiece) * sizeof(__half);
+    launch_kernel(split_kernel<kWidth>, grid, dim3(kWarps * kWarp), kShared, s.dependent != 0, s, stream);
+  };
+  if (a.keys.width <= 64)
+    run(std::integral_constant<int, 64>{});
+  else if (a.keys.width <= 128)
+    run(std::integral_constant<int, 128>{});
   else
-    run(split_kernel<8>);
+    run(std::integral_constant<int, 256>{});
 }
 
 }  // namespace metallic::cuda

@@ -55,8 +55,9 @@ Result<void*> Stream::allocate(uint64_t bytes, const char* what) {
   size_t free = 0, total = 0;
   (void)cudaMemGetInfo(&free, &total);
   if (error == cudaErrorMemoryAllocation || bytes > total)
-    return fail(ErrorCode::kOutOfMemory, "cuda:{}: cannot allocate {} bytes for {}: {} of its {} bytes are free",
-                device_, bytes, what, free, total);
+    return fail(ErrorCode::kOutOfMemory, "cuda:{}: cannot allocate {} bytes for {}: {} of its {} bytes are free{}",
+                device_, bytes, what, free, total,
+                bytes <= total && bytes > free ? "; what other processes hold, nvidia-smi shows" : "");
   return device_error(error, fmt::format("allocating {} bytes for {} on cuda:{}", bytes, what, device_));
 }
 

@@ -79,8 +79,8 @@ Result<TokenId> Sampler::sample(std::span<const float> logits, std::span<const T
 
   double sum = 0;
   for (const Candidate& candidate : list) sum += std::exp(double(candidate.logit) - double(best->logit));
-  const double unit = double(split_mix(split_mix(seed_) ^ drawn_++) >> 11) * 0x1p-53;
-  double left = unit * sum;
+  double left = next_unit() * sum;
+  ++drawn_;
   for (const Candidate& candidate : list) {
     left -= std::exp(double(candidate.logit) - double(best->logit));
     if (left < 0) return candidate.id;

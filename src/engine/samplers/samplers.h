@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "backend/sampling.h"
 #include "metallic/engine.h"
 #include "metallic/result.h"
 #include "metallic/tokenizer.h"
@@ -65,13 +66,23 @@ class Sampler {
   static Result<Sampler> create(const SamplingOptions& options, int vocab);
   // kInternal if the logits hold no usable number.
   Result<TokenId> sample(std::span<const float> logits, std::span<const TokenId> history);
+  // What sample() would do next, for a backend to do (sampling.h); its data is good until the next call. on_host if it
+  // cannot be said so.
+  SampleRow describe(std::span<const TokenId> history);
+  // The backend has chosen.
+  void count_draw() {
+    if (!greedy_) ++drawn_;
+  }
 
  private:
+  double next_unit() const;  // [0, 1)
+
   std::vector<SamplerStep> chain_;
   bool greedy_ = false;
   uint64_t seed_ = 0;
   uint64_t drawn_ = 0;
   Candidates candidates_;
+  std::vector<LogitChange> changes_;
 };
 
 // Orders candidates best first.
