@@ -7,7 +7,12 @@ namespace metallic {
 
 Result<std::shared_ptr<const Model>> Model::load(const std::string& path, std::shared_ptr<Backend> backend) {
   METALLIC_ASSIGN(GgufFile file, GgufFile::open(path));
-  return load(std::make_shared<const GgufFile>(std::move(file)), std::move(backend), nullptr);
+  return load(std::make_shared<const GgufFile>(std::move(file)), std::move(backend));
+}
+
+Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const GgufFile> file,
+                                                 std::shared_ptr<Backend> backend) {
+  return load(std::move(file), std::move(backend), nullptr);
 }
 
 Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const GgufFile> file, std::shared_ptr<Backend> backend,
