@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "backend/cpu/cpu.h"
+#include "backend/weight_bytes.h"
 #include "base/error.h"
 
 namespace metallic::cpu {
@@ -14,7 +15,6 @@ namespace {
 
 constexpr uint64_t kPiece = uint64_t{32} << 20;
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
-constexpr int64_t kCacheLine = 64;
 
 Result<std::shared_ptr<uint8_t>> map_memory(uint64_t bytes) {
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -28,7 +28,7 @@ Result<std::shared_ptr<uint8_t>> map_memory(uint64_t bytes) {
 }  // namespace
 
 Result<std::shared_ptr<uint8_t>> WeightArena::allocate(uint64_t bytes) {
-  bytes = uint64_t(round_up(int64_t(bytes), kCacheLine));
+  bytes = uint64_t(round_up(int64_t(bytes), kPanelAlignment));
   if (size_ - used_ < bytes) {
     size_ = uint64_t(round_up(int64_t(std::max(bytes, kPiece)), int64_t(kHugePage)));
     used_ = 0;
@@ -50,7 +50,7 @@ Result<Weight> CpuBackend::load_weight(const TensorView& host, std::shared_ptr<c
   packed.format = format;
   packed.panels = tile_count(host.shape[0], panel_kernels_.width);
   packed.groups = host.shape[1] / kGroupColumns;
-  packed.panel_bytes = round_up(format->panel_bytes(packed.groups), kCacheLine);
+  packed.panel_bytes = round_up(format->panel_bytes(packed.groups), kPanelAlignment);
   METALLIC_ASSIGN(std::shared_ptr<uint8_t> memory, arena_.allocate(uint64_t(packed.panels * packed.panel_bytes)));
   const auto* rows = static_cast<const uint8_t*>(host.data);
   for_each_item(packed.panels, [&](int64_t panel, int) {
@@ -65,3 +65,14 @@ Result<Weight> CpuBackend::load_weight(const TensorView& host, std::shared_ptr<c
 }
 
 }  // namespace metallic::cpu
+
+namespace metallic {
+
+uint64_t cpu_weight_bytes(Format format, int64_t rows, int64_t columns, bool repack) {
+  const cpu::PanelKernels& kernels = *cpu::available_panel_kernels().front();
+  const cpu::PanelFormat* panel = repack ? kernels.format(format) : nullptr;
+  if (panel == nullptr || panel->pack == nullptr) return uint64_t(rows) * *format_bytes(format, uint64_t(columns));
+  return cpu::packed_bytes(*panel, kernels.width, rows, columns);
+}
+
+}  // namespace metallic

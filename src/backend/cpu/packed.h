@@ -10,6 +10,8 @@
 
 namespace metallic::cpu {
 
+inline constexpr int64_t kPanelAlignment = 64;  // bytes: a cache line
+
 // A matrix in panels of `width` rows, one after the other.
 struct PackedWeight {
   const PanelFormat* format = nullptr;
@@ -20,6 +22,12 @@ struct PackedWeight {
 
   const uint8_t* panel(int64_t index) const { return memory.get() + index * panel_bytes; }
 };
+
+// Of a matrix in panels of `width` rows.
+inline uint64_t packed_bytes(const PanelFormat& format, int width, int64_t rows, int64_t columns) {
+  const int64_t panel = (format.panel_bytes(columns / kGroupColumns) + kPanelAlignment - 1) / kPanelAlignment;
+  return uint64_t((rows + width - 1) / width * panel * kPanelAlignment);
+}
 
 // Hands out memory for weights from large pieces in huge pages, so that walking through them costs few look-ups of
 // addresses. A piece goes back to the system with the last of its weights.

@@ -38,7 +38,8 @@ class PanelProduct {
  private:
   int64_t first_row(int64_t tile) const;
   TokenTile tile(int64_t index, int64_t first_group) const;
-  void multiply_packed(const TargetPanels& panels, int64_t panel, float* sums) const;
+  void multiply_packed(const TargetPanels& panels, const uint8_t* panel, float* sums) const;
+  const uint8_t* pack_panel(const TargetPanels& panels, int64_t panel, float* memory) const;
   // Writes the results too, tile by tile.
   void multiply_unpacked(const TargetPanels& panels, int64_t first, int64_t count, float* scratch, float* sums) const;
   void unpack(const TargetPanels& panels, int64_t panel, int64_t first_group, int64_t groups,

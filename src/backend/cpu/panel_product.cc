@@ -65,9 +65,9 @@ void PanelProduct::unpack(const TargetPanels& panels, int64_t panel, int64_t fir
                              first_group, groups, out);
 }
 
-void PanelProduct::multiply_packed(const TargetPanels& panels, int64_t panel, float* sums) const {
+void PanelProduct::multiply_packed(const TargetPanels& panels, const uint8_t* panel, float* sums) const {
   for (int64_t i = 0; i < tiles_; ++i)
-    panels.format->dot[first_row(i + 1) - first_row(i)](panels.packed->panel(panel), groups_, tile(i, 0),
+    panels.format->dot[first_row(i + 1) - first_row(i)](panel, groups_, tile(i, 0),
                                                         sums + first_row(i) * kernels_.width);
 }
 
@@ -127,18 +127,29 @@ void PanelProduct::store(const TargetPanels& panels, int64_t panel, int64_t begi
   }
 }
 
+// Rows as the file has them are packed first where that costs less than to unpack them: a panel stays in the cache.
 void PanelProduct::multiply(const TargetPanels& panels, int64_t first, int64_t count, Scratch& scratch) const {
   const int64_t width = kernels_.width, unpacked = code_floats(kernels_) + 2 * scale_floats(kernels_);
-  float* memory = scratch.floats(unpacked + count_ * kernels_.panels * width);
-  float* sums = memory + unpacked;
-  if (panels.packed != nullptr && tiles_ <= 2) {
-    for (int64_t p = 0; p < count; ++p) {
-      multiply_packed(panels, first + p, sums);
-      store(panels, first + p, 0, count_, sums, width);
-    }
-    return;
+  const PanelFormat& format = *panels.format;
+  const bool pack = panels.packed == nullptr && format.pack != nullptr;
+  const int64_t panel = pack ? round_up(format.panel_bytes(groups_), 64) / int64_t(sizeof(float)) : 0;
+  float* memory = scratch.floats(unpacked + panel + count_ * kernels_.panels * width);
+  float* sums = memory + unpacked + panel;
+  if ((panels.packed == nullptr && !pack) || tiles_ > 2) return multiply_unpacked(panels, first, count, memory, sums);
+  for (int64_t p = 0; p < count; ++p) {
+    const uint8_t* from = pack ? pack_panel(panels, first + p, memory + unpacked) : panels.packed->panel(first + p);
+    multiply_packed(panels, from, sums);
+    store(panels, first + p, 0, count_, sums, width);
   }
-  multiply_unpacked(panels, first, count, memory, sums);
+}
+
+const uint8_t* PanelProduct::pack_panel(const TargetPanels& panels, int64_t panel, float* memory) const {
+  const TensorView& view = panels.target->weight->view;
+  const int64_t row = panel * kernels_.width;
+  auto* to = reinterpret_cast<uint8_t*>(memory);
+  panels.format->pack(static_cast<const uint8_t*>(view.data) + row * view.stride[0], view.stride[0],
+                      int(std::min<int64_t>(kernels_.width, view.shape[0] - row)), groups_, to);
+  return to;
 }
 
 }  // namespace metallic::cpu

@@ -71,6 +71,13 @@ inline void put_codes(const typename Pack::F::Block& block, int group_of_block, 
     }
     return;
   }
+  if constexpr (F::kBlock == kGroupColumns && Pack::kLow == 8) {  // bytes, as they lie in the file
+    alignas(32) uint8_t codes[kGroupColumns];
+    for (int i = 0; i < kGroupColumns; ++i) codes[i] = uint8_t(uint8_t(block.codes[i]) + Pack::kBias);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) __builtin_memcpy(plane + i * kLaneBytes + 4 * row, codes + 4 * i, 4);
+    return;
+  }
   constexpr int kParts = kGroupColumns / F::kGroup;
   alignas(32) int8_t decoded[kGroupColumns];
   alignas(32) uint8_t codes[kGroupColumns], low[kGroupColumns], high[kGroupColumns];
