@@ -10,10 +10,14 @@ constexpr int64_t kPrefetch = 8192;  // bytes ahead of the codes
 // for each code.
 template <int kBias, int kHalves>
 inline P::I start_sum(const TokenGroup& x, int half) {
-  if constexpr (kBias == 0) return P::set_int(0);
-  if constexpr (kHalves == 1) return P::template share<kBias>(P::set_int(x.minus_sum));
-  if (half == 0) return P::template share<kBias>(P::set_int(x.minus_first));
-  return P::template share<kBias>(P::sub(P::set_int(x.minus_sum), P::set_int(x.minus_first)));
+  if constexpr (kBias == 0) {
+    return P::set_int(0);
+  } else if constexpr (kHalves == 1) {
+    return P::template share<kBias>(P::set_int(x.minus_sum));
+  } else {
+    const P::I first = P::set_int(x.minus_first);
+    return P::template share<kBias>(half == 0 ? first : P::sub(P::set_int(x.minus_sum), first));
+  }
 }
 
 template <class T, int... kStep>
