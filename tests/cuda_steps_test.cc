@@ -81,14 +81,14 @@ void expect_reference(Format format, Format mixed, std::span<const Case> cases) 
 }
 
 TEST_P(CudaSteps, GiveTheLogitsOfTheReferenceForAnyNumberOfRows) {
-  const Case cases[] = {
-      {1, {1, 1, 1, 1, 1}}, {1, {5, 1, 8, 1}}, {3, {1, 2, 1, 1}}, {1, {40, 1, 1, 30}}, {9, {1, 1, 1, 4}}};
+  const Case cases[] = {{1, {1, 1, 1, 1, 1}}, {1, {5, 1, 8, 1}}, {3, {1, 2, 1, 1}}, {1, {40, 1, 1, 30}},
+                        {9, {1, 1, 1, 4}},    {20, {1, 1}},      {1, {200, 1, 50}}, {2, {90, 60, 1}}};
   expect_reference(GetParam(), GetParam(), cases);
 }
 
 TEST(CudaMixedSteps, GiveTheLogitsOfTheReferenceForTwoFormatsInALayer) {
   METALLIC_SKIP_IF_ABSENT("cuda");
-  const Case cases[] = {{1, {1, 1, 1}}, {2, {1, 3, 1}}};
+  const Case cases[] = {{1, {1, 1, 1}}, {2, {1, 3, 1}}, {1, {40, 1}}, {1, {150, 1}}};
   constexpr Format kMixes[][2] = {{Format::kQ4_K, Format::kQ6_K},
                                   {Format::kQ5_K, Format::kQ6_K},
                                   {Format::kQ5_0, Format::kQ8_0},

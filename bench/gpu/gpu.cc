@@ -207,7 +207,7 @@ Status run(const std::string& name, Format format, const Limits& limits, const P
     print_row(model, fmt::format("pp{}", rows), pp, limits.peak > 0 ? pp * flops / limits.peak : 0, "bf16",
               peer.prompt(rows));
   }
-  for (const int sequences : {4, 16, 64}) {
+  for (const int sequences : {4, 16, 64, 128}) {
     METALLIC_ASSIGN(const double rate, bench.decode(sequences, 128, 64));
     print_row(model, fmt::format("batch {}", sequences), rate, of_memory(rate / sequences), "HBM",
               peer.batch(sequences));

@@ -73,6 +73,18 @@ struct KvFormats {
   KvFormats(Format of_keys, Format of_values) : keys(of_keys), values(of_values) {}
 };
 
+// Whether keys and values are kept in the GPU's memory: where that is fastest, always, or never.
+enum class KvOffload { kAuto, kOn, kOff };
+
+// What a model may take. Within that, weights are put where the expected time of a request is least: into the GPU's
+// memory, into RAM, or left on disk; docs/memory.md.
+struct MemoryOptions {
+  uint64_t gpu_bytes = 0;  // of the GPU's memory, all that belongs to it included; 0: what is free, less a margin
+  uint64_t ram_bytes = 0;  // of the host's; 0: likewise
+  int gpu_layers = -1;     // so many layers wholly on the GPU, the head too if more than there are; -1: automatic
+  KvOffload kv_offload = KvOffload::kAuto;
+};
+
 struct EngineOptions {
   std::string backend = "cpu";
   int threads = 0;        // 0: one for each processor
@@ -81,6 +93,7 @@ struct EngineOptions {
   int batch_rows = 512;   // the most tokens evaluated in one step
   int max_sequences = 1;  // sequences that run at the same time
   KvFormats kv_formats = {};
+  MemoryOptions memory = {};
 };
 
 struct EngineInfo {
@@ -89,6 +102,7 @@ struct EngineInfo {
   int context = 0;
   int vocab = 0;
   uint64_t weight_bytes = 0;
+  std::string weight_places;  // "21.3 GB on the GPU, 18.1 GB in RAM"; empty for backends that are not planned for
   uint64_t kv_bytes = 0;
   uint64_t activation_bytes = 0;
   double load_seconds = 0;
@@ -104,6 +118,8 @@ class Engine {
   virtual ~Engine() = default;
 
   virtual const EngineInfo& info() const = 0;
+  // Where every part of the model is and why, how fast it should be, and what would help: a table, or JSON.
+  virtual std::string explain(bool json = false) const = 0;
   virtual Result<const Tokenizer*> tokenizer() const = 0;
   // kNotFound if the file has no chat template.
   virtual Result<const ChatTemplate*> chat_template() const = 0;

@@ -198,6 +198,9 @@ class GgufWriter {
                const std::function<Status()>& before_commit = nullptr) const;
   // Writes to an open descriptor instead, from where it stands; `name` is for error messages.
   Status write(int descriptor, const std::string& name, const DataSource& data) const;
+  // The same with a hole in place of the data, which reads as zeros and takes no room: for whoever looks at the layout
+  // alone.
+  Status write_hollow(int descriptor, const std::string& name) const;
 
  private:
   struct Impl;

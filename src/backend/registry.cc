@@ -8,7 +8,9 @@
 #include "backend/backend.h"
 #include "backend/cpu/cpu.h"
 #include "backend/cuda/cuda.h"
+#include "backend/cuda/planes.h"
 #include "backend/reference/reference.h"
+#include "backend/weight_bytes.h"
 #include "base/cpu_features.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -102,6 +104,12 @@ std::vector<DeviceInfo> list_devices() {
                        gpu.memory_bytes, gpu.free_bytes, gpu.bandwidth, std::move(problem)});
   }
   return devices;
+}
+
+uint64_t gpu_weight_bytes(Format format, int64_t rows, int64_t columns) {
+  uint64_t bytes = uint64_t(rows) * *format_bytes(format, uint64_t(columns));
+  cuda::visit_planes(format, [&]<class P>(P) { bytes = cuda::plane_sizes<P>(rows, columns).total; });
+  return bytes;
 }
 
 Result<std::shared_ptr<Device>> Device::open(const std::string& name, int threads) {

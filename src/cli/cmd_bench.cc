@@ -10,7 +10,9 @@
 #include "base/error.h"
 #include "cli/bench_report.h"
 #include "cli/commands.h"
+#include "cli/memory_options.h"
 #include "cli/model_options.h"
+#include "engine/load_model.h"
 #include "engine/measure_speed.h"
 #include "model/random_model.h"
 
@@ -55,8 +57,9 @@ struct Subject {
     Subject subject;
     subject.text.model = options.model.path;
     std::string path = options.model.path;
-    const EngineOptions& engine = options.model.engine;
-    METALLIC_ASSIGN(const auto backend, open_backend(engine.backend, engine.threads, engine.repack));
+    EngineOptions engine = options.model.engine;
+    engine.context = std::max(1, options.depth + std::max(options.prompt, options.generate));
+    engine.max_sequences = *std::max_element(options.batches.begin(), options.batches.end());
     if (!options.shape.empty()) {
       METALLIC_ASSIGN(const RandomModelSpec spec, RandomModelSpec::parse(options.shape));
       METALLIC_ASSIGN(MemoryFile file, MemoryFile::of_random_model(spec, engine.repack ? 1 : 0));
@@ -64,10 +67,11 @@ struct Subject {
       subject.text.model = spec.name();
       path = subject.file->path();
     }
-    METALLIC_ASSIGN(subject.model, Model::load(path, backend));
+    METALLIC_ASSIGN(PlacedModel placed, load_model(path, engine));
+    subject.model = std::move(placed.model);
     subject.text.architecture = subject.model->config().spec->name;
-    subject.text.backend = backend->name();
-    subject.text.threads = backend->threads();
+    subject.text.backend = subject.model->backend().name();
+    subject.text.threads = subject.model->backend().threads();
     return subject;
   }
 };
@@ -158,6 +162,7 @@ void add_bench(CLI::App& root, Action& action) {
       ->capture_default_str()
       ->check(CLI::Range(1, kMostTokens));
   add_kv_options(*command, options->model);
+  add_memory_options(*command, options->model.engine.memory);
   command->add_option("-o,--output", options->format, "md: a table; json: every figure")
       ->capture_default_str()
       ->check(CLI::IsMember({"md", "json"}));

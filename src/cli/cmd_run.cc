@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/generation.h"
 #include "cli/interrupt.h"
+#include "cli/memory_options.h"
 #include "cli/model_options.h"
 
 namespace metallic::cli {
@@ -94,11 +95,10 @@ Status run(Options& options) {
   const auto print_header = [&] {
     if (options.quiet) return;
     fmt::print(
-        stderr,
-        "[{} | {}, {} threads | weights {:.0f} MB, KV cache {:.0f} MB for {} tokens | loaded in {:.2f} s | seed {}]\n",
+        stderr, "[{} | {}, {} threads | weights {}, KV cache {:.0f} MB for {} tokens | loaded in {:.2f} s | seed {}]\n",
         options.model.path.substr(options.model.path.find_last_of('/') + 1), info.backend, info.threads,
-        double(info.weight_bytes) / 1e6, double(info.kv_bytes) / 1e6, info.context, info.load_seconds,
-        options.generation.sampling.seed);
+        info.weight_places.empty() ? fmt::format("{:.0f} MB", double(info.weight_bytes) / 1e6) : info.weight_places,
+        double(info.kv_bytes) / 1e6, info.context, info.load_seconds, options.generation.sampling.seed);
   };
   if (one_prompt) return answer_once(*engine, options, print_header);
   METALLIC_TRY(engine->chat_template());
@@ -150,6 +150,7 @@ void add_run(CLI::App& root, Action& action) {
   CLI::App* command = root.add_subcommand("run", "Answer a prompt, or chat");
   add_model_options(*command, options->model);
   add_context_options(*command, options->model);
+  add_memory_options(*command, options->model.engine.memory);
   options->prompt_given =
       command->add_option("-p,--prompt", options->prompt, "the prompt; without it (and without -f) a chat begins");
   command->add_option("-f,--file", options->prompt_file, "read the prompt from a file; - is standard input")

@@ -5,6 +5,7 @@ namespace metallic::cli {
 // In the order of --help.
 void add_commands(CLI::App& root, Action& action) {
   add_run(root, action);
+  add_explain(root, action);
   add_bench(root, action);
   add_perplexity(root, action);
   add_logits(root, action);

@@ -17,6 +17,7 @@ void add_convert(CLI::App& root, Action& action);
 void add_devices(CLI::App& root, Action& action);
 void add_dequantize(CLI::App& root, Action& action);
 void add_embed(CLI::App& root, Action& action);
+void add_explain(CLI::App& root, Action& action);
 void add_forward(CLI::App& root, Action& action);
 void add_imatrix(CLI::App& root, Action& action);
 void add_inspect(CLI::App& root, Action& action);

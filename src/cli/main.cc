@@ -23,8 +23,11 @@ struct Alias {
   const char* flag;
   const char* meaning;
 };
-constexpr Alias kAliases[] = {
-    {"-sys", "--system-prompt"}, {"-ub", "--ubatch-size"}, {"-ctk", "--cache-type-k"}, {"-ctv", "--cache-type-v"}};
+constexpr Alias kAliases[] = {{"-sys", "--system-prompt"},
+                              {"-ub", "--ubatch-size"},
+                              {"-ctk", "--cache-type-k"},
+                              {"-ctv", "--cache-type-v"},
+                              {"-ngl", "--gpu-layers"}};
 
 // Flags of `run` whose value is any text, also one that looks like a flag.
 constexpr Alias kTextFlags[] = {{"-p", "--prompt"},

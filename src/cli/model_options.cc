@@ -4,9 +4,11 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <map>
 
 #include "backend/backend.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/utf8.h"
 
 namespace metallic::cli {
@@ -16,6 +18,9 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("-t,--threads", options.engine.threads, "threads to compute with (0: one per processor)")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
+  command.add_flag_callback(
+      "--verbose", [] { set_log_level(LogLevel::kInfo); },
+      "say more on standard error, such as the plan of the memory");
   command.add_flag("!--no-repack", options.engine.repack,
                    "use the weights as they lie in the file: starts at once, computes more slowly");
   std::string names = "auto";
@@ -41,10 +46,12 @@ void add_kv_options(CLI::App& command, ModelOptions& options) {
 
 void add_context_options(CLI::App& command, ModelOptions& options) {
   command
-      .add_option("-c,--ctx-size", options.engine.context,
-                  "context length in tokens (0: the model's own, at most 4096)")
-      ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      .add_option_function<int>(
+          "-c,--ctx-size", [&options](const int& tokens) { options.engine.context = tokens; },
+          "context length in tokens (0 or auto: the model's own, at most 4096, less where memory is short)")
+      ->transform(CLI::Transformer(std::map<std::string, std::string>{{"auto", "0"}}))
+      ->check(CLI::NonNegativeNumber)
+      ->default_str("auto");
   add_kv_options(command, options);
   command.add_option("-b,--batch-size", options.engine.batch_rows, "the most tokens evaluated in one step")
       ->capture_default_str()

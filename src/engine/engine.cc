@@ -10,8 +10,10 @@
 #include "base/log.h"
 #include "engine/evaluator.h"
 #include "engine/kv_pages.h"
+#include "engine/load_model.h"
 #include "engine/scheduler.h"
 #include "engine/sequence.h"
+#include "memory/explain.h"
 #include "model/model.h"
 
 namespace metallic {
@@ -28,9 +30,9 @@ Status check_engine_options(const EngineOptions& options) {
 
 class EngineImpl final : public Engine {
  public:
-  EngineImpl(std::shared_ptr<const Model> model, Decoder decoder, KvCache cache, EngineInfo info,
-             const EngineOptions& options)
-      : model_(std::move(model)),
+  EngineImpl(PlacedModel placed, Decoder decoder, KvCache cache, EngineInfo info, const EngineOptions& options)
+      : model_(std::move(placed.model)),
+        planned_(std::move(placed.planned)),
         decoder_(std::move(decoder)),
         cache_(std::move(cache)),
         pages_(cache_.pages(), cache_.page_tokens()),
@@ -38,6 +40,10 @@ class EngineImpl final : public Engine {
         options_(options) {}
 
   const EngineInfo& info() const override { return info_; }
+  std::string explain(bool json) const override {
+    if (!planned_) return "";
+    return (json ? explain_json : explain_text)(planned_->sizes, planned_->machine, planned_->plan);
+  }
   Result<const Tokenizer*> tokenizer() const override { return model_->tokenizer(); }
   Result<const ChatTemplate*> chat_template() const override { return model_->chat_template(); }
   Result<std::vector<TokenId>> chat_prompt(std::span<const ChatMessage> messages) const override;
@@ -57,6 +63,7 @@ class EngineImpl final : public Engine {
   void abandon_all();
 
   std::shared_ptr<const Model> model_;
+  std::optional<PlannedModel> planned_;
   Decoder decoder_;
   KvCache cache_;
   KvPages pages_;
@@ -242,9 +249,9 @@ const char* finish_reason_name(FinishReason reason) {
 Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const EngineOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   METALLIC_TRY(check_engine_options(options));
-  METALLIC_ASSIGN(const std::shared_ptr<Backend> backend,
-                  open_backend(options.backend, options.threads, options.repack));
-  METALLIC_ASSIGN(const std::shared_ptr<const Model> model, Model::load(path, backend));
+  METALLIC_ASSIGN(PlacedModel placed, load_model(path, options));
+  const std::shared_ptr<const Model>& model = placed.model;
+  Backend& backend = model->backend();
   const Config& config = model->config();
   if (config.spec->encoder)
     return fail(ErrorCode::kUnsupported,
@@ -252,27 +259,32 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const Engi
                 config.spec->name);
 
   EngineInfo info;
-  info.backend = backend->name();
-  info.threads = backend->threads();
+  info.backend = backend.name();
+  info.threads = backend.threads();
   info.vocab = config.vocab;
   info.context = options.context == 0 ? std::min(config.context_length, kDefaultContext) : options.context;
+  if (placed.planned) info.context = placed.planned->plan.context;
+  if (placed.planned && placed.planned->plan.context_shrunk)
+    log(LogLevel::kWarning, "the context is {} tokens: no more fits into the memory there is", info.context);
   if (info.context > config.context_length)
     log(LogLevel::kWarning,
         "a context of {} is more than the {} positions this model was trained on: answers may degrade", info.context,
         config.context_length);
   for (const TensorInfo& tensor : model->file().tensors()) info.weight_bytes += tensor.bytes;
+  if (placed.planned) info.weight_places = places_in_brief(placed.planned->plan, placed.planned->sizes);
 
   const int rows = std::max(options.max_sequences, std::min(options.batch_rows, info.context));
-  METALLIC_ASSIGN(Decoder decoder, Decoder::create(config, model->weights(), *backend, rows, info.context));
+  METALLIC_ASSIGN(Decoder decoder, Decoder::create(config, model->weights(), backend, rows, info.context));
   const int64_t pages = int64_t(pages_for(info.context)) * options.max_sequences;
   if (pages > INT32_MAX / kPageTokens)
     return fail(ErrorCode::kOutOfMemory, "{} sequences with a context of {} need too many KV pages; ask for less",
                 options.max_sequences, info.context);
-  METALLIC_ASSIGN(KvCache cache, KvCache::create(config, *backend, int(pages), kPageTokens, options.kv_formats));
+  METALLIC_ASSIGN(KvCache cache, KvCache::create(config, backend, int(pages), kPageTokens, options.kv_formats));
   info.kv_bytes = cache.bytes();
   info.activation_bytes = decoder.activation_bytes();
   info.load_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return std::unique_ptr<Engine>(new EngineImpl(model, std::move(decoder), std::move(cache), std::move(info), options));
+  return std::unique_ptr<Engine>(
+      new EngineImpl(std::move(placed), std::move(decoder), std::move(cache), std::move(info), options));
 }
 
 }  // namespace metallic

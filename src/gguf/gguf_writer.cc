@@ -1,8 +1,11 @@
 // GgufWriter: gathers metadata as encoded bytes and tensors as infos; write() lays out the file and streams the data
 // into it.
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <limits>
 #include <unordered_map>
 
@@ -220,6 +223,17 @@ Status GgufWriter::write(int descriptor, const std::string& name, const DataSour
   METALLIC_ASSIGN(const Impl::Layout layout, impl_->lay_out());
   METALLIC_ASSIGN(OutputFile out, OutputFile::over(descriptor, name));
   return impl_->write(out, layout, data, nullptr);
+}
+
+Status GgufWriter::write_hollow(int descriptor, const std::string& name) const {
+  if (!impl_->status) return fail_while(name, impl_->status.error());
+  METALLIC_ASSIGN(const Impl::Layout layout, impl_->lay_out());
+  METALLIC_ASSIGN(OutputFile out, OutputFile::over(descriptor, name));
+  METALLIC_TRY(out.write(std::as_bytes(std::span(layout.header))));
+  METALLIC_TRY(out.commit());
+  const uint64_t end = *checked_align(layout.header.size(), impl_->alignment) + layout.data_bytes;
+  if (::ftruncate(descriptor, off_t(end)) == 0) return {};
+  return fail(ErrorCode::kIo, "{}: cannot make a file of {} bytes: {}", name, end, std::strerror(errno));
 }
 
 }  // namespace metallic

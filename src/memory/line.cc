@@ -108,7 +108,8 @@ std::vector<bool> Line::kv_on_gpu(int on_gpu) const {
 
 void Line::Sums::add(const Sums& other, double factor) {
   gpu += factor * other.gpu;
-  demand += factor * other.demand;
+  demand_cpu += factor * other.demand_cpu;
+  demand_copy += factor * other.demand_copy;
   demand_disk += factor * other.demand_disk;
   shared_cpu += factor * other.shared_cpu;
   shared_gpu += factor * other.shared_gpu;
@@ -126,16 +127,20 @@ Line::Sums Line::slice_sums(const Block& block, const StepKind& kind) const {
   Sums whole, slice;
   whole.gpu = time.gpu;
   whole.ram_disk = time.ram_disk;
-  if (time.ahead) {
+  if (block.kind == BlockKind::kEmbedding) {  // a row at a time: where it is
+    whole.demand_cpu = time.cpu;
+    whole.demand_disk = time.disk;
+    whole.ram_demand = time.ram_cpu;
+  } else if (time.ahead) {
     whole.shared_cpu = time.cpu;
-    whole.shared_gpu = time.gpu;
+    whole.shared_gpu = time.streamed;
     whole.shared_link = time.link;
     whole.disk = time.disk;
     whole.ram_cpu = time.ram_cpu;
     whole.ram_link = time.ram_link;
   } else {
-    const bool copied = streams_ && time.link + time.gpu < time.cpu;
-    whole.demand = copied ? time.link + time.gpu : time.cpu;
+    const bool copied = streams_ && time.link + time.streamed < time.cpu;
+    (copied ? whole.demand_copy : whole.demand_cpu) = copied ? time.link + time.streamed : time.cpu;
     whole.demand_disk = time.disk;
     whole.ram_demand = copied ? time.ram_link : time.ram_cpu;
   }
@@ -170,8 +175,8 @@ StepLoad Line::load(const StepKind& kind, const std::vector<Sums>& sums, int on_
                                                       : double(attentions_[size_t(on_gpu)]) / sizes_.layers;
   StepLoad load;
   load.gpu = gpu.gpu + with_kv * kind.gpu_attention;
-  load.cpu = (1 - with_kv) * kind.cpu_attention;
-  load.demand = rest.demand + disk.demand_disk;
+  load.cpu = (1 - with_kv) * kind.cpu_attention + rest.demand_cpu;
+  load.demand = rest.demand_copy + disk.demand_disk;
   load.shared_cpu = rest.shared_cpu;
   load.shared_gpu = rest.shared_gpu;
   load.shared_link = rest.shared_link;

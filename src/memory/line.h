@@ -56,7 +56,8 @@ class Line {
 
   // Sums over a kind of step, to be handed to load().
   struct Sums {
-    double gpu = 0, demand = 0, demand_disk = 0, shared_cpu = 0, shared_gpu = 0, shared_link = 0, disk = 0;
+    double gpu = 0, demand_cpu = 0, demand_copy = 0, demand_disk = 0, shared_cpu = 0, shared_gpu = 0, shared_link = 0,
+           disk = 0;
     double ram_demand = 0, ram_cpu = 0, ram_link = 0, ram_disk = 0;
     void add(const Sums& other, double factor);
   };

@@ -105,10 +105,10 @@ Planner::Planner(const ModelSizes& sizes, const Machine& machine, const Constrai
   ram_budget_ = budget(constraints.ram_bytes, machine_.ram_bytes);
   for (const Block& block : sizes.blocks) {
     const uint64_t slices = uint64_t(block.slices);
+    if (block.kind == BlockKind::kEmbedding) continue;  // of which only rows are read
     gpu_piece_ = std::max(gpu_piece_, aligned((block.gpu_bytes + slices - 1) / slices, 256));
     // Reads begin and end at whole sectors.
-    if (block.kind != BlockKind::kEmbedding)
-      disk_piece_ = std::max(disk_piece_, aligned((block.file_bytes + slices - 1) / slices, 4096) + 8192);
+    disk_piece_ = std::max(disk_piece_, aligned((block.file_bytes + slices - 1) / slices, 4096) + 8192);
   }
   longest_context_ = constraints.context;
   if (constraints.context > 0) return;
@@ -123,13 +123,15 @@ Status Planner::check() const {
     if (block.slices < 1 || !(block.use >= 0 && block.use <= 1) || block.layer >= sizes_.layers)
       return fail(ErrorCode::kInvalidArgument, "a block of {} slices, used with probability {}, in layer {} of {}",
                   block.slices, block.use, block.layer, sizes_.layers);
-  if (asked_.sequences < 1 || longest_context_ < 1 || asked_.batch_rows < 0 || asked_.prompt_tokens < 1 ||
-      asked_.answer_tokens < 0)
+  if (asked_.sequences < 1 || longest_context_ < 1 || asked_.context < 0 || asked_.batch_rows < 0 ||
+      asked_.prompt_tokens < 1 || asked_.answer_tokens < 0)
     return fail(ErrorCode::kInvalidArgument, "{} sequences, a context of {} and a batch of {}: all must be positive",
                 asked_.sequences, longest_context_, asked_.batch_rows);
   if (asked_.gpu_layers > 0 && !machine_.has_gpu)
     return fail(ErrorCode::kInvalidArgument, "{} layers on the GPU were asked for (-ngl), but there is none to use",
                 asked_.gpu_layers);
+  if (asked_.needs_gpu && !machine_.has_gpu)
+    return fail(ErrorCode::kInvalidArgument, "a GPU was asked for, but there is none to use");
   if (asked_.kv_offload == KvOffload::kOn && !machine_.has_gpu)
     return fail(ErrorCode::kInvalidArgument, "the KV cache was asked to be on the GPU, but there is none to use");
   return {};
@@ -158,7 +160,8 @@ uint64_t Planner::ram_fixed(const Way& way, bool all_on_gpu) const {
 // All but the cut and the rows, simple ones first.
 std::vector<Way> Planner::ways(int context) const {
   std::vector<Way> result;
-  if (asked_.gpu_layers <= 0 && asked_.kv_offload != KvOffload::kOn) result.push_back({.rows = 0, .context = context});
+  if (asked_.gpu_layers <= 0 && asked_.kv_offload != KvOffload::kOn && !asked_.needs_gpu)
+    result.push_back({.rows = 0, .context = context});
   if (!machine_.has_gpu) return result;
   for (const KvPlace kv : {KvPlace::kGpu, KvPlace::kWithAttention, KvPlace::kRam}) {
     if (asked_.kv_offload == KvOffload::kOn && kv != KvPlace::kGpu) continue;
@@ -224,7 +227,7 @@ std::optional<std::pair<int, int>> Planner::gpu_slices(const Way& way, const Lin
     if (asked < most) layers = head ? sizes_.layers : block.layer;
   }
   if (asked <= most) return std::pair(asked, asked);
-  most_layers_ = std::max(most_layers_, layers);
+  if (way.order == BlockOrder::kByLayer) most_layers_ = std::max(most_layers_, layers);
   return std::nullopt;
 }
 
@@ -288,10 +291,12 @@ Placement Planner::place_block(const Choice& choice, const Block& block, int gpu
   place.disk = disk;
   place.decode_cpu = float(choice.decode_cpu) * rest;
   place.prompt_cpu = float(choice.prompt_cpu) * rest;
-  if (choice.way.ring && rest > 0) {  // what cannot be ahead goes where it is done sooner
+  if (block.kind == BlockKind::kEmbedding) {
+    place.decode_cpu = place.prompt_cpu = rest;
+  } else if (choice.way.ring && rest > 0) {  // what cannot be ahead goes where it is done sooner
     const auto share = [&](double tokens, float usual) {
       const BlockTime time = block_time(block, machine_, tokens);
-      return time.ahead ? usual : time.link + time.gpu < time.cpu ? 0.0f : rest;
+      return time.ahead ? usual : time.link + time.streamed < time.cpu ? 0.0f : rest;
     };
     place.decode_cpu = share(1, place.decode_cpu);
     place.prompt_cpu = share(std::min(asked_.prompt_tokens, choice.way.rows), place.prompt_cpu);
@@ -376,6 +381,13 @@ tl::unexpected<Error> Planner::nothing_fits() const {
         "the KV cache for {} tokens takes {:.2f} GB, but the GPU has {:.2f} GB to give; ask for a shorter context "
         "(-c), a smaller type of cache (-ctk, -ctv) or --kv-offload auto",
         context * asked_.sequences, gigabytes(kv_bytes(way)), gigabytes(gpu_budget_));
+  if (asked_.needs_gpu && gpu_fixed({.gpu = true, .rows = way.rows, .context = context}) > gpu_budget_)
+    return fail(
+        ErrorCode::kOutOfMemory,
+        "the GPU has {:.2f} GB to give, and without any weights metallic needs {:.2f} GB of it (activations for "
+        "{} tokens {:.2f} GB); ask for a smaller batch (-b), or compute on the CPU (--device cpu)",
+        gigabytes(gpu_budget_), gigabytes(gpu_fixed({.gpu = true, .rows = way.rows, .context = context})), way.rows,
+        gigabytes(activation_bytes(way)));
   uint64_t weights = 0;
   for (const Block& block : sizes_.blocks) weights += block.cpu_bytes;
   const uint64_t others = ram_fixed(way, false) + kv_bytes(way);

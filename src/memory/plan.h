@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "metallic/engine.h"
 #include "metallic/result.h"
 
 namespace metallic {
@@ -77,12 +78,11 @@ struct Machine {
 Machine with_defaults(Machine machine);
 
 // What the user asked for. 0 or kAuto: the planner chooses.
-enum class KvOffload { kAuto, kOn, kOff };  // keys and values in the GPU's memory
 struct Constraints {
   // --gpu-memory: at most so much of the GPU, the context included; 0: what is free less a margin
   uint64_t gpu_bytes = 0;
   uint64_t ram_bytes = 0;  // --ram: likewise
-  bool no_gpu = false;
+  bool no_gpu = false, needs_gpu = false;
   bool no_disk = false;        // everything must be in memory
   int gpu_layers = -1;         // -ngl: so many layers wholly on the GPU, the head too if more than all; -1: auto
   int context = 0;             // exactly this, or an error; 0: the model's own, less where it does not fit
@@ -146,10 +146,10 @@ struct StepTime {
   double fixed = 0;  // launches, waking threads, hand-overs
 };
 
-// A change, and how much faster a request would be.
+// A change, and how many times faster the request would be.
 struct Advice {
   std::string change;  // "2.1 GB more GPU memory"
-  double factor = 1;   // of tokens a second
+  double factor = 1;
 };
 
 struct Plan {
@@ -177,5 +177,9 @@ struct Plan {
 // kInvalidArgument for constraints that contradict themselves, kOutOfMemory if the model cannot run within the budgets:
 // it says what is missing.
 Result<Plan> make_plan(const ModelSizes& sizes, const Machine& machine, const Constraints& constraints);
+
+// Changes that would help, best first: made by planning for each of them.
+std::vector<Advice> advise(const ModelSizes& sizes, const Machine& machine, const Constraints& constraints,
+                           const Plan& plan);
 
 }  // namespace metallic

@@ -35,7 +35,8 @@ TensorView rows_of(const TensorView& matrix, int64_t first, int64_t rows) {
 
 Result<std::shared_ptr<Residency>> Residency::create(std::shared_ptr<const GgufFile> file,
                                                      const std::vector<Block>& blocks, Plan plan,
-                                                     std::shared_ptr<Backend> backend, ReaderFactory make_reader) {
+                                                     std::shared_ptr<Backend> backend, ReaderFactory make_reader,
+                                                     int host_threads) {
   METALLIC_CHECK(plan.places.size() == blocks.size());
   std::shared_ptr<Residency> residency(
       new Residency(std::move(file), std::move(plan), std::move(backend), std::move(make_reader)));
@@ -51,7 +52,7 @@ Result<std::shared_ptr<Residency>> Residency::create(std::shared_ptr<const GgufF
     for (const int tensor : blocks[i].tensors) residency->places_[key_of(tensor, blocks[i].expert)] = placement;
   }
   if (residency->on_device()) {
-    METALLIC_ASSIGN(residency->host_, open_backend("cpu", 0));
+    METALLIC_ASSIGN(residency->host_, open_backend("cpu", host_threads));
   }
   return residency;
 }
@@ -74,6 +75,7 @@ Weight Residency::matrix(const TensorInfo& info, int expert, int64_t first, int6
   auto matrix = std::make_shared<StreamedMatrix>();
   matrix->info = &info;
   matrix->placement = *place_of(info, expert);
+  matrix->is_expert = expert >= 0 && places_.contains(key_of(&info - file_->tensors().data(), expert));
   matrix->row_bytes = int64_t(*format_bytes(info.format, uint64_t(columns)));
   matrix->bytes = {info.file, info.offset + uint64_t(first * matrix->row_bytes), uint64_t(rows * matrix->row_bytes)};
   Weight weight;
@@ -87,12 +89,32 @@ Status Residency::start(std::span<Weight* const> order) {
 }
 
 Status Residency::start_disk(std::span<Weight* const> order) {
+  // Experts get their room first: half of it all, and at least one of them.
+  std::vector<FilePiece> experts;
+  uint64_t largest_expert = 0;
+  bool others = false;
+  for (Weight* weight : order) {
+    if (!is_streamed(*weight)) continue;
+    auto matrix = std::make_shared<StreamedMatrix>(streamed_matrix(*weight));
+    others = others || !matrix->is_expert;
+    if (!matrix->is_expert) continue;
+    matrix->expert_piece = int(experts.size());
+    experts.push_back(matrix->bytes);
+    largest_expert = std::max(largest_expert, PieceReader::room_for(matrix->bytes));
+    weight->owner = std::move(matrix);
+  }
+  uint64_t ring_bytes = plan_.disk_ring_bytes;
+  if (!experts.empty()) {
+    const uint64_t share = others ? std::min(ring_bytes, std::max(ring_bytes / 2, largest_expert)) : ring_bytes;
+    METALLIC_ASSIGN(experts_, ExpertCache::create(file_, std::move(experts), share, make_reader_()));
+    ring_bytes -= share;
+  }
   // A quarter of the ring at most: some are read while one is used.
-  const uint64_t most = plan_.disk_ring_bytes / 4;
+  const uint64_t most = ring_bytes / 4;
   const uint64_t piece_bytes = plan_.disk_piece_bytes > 0 ? std::min(plan_.disk_piece_bytes, most) : most;
   std::vector<FilePiece> pieces;
   for (Weight* weight : order) {
-    if (!is_streamed(*weight)) continue;
+    if (!is_streamed(*weight) || streamed_matrix(*weight).is_expert) continue;
     // A copy: the same matrix may be the embedding, of which rows are looked up.
     auto matrix = std::make_shared<StreamedMatrix>(streamed_matrix(*weight));
     int64_t step = std::max<int64_t>(1, int64_t(piece_bytes) / matrix->row_bytes);
@@ -107,7 +129,7 @@ Status Residency::start_disk(std::span<Weight* const> order) {
     weight->owner = std::move(matrix);
   }
   if (pieces.empty()) return {};
-  METALLIC_ASSIGN(disk_ring_, DiskRing::create(file_, std::move(pieces), plan_.disk_ring_bytes, make_reader_()));
+  METALLIC_ASSIGN(disk_ring_, DiskRing::create(file_, std::move(pieces), ring_bytes, make_reader_()));
   return {};
 }
 

@@ -21,6 +21,7 @@
 #include "backend/backend.h"
 #include "memory/device_ring.h"
 #include "memory/disk_ring.h"
+#include "memory/expert_cache.h"
 #include "memory/plan.h"
 #include "metallic/gguf.h"
 
@@ -36,6 +37,8 @@ struct StreamedMatrix {
   // From disk, on the host: pieces of so many rows, in the order of use; -1: has none, rows are only looked up.
   int64_t piece_rows = 0;
   int first_piece = -1;
+  bool is_expert = false;  // in no order:
+  int expert_piece = -1;   // its number among the experts
 
   // On a device: slices of rows that lie on top of one another. Each stays there, comes through the ring, or (of few
   // tokens) is multiplied by the host; none: rows are only looked up, on the host.
@@ -59,11 +62,12 @@ inline const StreamedMatrix& streamed_matrix(const Weight& weight) {
 
 class Residency {
  public:
-  // The plan is one for this file: its blocks name tensors by their indices there. `backend` computes.
+  // The plan is one for this file: its blocks name tensors by their indices there. `backend` computes; where it is a
+  // device, so many threads of the host compute beside it (0: one for each processor).
   static Result<std::shared_ptr<Residency>> create(std::shared_ptr<const GgufFile> file,
                                                    const std::vector<Block>& blocks, Plan plan,
                                                    std::shared_ptr<Backend> backend,
-                                                   ReaderFactory make_reader = make_file_reader);
+                                                   ReaderFactory make_reader = make_file_reader, int host_threads = 0);
 
   // Whether the plan has a tensor (or one expert of it) brought to where it is computed with.
   bool brings(const TensorInfo& info, int expert = -1) const;
@@ -75,6 +79,7 @@ class Residency {
   const GgufFile& file() const { return *file_; }
   // Null before start() and where nothing comes that way.
   DiskRing* disk_ring() const { return disk_ring_.get(); }
+  ExpertCache* experts() const { return experts_.get(); }
   DeviceRing* device_ring() const { return device_ring_.get(); }
   bool on_device() const { return transfers_ != nullptr; }
   Backend* host() const { return host_.get(); }  // beside a device
@@ -102,6 +107,7 @@ class Residency {
   ReaderFactory make_reader_;
   std::unordered_map<int64_t, Placement> places_;  // by tensor and expert
   std::unique_ptr<DiskRing> disk_ring_;
+  std::unique_ptr<ExpertCache> experts_;
   std::unique_ptr<DeviceRing> device_ring_;
 };
 

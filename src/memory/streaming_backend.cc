@@ -26,12 +26,15 @@ class StreamingBackend final : public ForwardingBackend {
 
  private:
   void multiply_pieces(const TensorView& x, const LinearTarget& target);
+  void multiply_expert(const TensorView& x, const LinearTarget& target, int piece);
+  void fetch_experts(const ExpertsOp& op);
 
   std::shared_ptr<Residency> residency_;
   std::optional<Error> failure_;  // the first since synchronize(): until then nothing with weights is computed
   std::vector<std::byte> rows_;   // of embed()
   std::vector<int32_t> row_numbers_;
   std::vector<LinearTarget> targets_;
+  std::vector<int> pieces_;
   std::vector<float> expert_rows_, expert_results_;
 };
 
@@ -58,6 +61,7 @@ void StreamingBackend::linear(const LinearOp& op) {
 // out[:, rows of the piece] for each piece as it comes.
 void StreamingBackend::multiply_pieces(const TensorView& x, const LinearTarget& target) {
   const StreamedMatrix& matrix = streamed_matrix(*target.weight);
+  if (matrix.is_expert) return multiply_expert(x, target, matrix.expert_piece);
   DiskRing* ring = residency_->disk_ring();
   METALLIC_CHECK(ring != nullptr && matrix.first_piece >= 0);
   const int64_t rows = target.weight->rows();
@@ -81,10 +85,40 @@ void StreamingBackend::multiply_pieces(const TensorView& x, const LinearTarget& 
   }
 }
 
+void StreamingBackend::multiply_expert(const TensorView& x, const LinearTarget& target, int piece) {
+  ExpertCache& cache = *residency_->experts();
+  if (cache.find(piece) == nullptr)
+    if (const Status status = cache.fetch({&piece, 1}); !status) {
+      failure_ = status.error();
+      return;
+    }
+  Weight weight;  // only read
+  weight.view = target.weight->view;
+  weight.view.data = const_cast<std::byte*>(cache.find(piece));
+  LinearTarget whole = target;
+  whole.weight = &weight;
+  inner_->linear({x, {&whole, 1}});
+}
+
+// All that the rows use, at once, as far as there is room.
+void StreamingBackend::fetch_experts(const ExpertsOp& op) {
+  ExpertCache& cache = *residency_->experts();
+  pieces_.clear();
+  for (int64_t pair = 0; pair < int64_t(op.rows) * op.used; ++pair) {
+    const Weight& weight = op.experts[size_t(op.ids[pair])];
+    if (is_streamed(weight)) pieces_.push_back(streamed_matrix(weight).expert_piece);
+  }
+  std::sort(pieces_.begin(), pieces_.end());
+  pieces_.erase(std::unique(pieces_.begin(), pieces_.end()), pieces_.end());
+  pieces_.resize(std::min(pieces_.size(), cache.slots()));
+  if (const Status status = cache.fetch(pieces_); !status) failure_ = status.error();
+}
+
 void StreamingBackend::experts(const ExpertsOp& op) {
   if (failure_) return;
   const auto stays = [](const Weight& weight) { return !is_streamed(weight); };
   if (std::all_of(op.experts.begin(), op.experts.end(), stays)) return inner_->experts(op);
+  fetch_experts(op);
   experts_by_linear(op, expert_rows_, expert_results_, [this](const LinearOp& linear_op) { linear(linear_op); });
 }
 

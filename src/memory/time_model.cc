@@ -9,6 +9,7 @@ namespace {
 constexpr double kGpuBlock = 12e-6;     // launches of one block's kernels
 constexpr double kCpuBlock = 20e-6;     // waking the threads for each of its operations
 constexpr double kHandOver = 30e-6;     // a block's inputs to the other side and its outputs back
+constexpr double kRingPiece = 5e-6;     // waiting for a piece, and saying that it is free
 constexpr double kAlways = 0.95;        // used with this probability, a block is fetched ahead
 constexpr double kCpuAttention = 0.04;  // of the integer rate, by attention in float32
 constexpr double kGpuAttention = 0.5;   // of the rate of products
@@ -53,6 +54,8 @@ BlockTime block_time(const Block& block, const Machine& machine, double tokens) 
   time.ram_disk = file_bytes / machine.ram_traffic_rate;
   if (!machine.has_gpu) return time;
   time.gpu = std::max(gpu_bytes / machine.gpu_decode_rate, operations / machine.gpu_prompt_rate) + used * kGpuBlock;
+  // What comes through the ring is written before it is read.
+  time.streamed = time.gpu + gpu_bytes / machine.gpu_rate + used * kRingPiece * block.slices;
   time.cpu += used * kHandOver;
   time.link = gpu_bytes / machine.link_rate;
   time.ram_link = gpu_bytes / machine.ram_traffic_rate;

@@ -8,10 +8,11 @@ namespace metallic {
 
 // Seconds that a step spends on one block, by what would do it.
 struct BlockTime {
-  double gpu = 0;   // it stays there
-  double cpu = 0;   // in RAM
-  double link = 0;  // its copy to the GPU
-  double disk = 0;  // its reading
+  double gpu = 0;       // it stays there
+  double streamed = 0;  // the GPU's part, if it came through the ring
+  double cpu = 0;       // in RAM
+  double link = 0;      // its copy to the GPU
+  double disk = 0;      // its reading
   // Of the RAM's traffic: reads of the CPU, reads for the link, writes of what is read from disk.
   double ram_cpu = 0, ram_link = 0, ram_disk = 0;
   // Whether all steps need it, so that it can be on its way before it is wanted.

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "backend/backend.h"
 #include "model/config.h"
@@ -17,6 +19,9 @@ TensorView head_view(float* data, int64_t rows, int64_t count, int64_t width);
 class Activations {
  public:
   static Result<Activations> create(const Config& config, Backend& backend, int max_rows);
+
+  // What create() would take with so many rows through the head at a time; none if that is beyond all numbers.
+  static std::optional<uint64_t> bytes_for(const Config& config, int max_rows, int output_rows);
 
   int max_rows() const { return max_rows_; }
   uint64_t bytes() const { return bytes_; }
@@ -47,6 +52,10 @@ class Activations {
   int output_rows() const { return output_rows_; }  // that go through the head at a time
 
  private:
+  struct Part;
+  static std::vector<Part> parts_of(const Config& config, int max_rows, int output_rows);
+
+  float *expert_id_floats_ = nullptr, *chosen_floats_ = nullptr;  // where expert_ids and chosen are
   int max_rows_ = 0, output_rows_ = 0;
   uint64_t bytes_ = 0;
   std::shared_ptr<void> memory_;

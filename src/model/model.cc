@@ -7,14 +7,19 @@ namespace metallic {
 
 Result<std::shared_ptr<const Model>> Model::load(const std::string& path, std::shared_ptr<Backend> backend) {
   METALLIC_ASSIGN(GgufFile file, GgufFile::open(path));
-  return load(std::make_shared<const GgufFile>(std::move(file)), std::move(backend), nullptr);
+  return load(std::make_shared<const GgufFile>(std::move(file)), std::move(backend));
+}
+
+Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const GgufFile> file,
+                                                 std::shared_ptr<Backend> backend) {
+  return load(std::move(file), std::move(backend), nullptr);
 }
 
 Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const GgufFile> file, std::shared_ptr<Backend> backend,
                                                  const std::vector<Block>& blocks, const Plan& plan,
-                                                 ReaderFactory make_reader) {
+                                                 ReaderFactory make_reader, int host_threads) {
   METALLIC_ASSIGN(std::shared_ptr<Residency> residency,
-                  Residency::create(file, blocks, plan, backend, std::move(make_reader)));
+                  Residency::create(file, blocks, plan, backend, std::move(make_reader), host_threads));
   backend = make_streaming_backend(std::move(backend), residency);
   return load(std::move(file), std::move(backend), std::move(residency));
 }

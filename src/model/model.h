@@ -22,10 +22,13 @@ class Model {
  public:
   // Opens the file and loads everything; weights are used from the mapping where the backend can.
   static Result<std::shared_ptr<const Model>> load(const std::string& path, std::shared_ptr<Backend> backend);
+  static Result<std::shared_ptr<const Model>> load(std::shared_ptr<const GgufFile> file,
+                                                   std::shared_ptr<Backend> backend);
   // The same for an open file, with its weights where a plan for its `blocks` wants them.
   static Result<std::shared_ptr<const Model>> load(std::shared_ptr<const GgufFile> file,
                                                    std::shared_ptr<Backend> backend, const std::vector<Block>& blocks,
-                                                   const Plan& plan, ReaderFactory make_reader = make_file_reader);
+                                                   const Plan& plan, ReaderFactory make_reader = make_file_reader,
+                                                   int host_threads = 0);
 
   const GgufFile& file() const { return *file_; }
   const Config& config() const { return config_; }

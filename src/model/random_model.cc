@@ -44,7 +44,7 @@ class TensorList {
     matrix("token_embd.weight", shape.width, shape.vocab);
     if (shape.own_head) matrix("output.weight", shape.width, shape.vocab);
     vector("output_norm.weight", shape.width);
-    for (int layer = 0; layer < shape.layers; ++layer) add_layer(fmt::format("blk.{}.", layer));
+    for (int layer = 0; layer < shape.layers; ++layer) add_layer(layer);
   }
 
   std::vector<Tensor> take() { return std::move(tensors_); }
@@ -62,10 +62,28 @@ class TensorList {
     tensors_.push_back({name, format, {info.size.begin(), info.size.begin() + info.rank}});
   }
 
-  void add_layer(const std::string& prefix) {
+  void add_layer(int layer) {
+    const ModelShape& shape = spec_.shape;
+    const std::string prefix = fmt::format("blk.{}.", layer);
+    vector(prefix + "attn_norm.weight", shape.width);
+    if (shape.latent_rank > 0) {
+      add_latent_attention(prefix);
+    } else {
+      add_attention(prefix);
+    }
+    vector(prefix + "ffn_norm.weight", shape.width);
+    if (shape.experts == 0 || layer < shape.dense_layers) {
+      add_gated(prefix, "", shape.ff_width);
+      return;
+    }
+    matrix(prefix + "ffn_gate_inp.weight", shape.width, shape.experts);
+    add_gated(prefix, "_exps", shape.expert_width, shape.experts);
+    if (shape.shared_experts > 0) add_gated(prefix, "_shexp", shape.expert_width * shape.shared_experts);
+  }
+
+  void add_attention(const std::string& prefix) {
     const ModelShape& shape = spec_.shape;
     const int query = shape.heads * shape.head_dim, key = shape.kv_heads * shape.head_dim;
-    vector(prefix + "attn_norm.weight", shape.width);
     matrix(prefix + "attn_q.weight", shape.width, query);
     matrix(prefix + "attn_k.weight", shape.width, key);
     matrix(prefix + "attn_v.weight", shape.width, key);
@@ -79,17 +97,26 @@ class TensorList {
       vector(prefix + "attn_q_norm.weight", shape.head_dim);
       vector(prefix + "attn_k_norm.weight", shape.head_dim);
     }
-    vector(prefix + "ffn_norm.weight", shape.width);
-    if (shape.experts == 0) {
-      matrix(prefix + "ffn_gate.weight", shape.width, shape.ff_width);
-      matrix(prefix + "ffn_up.weight", shape.width, shape.ff_width);
-      matrix(prefix + "ffn_down.weight", shape.ff_width, shape.width);
-    } else {
-      matrix(prefix + "ffn_gate_inp.weight", shape.width, shape.experts);
-      matrix(prefix + "ffn_gate_exps.weight", shape.width, shape.expert_width, shape.experts);
-      matrix(prefix + "ffn_up_exps.weight", shape.width, shape.expert_width, shape.experts);
-      matrix(prefix + "ffn_down_exps.weight", shape.expert_width, shape.width, shape.experts);
-    }
+  }
+
+  void add_latent_attention(const std::string& prefix) {
+    const ModelShape& shape = spec_.shape;
+    matrix(prefix + "attn_q_a.weight", shape.width, shape.query_rank);
+    vector(prefix + "attn_q_a_norm.weight", shape.query_rank);
+    matrix(prefix + "attn_q_b.weight", shape.query_rank, shape.heads * (shape.nope_dim + shape.rope_dims));
+    matrix(prefix + "attn_kv_a_mqa.weight", shape.width, shape.latent_rank + shape.rope_dims);
+    vector(prefix + "attn_kv_a_norm.weight", shape.latent_rank);
+    matrix(prefix + "attn_k_b.weight", shape.nope_dim, shape.latent_rank, shape.heads);
+    matrix(prefix + "attn_v_b.weight", shape.latent_rank, shape.value_dim, shape.heads);
+    matrix(prefix + "attn_output.weight", shape.heads * shape.value_dim, shape.width);
+  }
+
+  // Gate, up and down, of each of `count` experts or of one part for all.
+  void add_gated(const std::string& prefix, const char* suffix, int inner, int count = 1) {
+    const int width = spec_.shape.width;
+    matrix(fmt::format("{}ffn_gate{}.weight", prefix, suffix), width, inner, count);
+    matrix(fmt::format("{}ffn_up{}.weight", prefix, suffix), width, inner, count);
+    matrix(fmt::format("{}ffn_down{}.weight", prefix, suffix), inner, width, count);
   }
 
   const RandomModelSpec& spec_;
@@ -113,8 +140,17 @@ GgufWriter writer_with_metadata(const RandomModelSpec& spec) {
   set("attention.head_count", shape.heads);
   set("attention.head_count_kv", shape.kv_heads);
   set("attention.key_length", shape.head_dim);
-  set("attention.value_length", shape.head_dim);
-  set("rope.dimension_count", shape.head_dim);
+  if (shape.latent_rank > 0) {
+    set("attention.value_length", shape.latent_rank);
+    set("attention.key_length_mla", shape.nope_dim + shape.rope_dims);
+    set("attention.value_length_mla", shape.value_dim);
+    set("attention.kv_lora_rank", shape.latent_rank);
+    set("attention.q_lora_rank", shape.query_rank);
+    set("rope.dimension_count", shape.rope_dims);
+  } else {
+    set("attention.value_length", shape.head_dim);
+    set("rope.dimension_count", shape.head_dim);
+  }
   set("vocab_size", shape.vocab);
   if (shape.experts > 0) {
     set("expert_count", shape.experts);
@@ -218,13 +254,25 @@ Result<GgufWriter> random_model_layout(const RandomModelSpec& spec, uint64_t& by
   return writer;
 }
 
+Result<MemoryFile> MemoryFile::create(const RandomModelSpec& spec) {
+  MemoryFile file(::memfd_create("random-model", MFD_CLOEXEC));
+  if (file.descriptor_ >= 0) return file;
+  return fail(ErrorCode::kIo, "{}: cannot make a file in memory: {}", spec.name(), std::strerror(errno));
+}
+
+Result<MemoryFile> MemoryFile::of_layout(const RandomModelSpec& spec) {
+  uint64_t bytes = 0;
+  METALLIC_ASSIGN(const GgufWriter writer, random_model_layout(spec, bytes));
+  METALLIC_ASSIGN(MemoryFile file, create(spec));
+  METALLIC_TRY(writer.write_hollow(file.descriptor_, spec.name()));
+  return file;
+}
+
 Result<MemoryFile> MemoryFile::of_random_model(const RandomModelSpec& spec, int copies) {
   uint64_t bytes = 0;
   METALLIC_ASSIGN(const GgufWriter writer, random_model_layout(spec, bytes));
   METALLIC_TRY(check_fit(spec, bytes, copies));
-  MemoryFile file(::memfd_create("random-model", MFD_CLOEXEC));
-  if (file.descriptor_ < 0)
-    return fail(ErrorCode::kIo, "{}: cannot make a file in memory: {}", spec.name(), std::strerror(errno));
+  METALLIC_ASSIGN(MemoryFile file, create(spec));
   const std::vector<Tensor> tensors = TensorList(spec).take();
   RandomWeights weights;
   METALLIC_TRY(writer.write(file.descriptor_, spec.name(),

@@ -33,6 +33,9 @@ class MemoryFile {
   // kOutOfMemory if the file, and `copies` of its weights that will be made of it, would not fit into memory.
   static Result<MemoryFile> of_random_model(const RandomModelSpec& spec, int copies);
 
+  // The same without weights, of any size: they read as zeros.
+  static Result<MemoryFile> of_layout(const RandomModelSpec& spec);
+
   MemoryFile(MemoryFile&& other) noexcept;
   MemoryFile& operator=(MemoryFile&&) = delete;
   ~MemoryFile();
@@ -40,6 +43,7 @@ class MemoryFile {
   std::string path() const;  // under which this process can open it
 
  private:
+  static Result<MemoryFile> create(const RandomModelSpec& spec);
   explicit MemoryFile(int descriptor) : descriptor_(descriptor) {}
 
   int descriptor_ = -1;

@@ -22,6 +22,11 @@ struct ModelShape {
   int experts = 0;       // 0: no mixture
   int experts_used = 0;  // for each token
   int expert_width = 0;
+  int dense_layers = 0;  // that have no experts, at the beginning
+  int shared_experts = 0;
+  // Latent attention: kv_heads is 1 and head_dim is latent_rank + rope_dims.
+  int query_rank = 0, latent_rank = 0;  // 0: none
+  int nope_dim = 0, rope_dims = 0, value_dim = 0;
 
   bool has_biases() const { return architecture == "qwen2"; }  // on Q, K and V
   bool has_head_norms() const { return architecture.starts_with("qwen3"); }

@@ -31,7 +31,8 @@ TEST(Shapes, HaveTheNumberOfWeightsOfTheirModels) {
       {"smollm2-135m", 0.1345}, {"llama3.2-1b", 1.236}, {"llama3.2-3b", 3.213},   {"llama3.1-8b", 8.030},
       {"llama3.1-70b", 70.55},  {"mistral-7b", 7.248},  {"mixtral-8x7b", 46.70},  {"qwen2.5-0.5b", 0.494},
       {"qwen2.5-7b", 7.616},    {"qwen2.5-72b", 72.71}, {"qwen3-0.6b", 0.596},    {"qwen3-4b", 4.022},
-      {"qwen3-8b", 8.191},      {"qwen3-32b", 32.76},   {"qwen3-30b-a3b", 30.53},
+      {"qwen3-8b", 8.191},      {"qwen3-32b", 32.76},   {"qwen3-30b-a3b", 30.53}, {"llama3.1-405b", 405.9},
+      {"deepseek-v3", 671.0},
   };
   for (const auto& [name, billions] : kBillions) {
     SCOPED_TRACE(name);

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "backend/cpu/cpu.h"
+#include "backend/weight_bytes.h"
 #include "base/error.h"
 
 namespace metallic::cpu {
@@ -86,3 +87,14 @@ Result<Weight> CpuBackend::load_weight(const TensorView& host, std::shared_ptr<c
 }
 
 }  // namespace metallic::cpu
+
+namespace metallic {
+
+uint64_t cpu_weight_bytes(Format format, int64_t rows, int64_t columns, bool repack) {
+  const cpu::PanelKernels& kernels = *cpu::available_panel_kernels().front();
+  const cpu::PanelFormat* panel = repack ? kernels.format(format) : nullptr;
+  if (panel == nullptr || panel->pack == nullptr) return uint64_t(rows) * *format_bytes(format, uint64_t(columns));
+  return cpu::packed_bytes(*panel, kernels.width, rows, columns);
+}
+
+}  // namespace metallic

@@ -40,6 +40,11 @@ class PackedWeight {
   std::shared_ptr<uint8_t> memory_;  // null: packed anew for every use
 };
 
+// What a matrix takes in panels of `width` rows.
+inline uint64_t packed_bytes(const PanelFormat& format, int width, int64_t rows, int64_t columns) {
+  return uint64_t((rows + width - 1) / width * format.panel_bytes(columns / kGroupColumns));
+}
+
 // Hands out memory for weights from large pieces in huge pages, so that walking through them costs few look-ups of
 // addresses. A piece goes back to the system with the last of its weights.
 class WeightArena {

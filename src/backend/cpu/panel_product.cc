@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/panel_linear.h"
@@ -134,12 +135,17 @@ void PanelProduct::store(const TargetPanels& panels, int64_t panel, int64_t begi
 
 void PanelProduct::multiply(const TargetPanels& panels, int64_t first, int64_t count, Scratch& scratch) const {
   const int64_t width = kernels_.width, unpacked = code_floats(kernels_) + 2 * scale_floats(kernels_);
-  const int64_t bundle = panels.packed != nullptr ? panels.packed->bundle_bytes() / int64_t(sizeof(float)) : 0;
+  // Rows that come and go (src/memory/) are packed anew each time: what is packed stays in the cache.
+  std::optional<PackedWeight> passing;
+  const PackedWeight* weight = panels.packed;
+  if (weight == nullptr && panels.format->pack != nullptr)
+    weight = &passing.emplace(*panels.format, kernels_.width, kernels_.panels, panels.target->weight->view, nullptr);
+  const int64_t bundle = weight != nullptr ? round_up(weight->bundle_bytes(), 64) / int64_t(sizeof(float)) : 0;
   float* memory = scratch.floats(bundle + unpacked + count_ * kernels_.panels * width);
   float* sums = memory + bundle + unpacked;
   PackedPanels packed{nullptr, 0};
-  if (panels.packed != nullptr) {
-    packed = panels.packed->panels(first, reinterpret_cast<uint8_t*>(memory));
+  if (weight != nullptr) {
+    packed = weight->panels(first, reinterpret_cast<uint8_t*>(memory));
     if (tiles_ <= panels.format->packed_tiles) return multiply_packed(panels, packed, first, count, sums);
   }
   multiply_unpacked(panels, packed, first, count, memory + bundle, sums);

@@ -22,8 +22,6 @@ void launch_planes(const EmbedArgs& args, cudaStream_t stream);
 
 // `rows` rows of a weight, from number `row`, to dense bfloat16.
 void launch_to_bf16(const WeightRef& weight, int row, int rows, void* out, cudaStream_t stream);
-void launch_rows_to_bf16(const Rows& x, int rows, int columns, void* out, cudaStream_t stream);
-void launch_rows_to_half(const Rows& x, int rows, int columns, void* out, cudaStream_t stream);
 // out (rows, width) += bias (width).
 void launch_add_bias(const Rows& out, int rows, int width, const float* bias, cudaStream_t stream);
 
@@ -122,7 +120,13 @@ int64_t split_counters(const AttentionArgs& args);
 void launch(const SplitAttentionArgs& args, cudaStream_t stream);
 
 // Attention of many rows on the tensor cores.
+struct FlashArgs {
+  AttentionArgs attention;  // out.data may be null
+  void* to;                 // the outputs (rows, heads * dv), dense, in 16 bits; or null
+  int32_t half;             // half precision, or bfloat16
+  int32_t padding;
+};
 bool can_flash(const AttentionArgs& args);
-void launch_flash(const AttentionArgs& args, cudaStream_t stream);
+void launch(const FlashArgs& args, cudaStream_t stream);
 
 }  // namespace metallic::cuda

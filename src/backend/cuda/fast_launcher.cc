@@ -4,9 +4,9 @@
 
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/fast.h"
-#include "backend/cuda/gemm.h"
 #include "backend/cuda/launch.h"
 #include "backend/cuda/planes.h"
+#include "backend/cuda/wide_launcher.h"
 
 namespace metallic::cuda {
 namespace {
@@ -24,13 +24,14 @@ bool is_planes(const LinearArgs& linear) {
 class FastLauncher final : public Launcher {
  public:
   explicit FastLauncher(Stream& stream)
-      : quantised_(stream), next_codes_(stream), partial_(stream), arrived_(stream), gemm_(Gemm::create(stream)) {
+      : quantised_(stream), next_codes_(stream), partial_(stream), arrived_(stream), wide_(stream) {
     dependent_ = stream.properties().major >= 9;
   }
 
   void run(std::span<const Command> commands, Stream& stream) override {
     stream_ = &stream;
     ready_ = {};
+    wide_.begin();
     for (size_t at = 0; at < commands.size();) {
       if (commands[at].kind != CommandKind::kLinear) ready_ = {};  // it is for the very next command
       const size_t taken = step(commands.subspan(at));
@@ -40,12 +41,13 @@ class FastLauncher final : public Launcher {
   }
   uint64_t generation() const override {
     return quantised_.generation() + next_codes_.generation() + partial_.generation() + arrived_.generation() +
-           gemm_->generation();
+           wide_.generation();
   }
 
  private:
   // Launches the first commands of the list and says how many; 0 after a failure.
   size_t step(std::span<const Command> commands) {
+    if (const size_t taken = wide_.step(commands); taken > 0) return taken;
     const Command& command = commands.front();
     switch (command.kind) {
       case CommandKind::kNorm:
@@ -383,28 +385,21 @@ class FastLauncher final : public Launcher {
     }
   }
 
-  // Many rows: through bfloat16 and the tensor cores, but float32 weights as they are.
+  // Many rows that the tensor cores cannot take.
   void wide_linear(const LinearArgs& linear) {
-    bool converted = false;
     for (int i = 0; i < linear.count; ++i) {
-      const LinearArgs::Target& target = linear.targets[i];
-      if (target.weight.rows == 0) continue;
-      if (target.weight.format != Format::kF32 && gemm_->run(linear, target, converted)) {
-        converted = true;
-        continue;
-      }
       Command single(CommandKind::kLinear);
       single.linear = linear;
       single.linear.count = 1;
-      single.linear.targets[0] = target;
-      if (target.weight.layout == Layout::kBlocks)
+      single.linear.targets[0] = linear.targets[i];
+      if (linear.targets[i].weight.layout == Layout::kBlocks)
         launch_blocks(single.linear, stream_->get());
       else
         few_at_a_time(single.linear);
     }
   }
 
-  // Without a library for the wide product: eight rows at a time.
+  // Eight rows at a time.
   void few_at_a_time(const LinearArgs& linear) {
     for (int row = 0; row < linear.rows; row += kMostTokens) {
       Command part(CommandKind::kLinear);
@@ -418,8 +413,6 @@ class FastLauncher final : public Launcher {
 
   void attention(std::span<const Command> commands) {
     const AttentionArgs& args = commands.front().attention;
-    constexpr int kFewRows = 8;  // of a sequence: above, the tensor cores
-    if (args.most_rows > kFewRows && can_flash(args)) return launch_flash(args, stream_->get());
     constexpr int64_t kMostRows = 1024;  // above, a block for each query is no worse
     if (!can_split(args) || args.rows > kMostRows) return launch(args, stream_->get());
     SplitAttentionArgs split = {};
@@ -449,7 +442,7 @@ class FastLauncher final : public Launcher {
 
   Stream* stream_ = nullptr;
   Scratch quantised_, next_codes_, partial_, arrived_;
-  std::unique_ptr<Gemm> gemm_;
+  WideLauncher wide_;
   // What the kernel before has left in eight bits for the product that comes next.
   struct {
     Rows x;

@@ -1,17 +1,19 @@
-// Attention of many rows (prompts) on the tensor cores: a block for 64 query rows of a head, a warp for 16 of them,
-// keys and values in tiles of 64 through shared memory, an online softmax in registers (arXiv:2205.14135). Queries and
-// weights are rounded to half precision, sums are float32. Floor: 4 * rows * keys * width operations a head, half of
-// that if causal.
+// Attention of many rows (prompts) on the tensor cores: a block for 64 query rows of a head, a warp for 16 of them, keys
+// and values in tiles of 64 (or 32) through shared memory, the next tile under way while this one is multiplied; an
+// online softmax in registers (arXiv:2205.14135). Queries and weights are rounded to half precision, sums are float32.
+// Floor: 4 * rows * keys * width operations a head, half of that if causal.
 #include <cuda_fp16.h>
 
 #include "backend/cuda/dependent.cuh"
 #include "backend/cuda/device.cuh"
-#include "backend/cuda/fast.h"
+#include "backend/cuda/wide.cuh"
 
 namespace metallic::cuda {
 namespace {
 
-constexpr int kWarps = 4, kThreads = kWarps * kWarp, kRows = kWarps * 16, kKeys = 64;
+constexpr int kWarps = 4, kThreads = kWarps * kWarp, kRows = kWarps * 16;
+constexpr int kMostKeys = 64;  // of a tile
+constexpr int keys_of_tile(int width) { return width > 128 ? kMostKeys / 2 : kMostKeys; }  // two fit in 99 KB
 constexpr float kLog2E = 1.44269504f;
 
 __device__ uint32_t pack(float low, float high) {
@@ -19,26 +21,38 @@ __device__ uint32_t pack(float low, float high) {
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
-// c += a (16 x 16) * b (16 x 8)
-__device__ void multiply(float* c, const uint32_t* a, uint32_t b0, uint32_t b1) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
+// Where the keys and values of one tile lie, from their first page on, in numbers.
+struct Places {
+  int64_t keys[kMostKeys], values[kMostKeys];
+};
 
-__device__ void load_transposed(uint32_t* r, const __half* from) {
-  const uint32_t address = uint32_t(__cvta_generic_to_shared(from));
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(address));
+template <int kWidth>
+constexpr int kTileHalves = keys_of_tile(kWidth) * (kWidth + 8);  // rows begin in different banks
+
+// Keys and values of a tile on their way to shared memory; zeros from position `end` on.
+template <int kWidth>
+__device__ void fetch(const AttentionArgs& a, const Places& places, int kv_head, int tile, int end, __half* to) {
+  constexpr int kPieces = kWidth / 8, kKeys = keys_of_tile(kWidth);
+#pragma unroll
+  for (int i = int(threadIdx.x); i < kKeys * kPieces; i += kThreads) {
+    const int key = i / kPieces, piece = i % kPieces;
+    const bool valid = tile + key < end;
+    const int64_t k = places.keys[key] + kv_head * a.keys.head_stride + piece * 8;
+    const int64_t v = places.values[key] + kv_head * a.values.head_stride + piece * 8;
+    __half* at = to + key * (kWidth + 8) + piece * 8;
+    copy_piece(at, static_cast<const uint16_t*>(a.keys.data) + k, valid);
+    copy_piece(at + kTileHalves<kWidth>, static_cast<const uint16_t*>(a.values.data) + v, valid);
+  }
+  end_copies();
 }
 
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads) flash_kernel(const __grid_constant__ AttentionArgs a) {
-  constexpr int kStride = kWidth + 8;  // halves; rows begin in different banks
-  extern __shared__ __half memory[];
-  __half* keys = memory;
-  __half* values = memory + kKeys * kStride;
+__global__ void __launch_bounds__(kThreads, kWidth <= 64 ? 4 : kWidth <= 128 ? 3 : 1)
+    flash_kernel(const __grid_constant__ FlashArgs f) {
+  constexpr int kStride = kWidth + 8, kKeys = keys_of_tile(kWidth);
+  extern __shared__ __align__(16) __half memory[];
+  __shared__ Places places[2];
+  const AttentionArgs& a = f.attention;
   const DeviceSequence sequence = a.sequences[blockIdx.z];
   const int head = int(blockIdx.y), kv_head = head / (a.heads / a.kv_heads);
   const int tile_row = (int(gridDim.x) - 1 - int(blockIdx.x)) * kRows;  // the longest first
@@ -53,7 +67,9 @@ __global__ void __launch_bounds__(kThreads) flash_kernel(const __grid_constant__
   // This lane's rows: those of lane / 4 and 8 further.
   const int rows[2] = {tile_row + warp * 16 + lane / 4, tile_row + warp * 16 + lane / 4 + 8};
   uint32_t query[kWidth / 16][4];
+#pragma unroll
   for (int k = 0; k < kWidth / 16; ++k)
+#pragma unroll
     for (int half = 0; half < 4; ++half) {
       const int row = rows[half % 2], column = k * 16 + half / 2 * 8 + lane % 4 * 2;
       float x = 0, y = 0;
@@ -67,50 +83,61 @@ __global__ void __launch_bounds__(kThreads) flash_kernel(const __grid_constant__
   float result[kWidth / 8][4] = {};
   float highest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
 
-  for (int tile = begin / kKeys * kKeys; tile < end; tile += kKeys) {
+  const auto find = [&](int tile, Places& to) {
+    const int t = tile + int(threadIdx.x);
+    if (threadIdx.x >= kKeys) return;
+    const int page = t < end ? sequence.pages[t / a.keys.page_tokens] : 0;
+    to.keys[threadIdx.x] = t < end ? page * a.keys.page_stride + t % a.keys.page_tokens * a.keys.token_stride : 0;
+    to.values[threadIdx.x] =
+        t < end ? page * a.values.page_stride + t % a.values.page_tokens * a.values.token_stride : 0;
+  };
+  const int first_tile = begin / kKeys * kKeys;
+  find(first_tile, places[0]);
+  find(first_tile + kKeys, places[1]);
+  __syncthreads();
+  if (first_tile < end) fetch<kWidth>(a, places[0], kv_head, first_tile, end, memory);
+  for (int tile = first_tile, stage = 0; tile < end; tile += kKeys, stage ^= 1) {
+    wait_for_copies<0>();
     __syncthreads();
-    for (int i = int(threadIdx.x); i < kKeys * kWidth / 8; i += kThreads) {
-      const int key = i / (kWidth / 8), piece = i % (kWidth / 8), t = tile + key;
-      uint4 k = make_uint4(0, 0, 0, 0), v = k;
-      if (t < end) {
-        const int page = sequence.pages[t / a.keys.page_tokens], in_page = t % a.keys.page_tokens;
-        k = *reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(a.keys.data) + page * a.keys.page_stride +
-                                            kv_head * a.keys.head_stride + in_page * a.keys.token_stride + piece * 8);
-        v = *reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(a.values.data) + page * a.values.page_stride +
-                                            kv_head * a.values.head_stride + in_page * a.values.token_stride +
-                                            piece * 8);
-      }
-      *reinterpret_cast<uint4*>(keys + key * kStride + piece * 8) = k;
-      *reinterpret_cast<uint4*>(values + key * kStride + piece * 8) = v;
-    }
-    __syncthreads();
+    const __half* keys = memory + stage * 2 * kTileHalves<kWidth>;
+    const __half* values = keys + kTileHalves<kWidth>;
+    if (tile + kKeys < end)
+      fetch<kWidth>(a, places[1 - stage], kv_head, tile + kKeys, end, memory + (1 - stage) * 2 * kTileHalves<kWidth>);
+    find(tile + 2 * kKeys, places[stage]);
 
     float scores[kKeys / 8][4] = {};
 #pragma unroll
-    for (int n = 0; n < kKeys / 8; ++n)
+    for (int n = 0; n < kKeys / 8; n += 2)
 #pragma unroll
       for (int k = 0; k < kWidth / 16; ++k) {
-        const __half* at = keys + (n * 8 + lane / 4) * kStride + k * 16 + lane % 4 * 2;
-        multiply(scores[n], query[k], *reinterpret_cast<const uint32_t*>(at),
-                 *reinterpret_cast<const uint32_t*>(at + 8));
+        uint32_t b[4];
+        load_matrices(b, keys + (n * 8 + lane / 16 * 8 + lane % 8) * kStride + k * 16 + lane / 8 % 2 * 8);
+        multiply_half(scores[n], query[k], b[0], b[1]);
+        multiply_half(scores[n + 1], query[k], b[2], b[3]);
       }
-    const bool edge = tile + kKeys > first_position || tile < last_position - a.window + 1 + side || a.window > 0 ||
-                      tile + kKeys > end;
+    if (a.softcap > 0) {
+#pragma unroll
+      for (int n = 0; n < kKeys / 8; ++n)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) scores[n][i] = a.softcap * tanhf(scores[n][i] / a.softcap);
+    }
+    // Most tiles are seen as a whole by all rows.
+    if (a.window > 0 || tile + kKeys > end || (a.causal && tile + kKeys > first_position + 1)) {
+#pragma unroll
+      for (int n = 0; n < kKeys / 8; ++n)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const int position = sequence.position + rows[i / 2], t = tile + n * 8 + lane % 4 * 2 + i % 2;
+          const bool seen = t < end && (a.causal ? t <= position && (a.window == 0 || t > position - a.window)
+                                                 : a.window == 0 || (t >= position - side && t <= position + side));
+          if (!seen) scores[n][i] = -INFINITY;
+        }
+    }
     float most[2] = {highest[0], highest[1]};
 #pragma unroll
     for (int n = 0; n < kKeys / 8; ++n)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        float& score = scores[n][i];
-        if (a.softcap > 0) score = a.softcap * tanhf(score / a.softcap);
-        if (edge) {
-          const int position = sequence.position + rows[i / 2], t = tile + n * 8 + lane % 4 * 2 + i % 2;
-          const bool seen = t < end && (a.causal ? t <= position && (a.window == 0 || t > position - a.window)
-                                                 : a.window == 0 || (t >= position - side && t <= position + side));
-          if (!seen) score = -INFINITY;
-        }
-        most[i / 2] = fmaxf(most[i / 2], score);
-      }
+      for (int i = 0; i < 4; ++i) most[i / 2] = fmaxf(most[i / 2], scores[n][i]);
     float factor[2];
     for (int r = 0; r < 2; ++r) {
       most[r] = fmaxf(most[r], __shfl_xor_sync(kAllLanes, most[r], 1));
@@ -124,7 +151,7 @@ __global__ void __launch_bounds__(kThreads) flash_kernel(const __grid_constant__
     for (int n = 0; n < kKeys / 8; ++n)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        scores[n][i] = exp2f(fmaf(scores[n][i], kLog2E, -most[i / 2]));
+        scores[n][i] = fast_exp2(fmaf(scores[n][i], kLog2E, -most[i / 2]));
         sum[i / 2] += scores[n][i];
       }
 #pragma unroll
@@ -138,12 +165,13 @@ __global__ void __launch_bounds__(kThreads) flash_kernel(const __grid_constant__
 #pragma unroll
       for (int n = 0; n < kWidth / 8; n += 2) {
         uint32_t v[4];
-        load_transposed(v, values + (k * 16 + lane % 16) * kStride + (n + lane / 16) * 8);
-        multiply(result[n], weights, v[0], v[1]);
-        multiply(result[n + 1], weights, v[2], v[3]);
+        load_matrices_transposed(v, values + (k * 16 + lane % 16) * kStride + (n + lane / 16) * 8);
+        multiply_half(result[n], weights, v[0], v[1]);
+        multiply_half(result[n + 1], weights, v[2], v[3]);
       }
     }
   }
+#pragma unroll
   for (int r = 0; r < 2; ++r) {
     sum[r] += __shfl_xor_sync(kAllLanes, sum[r], 1);
     sum[r] += __shfl_xor_sync(kAllLanes, sum[r], 2);
@@ -155,22 +183,25 @@ __global__ void __launch_bounds__(kThreads) flash_kernel(const __grid_constant__
     }
     factor /= sum[r];
     if (rows[r] >= sequence.rows) continue;
-    float* out =
-        a.out.data + (sequence.first_row + rows[r]) * a.out.row_stride + head * a.out.head_stride + lane % 4 * 2;
+    const int64_t row = sequence.first_row + rows[r];
+    float* out = a.out.data ? a.out.data + row * a.out.row_stride + head * a.out.head_stride : nullptr;
+    uint32_t* to = f.to ? static_cast<uint32_t*>(f.to) + (row * a.heads + head) * kWidth / 2 : nullptr;
+#pragma unroll
     for (int n = 0; n < kWidth / 8; ++n) {
-      out[n * 8] = result[n][2 * r] * factor;
-      out[n * 8 + 1] = result[n][2 * r + 1] * factor;
+      const int column = n * 8 + lane % 4 * 2;
+      const float x = result[n][2 * r] * factor, y = result[n][2 * r + 1] * factor;
+      if (out) out[column] = x, out[column + 1] = y;
+      if (to) to[column / 2] = pair_bits(x, y, f.half != 0);
     }
   }
 }
 
 template <int kWidth>
-void launch_width(const AttentionArgs& a, cudaStream_t stream) {
-  constexpr size_t kShared = size_t(2) * kKeys * (kWidth + 8) * sizeof(__half);
+void launch_width(const FlashArgs& f, cudaStream_t stream) {
+  const AttentionArgs& a = f.attention;
+  constexpr size_t kShared = size_t(4) * kTileHalves<kWidth> * sizeof(__half);
   const dim3 grid(unsigned(divide_up(a.most_rows, kRows)), unsigned(a.heads), unsigned(a.sequence_count));
-  if (kShared > 48 * 1024)
-    (void)cudaFuncSetAttribute(flash_kernel<kWidth>, cudaFuncAttributeMaxDynamicSharedMemorySize, int(kShared));
-  launch_kernel(flash_kernel<kWidth>, grid, dim3(kThreads), kShared, false, a, stream);
+  launch_kernel(flash_kernel<kWidth>, grid, dim3(kThreads), kShared, false, f, stream);
 }
 
 }  // namespace
@@ -182,8 +213,8 @@ bool can_flash(const AttentionArgs& a) {
          a.values.token_stride % 8 == 0;
 }
 
-void launch_flash(const AttentionArgs& a, cudaStream_t stream) {
-  switch (a.keys.width) {
+void launch(const FlashArgs& a, cudaStream_t stream) {
+  switch (a.attention.keys.width) {
     case 64:
       return launch_width<64>(a, stream);
     case 96:

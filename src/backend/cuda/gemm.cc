@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <tuple>
+#include <utility>
 
 #include "backend/cuda/fast.h"
 #include "backend/cuda/launch.h"
@@ -16,8 +17,7 @@ namespace metallic::cuda {
 namespace {
 
 constexpr uint64_t kWorkspace = 32 << 20;
-constexpr int64_t kPanelBytes =
-    128 << 20;  // of bfloat16 weights; stays partly in the L2 cache of the product behind it
+constexpr int64_t kPanelBytes = 288 << 20;  // of bfloat16 weights: large enough that no product has too few tiles
 
 // The functions of the library that are used.
 struct Library {
@@ -54,57 +54,72 @@ struct Library {
   }
 };
 
+// Whether the library can take the weight where it lies.
+bool is_direct(const WeightRef& weight) {
+  return weight.layout == Layout::kBlocks && (weight.format == Format::kF16 || weight.format == Format::kBF16) &&
+         weight.row_bytes % 16 == 0 && reinterpret_cast<uintptr_t>(weight.codes) % 16 == 0;
+}
+
 class NoGemm final : public Gemm {
  public:
-  bool run(const LinearArgs&, const LinearArgs::Target&, bool) override { return false; }
+  bool can_multiply(const Product&) const override { return false; }
+  bool multiply(const Product&) override { return false; }
   uint64_t generation() const override { return 0; }
 };
 
 class LtGemm final : public Gemm {
  public:
   LtGemm(const Library& library, cublasLtHandle_t handle, Stream& stream)
-      : library_(library), handle_(handle), stream_(stream), x_(stream), panel_(stream), workspace_(stream) {}
+      : library_(library), handle_(handle), stream_(stream), panel_(stream), workspace_(stream) {}
   ~LtGemm() override {
     for (auto& [key, plan] : plans_) release(plan);
     (void)library_.destroy(handle_);
   }
 
-  bool run(const LinearArgs& linear, const LinearArgs::Target& target, bool same_x) override {
-    const int columns = linear.columns;
-    if (columns % 8 != 0 || target.out.stride % 4 != 0 || reinterpret_cast<uintptr_t>(target.out.data) % 16 != 0)
-      return false;
-    if (target.bias && target.accumulate) return false;
-    void* x = x_.get(uint64_t(linear.rows) * uint64_t(columns) * 2);
-    if (x == nullptr || workspace_.get(kWorkspace) == nullptr) return false;
-    const WeightRef& weight = target.weight;
-    const bool plain = weight.layout == Layout::kBlocks && weight.row_bytes % 16 == 0 &&
-                       reinterpret_cast<uintptr_t>(weight.codes) % 16 == 0;
-    const bool half = plain && weight.format == Format::kF16;  // stays what it is, with x in half precision
-    const bool direct = half || (plain && weight.format == Format::kBF16);
-    if (!same_x || half != x_is_half_)
-      (half ? launch_rows_to_half : launch_rows_to_bf16)(linear.x, linear.rows, columns, x, stream_.get());
-    x_is_half_ = half;
-    const int64_t most = std::max<int64_t>(16, kPanelBytes / 2 / columns / 16 * 16);
-    for (int64_t row = 0; row < weight.rows; row += most) {
-      const int rows = int(std::min<int64_t>(most, weight.rows - row));
-      const void* panel = nullptr;
-      if (direct) {
-        panel = static_cast<const char*>(weight.codes) + row * weight.row_bytes;
-      } else {
-        void* memory = panel_.get(uint64_t(std::min<int64_t>(most, weight.rows)) * uint64_t(columns) * 2);
-        if (memory == nullptr) return false;
-        launch_to_bf16(weight, int(row), rows, memory, stream_.get());
-        panel = memory;
-      }
-      if (!multiply(panel, direct ? weight.row_bytes / 2 : columns, x, target.out.data + row, target.out.stride, rows,
-                    linear.rows, columns, target.accumulate, half))
-        return false;
-    }
-    if (target.bias) launch_add_bias(target.out, linear.rows, weight.rows, target.bias, stream_.get());
-    return true;
+  bool can_multiply(const Product& product) const override {
+    const int64_t element = product.out_bf16 ? 2 : 4;
+    return product.weights.front().columns % 8 == 0 && product.stride * element % 16 == 0 &&
+           reinterpret_cast<uintptr_t>(product.out) % 16 == 0;
   }
 
-  uint64_t generation() const override { return x_.generation() + panel_.generation() + workspace_.generation(); }
+  // Weights are decoded to a panel until it is full, and multiplied; those that need not be go as they are.
+  bool multiply(const Product& product) override {
+    if (workspace_.get(kWorkspace) == nullptr) return false;
+    const int columns = product.weights.front().columns;
+    const int most = int(std::max<int64_t>(128, kPanelBytes / 2 / columns / 128 * 128));
+    int64_t total = 0, done = 0;
+    for (const WeightRef& weight : product.weights) total += is_direct(weight) ? 0 : weight.rows;
+    char* panel = nullptr;
+    if (total > 0) {
+      panel = static_cast<char*>(panel_.get(uint64_t(std::min<int64_t>(most, total)) * uint64_t(columns) * 2));
+      if (panel == nullptr) return false;
+    }
+    int waiting = 0;  // rows in the panel
+    const auto flush = [&] {
+      const int rows = std::exchange(waiting, 0);
+      done += rows;
+      return rows == 0 || multiply(panel, columns, product, done - rows, rows, columns, false);
+    };
+    for (const WeightRef& weight : product.weights) {
+      if (is_direct(weight)) {
+        if (!flush() || !multiply(weight.codes, weight.row_bytes / 2, product, done, weight.rows, columns,
+                                  weight.format == Format::kF16))
+          return false;
+        done += weight.rows;
+        continue;
+      }
+      for (int row = 0; row < weight.rows;) {
+        const int rows = std::min(most - waiting, weight.rows - row);
+        launch_to_bf16(weight, row, rows, panel + int64_t(waiting) * columns * 2, stream_.get());
+        waiting += rows;
+        row += rows;
+        if (waiting == most && !flush()) return false;
+      }
+    }
+    return flush();
+  }
+
+  uint64_t generation() const override { return panel_.generation() + workspace_.generation(); }
 
  private:
   struct Plan {
@@ -113,23 +128,28 @@ class LtGemm final : public Gemm {
     cublasLtMatmulHeuristicResult_t result = {};
     bool usable = false;
   };
-  using Key = std::tuple<int, int, int, int64_t, int64_t, int>;
+  using Key = std::tuple<int, int, int, int64_t, int64_t, int, int>;
 
-  // Column-major as cuBLAS sees it: out^T (m, n) = panel^T-transposed (m, k) * x^T (k, n).
-  bool multiply(const void* panel, int64_t panel_stride, const void* x, float* out, int64_t out_stride, int m, int n,
-                int k, int32_t accumulate, bool half) {
-    const Key key{m, n, k, panel_stride, out_stride, half};
+  // `m` outputs from number `first` on. Column-major as cuBLAS sees it: out^T (m, n) = panel^T-transposed (m, k) * x^T
+  // (k, n).
+  bool multiply(const void* panel, int64_t panel_stride, const Product& product, int64_t first, int m, int k,
+                bool half) {
+    if (m == 0) return true;
+    const int n = product.rows;
+    char* out = static_cast<char*>(product.out) + first * (product.out_bf16 ? 2 : 4);
+    const Key key{m, n, k, panel_stride, product.stride, half, product.out_bf16};
     auto found = plans_.find(key);
-    if (found == plans_.end()) found = plans_.emplace(key, make_plan(m, n, k, panel_stride, out_stride, half)).first;
+    if (found == plans_.end())
+      found = plans_.emplace(key, make_plan(m, n, k, panel_stride, product.stride, half, product.out_bf16)).first;
     const Plan& plan = found->second;
     if (!plan.usable) return false;
-    const float alpha = 1, beta = accumulate ? 1.0f : 0.0f;
-    return library_.matmul(handle_, plan.operation, &alpha, panel, plan.a, x, plan.b, &beta, out, plan.c, out, plan.c,
-                           &plan.result.algo, workspace_.get(kWorkspace), kWorkspace,
+    const float alpha = 1, beta = product.accumulate ? 1.0f : 0.0f;
+    return library_.matmul(handle_, plan.operation, &alpha, panel, plan.a, product.x, plan.b, &beta, out, plan.c, out,
+                           plan.c, &plan.result.algo, workspace_.get(kWorkspace), kWorkspace,
                            stream_.get()) == CUBLAS_STATUS_SUCCESS;
   }
 
-  Plan make_plan(int m, int n, int k, int64_t panel_stride, int64_t out_stride, bool half) {
+  Plan make_plan(int m, int n, int k, int64_t panel_stride, int64_t out_stride, bool half, bool out_bf16) {
     Plan plan;
     const cudaDataType_t type = half ? CUDA_R_16F : CUDA_R_16BF;
     const cublasOperation_t transpose = CUBLAS_OP_T;
@@ -141,7 +161,8 @@ class LtGemm final : public Gemm {
                   good(library_.desc_set(plan.operation, CUBLASLT_MATMUL_DESC_TRANSA, &transpose, sizeof(transpose))) &&
                   good(library_.layout_create(&plan.a, type, uint64_t(k), uint64_t(m), panel_stride)) &&
                   good(library_.layout_create(&plan.b, type, uint64_t(k), uint64_t(n), k)) &&
-                  good(library_.layout_create(&plan.c, CUDA_R_32F, uint64_t(m), uint64_t(n), out_stride)) &&
+                  good(library_.layout_create(&plan.c, out_bf16 ? CUDA_R_16BF : CUDA_R_32F, uint64_t(m), uint64_t(n),
+                                              out_stride)) &&
                   good(library_.preference_create(&preference)) &&
                   good(library_.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
                                                sizeof(workspace))) &&
@@ -162,12 +183,13 @@ class LtGemm final : public Gemm {
   Library library_;
   cublasLtHandle_t handle_;
   Stream& stream_;
-  Scratch x_, panel_, workspace_;
+  Scratch panel_, workspace_;
   std::map<Key, Plan> plans_;
-  bool x_is_half_ = false;  // what x_ holds
 };
 
 }  // namespace
+
+bool Gemm::wants_half(const WeightRef& weight) { return weight.format == Format::kF16 && is_direct(weight); }
 
 std::unique_ptr<Gemm> Gemm::create(Stream& stream) {
   Library library;

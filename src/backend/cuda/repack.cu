@@ -1,7 +1,5 @@
-// From the blocks of the file to planes, and from planes to plain numbers: rows for the embedding, bfloat16 for a
-// matrix product. Floor: the bytes read and written once.
-#include <cuda_bf16.h>
-
+// From the blocks of the file to planes, and from planes to floats: rows for the embedding. Floor: the bytes read and
+// written once.
 #include "backend/cuda/dependent.cuh"
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/fast.h"
@@ -95,79 +93,7 @@ __global__ void embed_kernel(const EmbedArgs a) {
   }
 }
 
-// Eight numbers at a time.
-__device__ void store_eight(const float* values, __nv_bfloat16* out) {
-  __nv_bfloat162 pairs[4];
-  for (int i = 0; i < 4; ++i) pairs[i] = __floats2bfloat162_rn(values[2 * i], values[2 * i + 1]);
-  *reinterpret_cast<uint4*>(out) = *reinterpret_cast<const uint4*>(pairs);
-}
-
-template <class P>
-__global__ void to_bf16_kernel(const WeightRef weight, int row, int rows, __nv_bfloat16* out) {
-  const int units = weight.columns / P::kUnit;
-  for (int64_t i = global_thread(); i < int64_t(rows) * units; i += global_threads()) {
-    const PlaneReader<P> reader(weight, row + int(i / units));
-    const int unit = int(i % units);
-    float weights[P::kUnit];
-    reader.load(unit).weights(unit, weights);
-    for (int k = 0; k < P::kUnit; k += 8) store_eight(weights + k, out + i * P::kUnit + k);
-  }
-}
-
-// From blocks of any format, and plain numbers.
-template <class F>
-__global__ void blocks_to_bf16_kernel(const WeightRef weight, int row, int rows, __nv_bfloat16* out) {
-  if constexpr (quant::Grouped<F>) {
-    constexpr int kGroups = F::kBlock / F::kGroup;
-    const int groups = weight.columns / F::kGroup;
-    for (int64_t i = global_thread(); i < int64_t(rows) * groups; i += global_threads()) {
-      const auto* blocks = reinterpret_cast<const typename F::Block*>(static_cast<const char*>(weight.codes) +
-                                                                      (row + i / groups) * weight.row_bytes);
-      const int group = int(i % groups);
-      int8_t codes[F::kGroup];
-      float weights[F::kGroup], scale, offset;
-      F::decode(blocks[group / kGroups], group % kGroups, codes, scale, offset);
-      for (int k = 0; k < F::kGroup; ++k) weights[k] = fmaf(scale, float(codes[k]), F::kHasOffset ? offset : 0.0f);
-      for (int k = 0; k < F::kGroup; k += 8) store_eight(weights + k, out + i * F::kGroup + k);
-    }
-  } else {
-    const int columns = weight.columns;
-    for (int64_t i = global_thread(); i < int64_t(rows) * columns; i += global_threads()) {
-      const auto* numbers = reinterpret_cast<const typename F::Block*>(static_cast<const char*>(weight.codes) +
-                                                                       (row + i / columns) * weight.row_bytes);
-      out[i] = __float2bfloat16_rn(F::to_float(numbers[i % columns]));
-    }
-  }
-}
-
-__global__ void rows_to_bf16_kernel(const Rows x, int rows, int columns, __nv_bfloat16* out) {
-  const int64_t pairs = int64_t(rows) * (columns / 2);
-  for (int64_t i = global_thread(); i < pairs; i += global_threads()) {
-    const float* from = x.data + i / (columns / 2) * x.stride + i % (columns / 2) * 2;
-    reinterpret_cast<__nv_bfloat162*>(out)[i] = __floats2bfloat162_rn(from[0], from[1]);
-  }
-}
-
-// What does not fit becomes the largest half.
-__global__ void rows_to_half_kernel(const Rows x, int rows, int columns, __half* out) {
-  const int64_t pairs = int64_t(rows) * (columns / 2);
-  for (int64_t i = global_thread(); i < pairs; i += global_threads()) {
-    const float* from = x.data + i / (columns / 2) * x.stride + i % (columns / 2) * 2;
-    const float low = fminf(fmaxf(from[0], -65504.0f), 65504.0f), high = fminf(fmaxf(from[1], -65504.0f), 65504.0f);
-    reinterpret_cast<__half2*>(out)[i] = __floats2half2_rn(low, high);
-  }
-}
-
-__global__ void add_bias_kernel(const Rows out, int rows, int width, const float* bias) {
-  for (int64_t i = global_thread(); i < int64_t(rows) * width; i += global_threads())
-    out.data[i / width * out.stride + i % width] += bias[i % width];
-}
-
 }  // namespace
-
-void launch_add_bias(const Rows& out, int rows, int width, const float* bias, cudaStream_t stream) {
-  add_bias_kernel<<<grid_for(int64_t(rows) * width, kThreads), kThreads, 0, stream>>>(out, rows, width, bias);
-}
 
 void launch_repack(Format format, const void* blocks, int64_t first, int64_t groups, const PlanePointers& to,
                    cudaStream_t stream) {
@@ -179,28 +105,6 @@ void launch_repack(Format format, const void* blocks, int64_t first, int64_t gro
 void launch_planes(const EmbedArgs& a, cudaStream_t stream) {
   if (a.count == 0 || a.weight.columns == 0) return;
   visit_planes(a.weight.format, [&]<class P>(P) { embed_kernel<P><<<unsigned(a.count), 128, 0, stream>>>(a); });
-}
-
-void launch_to_bf16(const WeightRef& weight, int row, int rows, void* out, cudaStream_t stream) {
-  auto* to = static_cast<__nv_bfloat16*>(out);
-  const unsigned grid = grid_for(int64_t(rows) * weight.columns / 32, kThreads);
-  if (weight.layout == Layout::kPlanes)
-    visit_planes(weight.format,
-                 [&]<class P>(P) { to_bf16_kernel<P><<<grid, kThreads, 0, stream>>>(weight, row, rows, to); });
-  else
-    quant::visit_format(weight.format, [&]<class F>(F) {
-      blocks_to_bf16_kernel<F><<<grid, kThreads, 0, stream>>>(weight, row, rows, to);
-    });
-}
-
-void launch_rows_to_half(const Rows& x, int rows, int columns, void* out, cudaStream_t stream) {
-  rows_to_half_kernel<<<grid_for(int64_t(rows) * columns / 2, kThreads), kThreads, 0, stream>>>(
-      x, rows, columns, static_cast<__half*>(out));
-}
-
-void launch_rows_to_bf16(const Rows& x, int rows, int columns, void* out, cudaStream_t stream) {
-  rows_to_bf16_kernel<<<grid_for(int64_t(rows) * columns / 2, kThreads), kThreads, 0, stream>>>(
-      x, rows, columns, static_cast<__nv_bfloat16*>(out));
 }
 
 }  // namespace metallic::cuda

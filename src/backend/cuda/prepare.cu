@@ -1,0 +1,195 @@
+// What stands between the products of many rows: norms and activations to 16 bits, rope and the write to the KV pages,
+// the gate of the feed-forward network. Floor: each number read and written once. A thread takes eight neighbouring
+// columns, so that it stores 16 bytes of the 16-bit numbers at a time.
+#include "backend/cuda/dependent.cuh"
+#include "backend/cuda/device.cuh"
+#include "backend/cuda/wide.cuh"
+#include "base/half.h"
+
+namespace metallic::cuda {
+namespace {
+
+constexpr int kMostThreads = 512, kMostEights = kWidestNorm / kMostThreads / 8;  // of a thread
+
+__host__ __device__ int padded_columns(const PrepareArgs& a) {
+  return a.to.token_tiles > 0 ? (a.columns + kChunk - 1) / kChunk * kChunk : a.columns;
+}
+
+// A block for each row.
+template <int kEights>
+__global__ void __launch_bounds__(kMostThreads) norm_kernel(const __grid_constant__ PrepareArgs a) {
+  __shared__ float shared[kWarp + 1];
+  const int row = int(blockIdx.x), step = int(blockDim.x) * 8, padded = padded_columns(a);
+  const NormArgs& n = a.norm;
+  const float* x = n.x.data + row * n.x.row_stride;
+  let_next_start();
+  wait_for_previous();
+  float values[kEights][8] = {};
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < kEights; ++i) {
+    const int at = int(threadIdx.x) * 8 + i * step;
+    if (at >= a.columns) break;
+    load_eight(x + at, a.aligned != 0, values[i]);
+    for (int k = 0; k < 8; ++k) sum += values[i][k];
+  }
+  const float mean = n.layer ? block_sum(sum, shared) / float(a.columns) : 0.0f;
+  float squares = 0;
+#pragma unroll
+  for (int i = 0; i < kEights; ++i) {
+    if (int(threadIdx.x) * 8 + i * step >= a.columns) break;
+    for (int k = 0; k < 8; ++k) {
+      values[i][k] -= mean;
+      squares = fmaf(values[i][k], values[i][k], squares);
+    }
+  }
+  squares = block_sum(squares, shared);
+  const float factor = 1.0f / sqrtf(squares / float(a.columns) + n.epsilon);
+#pragma unroll
+  for (int i = 0; i < kEights; ++i) {
+    const int at = int(threadIdx.x) * 8 + i * step;
+    if (at >= padded) break;
+    if (at < a.columns) {
+      for (int k = 0; k < 8; ++k) {
+        values[i][k] *= factor;
+        if (n.weight) values[i][k] *= n.weight[at + k];
+        if (n.bias) values[i][k] += n.bias[at + k];
+      }
+      if (a.write_out) store_eight(values[i], a.aligned != 0, n.out.data + row * n.out.row_stride + at);
+    }
+    *eight_of(a.to, row, at, a.columns) = eight_bits_of(values[i], a.to.half != 0);
+  }
+}
+
+__global__ void convert_kernel(const __grid_constant__ PrepareArgs a) {
+  let_next_start();
+  wait_for_previous();
+  const int eights = padded_columns(a) / 8;
+  for (int row = int(blockIdx.y); row < a.rows; row += int(gridDim.y))
+    for (int i = int(blockIdx.x * blockDim.x + threadIdx.x); i < eights; i += int(gridDim.x * blockDim.x)) {
+      float values[8] = {};
+      if (i * 8 < a.columns) load_eight(a.x.data + row * a.x.stride + i * 8, a.aligned != 0, values);
+      *eight_of(a.to, row, i * 8, a.columns) = eight_bits_of(values, a.to.half != 0);
+    }
+}
+
+__device__ void store_page(const Pages& pages, int64_t at, float value) {
+  if (pages.format == Format::kF16)
+    static_cast<uint16_t*>(pages.data)[at] = float_to_half(value);
+  else if (pages.format == Format::kBF16)
+    static_cast<uint16_t*>(pages.data)[at] = float_to_bfloat16(value);
+  else
+    static_cast<float*>(pages.data)[at] = value;
+}
+
+// A block for each row: the angles first, then pairs of numbers of all heads.
+__global__ void __launch_bounds__(256) spread_kernel(const __grid_constant__ SpreadArgs a) {
+  __shared__ float2 turns[2][kMostPairs];
+  let_next_start();
+  const RowPlace place = a.places[blockIdx.x];
+  const DeviceSequence sequence = a.sequences[place.sequence];
+  const int position = sequence.position + place.row - sequence.first_row;
+  for (int p = 0; p < 2; ++p)
+    for (int i = int(threadIdx.x); i < a.parts[p].pairs; i += int(blockDim.x)) {
+      float sine, cosine;
+      sincosf(float(a.positions[place.row]) * a.parts[p].frequencies[i], &sine, &cosine);
+      turns[p][i] = make_float2(cosine * a.parts[p].magnitude, sine * a.parts[p].magnitude);
+    }
+  __syncthreads();
+  wait_for_previous();
+#pragma unroll
+  for (int p = 0; p < 3; ++p) {
+    const SpreadArgs::Part& part = a.parts[p];
+    const Pages& pages = p == 1 ? a.keys : a.values;
+    const float* from = part.from.data + place.row * part.from.stride;
+    float* out = part.out.data ? part.out.data + place.row * part.out.stride : nullptr;
+    const int half = part.head_width / 2;
+    for (int i = int(threadIdx.x); i < part.width / 2; i += int(blockDim.x)) {
+      const int head = i / half, pair = i % half;
+      int first = 2 * pair, second = first + 1;
+      const bool turned = pair < part.pairs;
+      if (turned && !part.interleaved) first = pair, second = pair + part.pairs;
+      float x = from[head * part.head_width + first], y = from[head * part.head_width + second];
+      if (part.bias) x += part.bias[head * part.head_width + first], y += part.bias[head * part.head_width + second];
+      if (turned) {
+        const float2 turn = turns[p % 2][pair];
+        const float before = x;
+        x = x * turn.x - y * turn.y;
+        y = before * turn.y + y * turn.x;
+      }
+      if (out) out[head * part.head_width + first] = x, out[head * part.head_width + second] = y;
+      if (p > 0) {
+        const int64_t at = sequence.pages[position / pages.page_tokens] * pages.page_stride + head * pages.head_stride +
+                           position % pages.page_tokens * pages.token_stride;
+        store_page(pages, at + first, x);
+        store_page(pages, at + second, y);
+      }
+    }
+  }
+}
+
+__device__ void load_products(const GateArgs& a, int64_t at, float* values) {
+  if (a.in_floats) return load_eight(static_cast<const float*>(a.product) + at, true, values);
+  const uint4 v = *reinterpret_cast<const uint4*>(static_cast<const __nv_bfloat16*>(a.product) + at);
+  const uint32_t words[4] = {v.x, v.y, v.z, v.w};
+  for (int i = 0; i < 4; ++i) {
+    values[2 * i] = __uint_as_float(words[i] << 16);
+    values[2 * i + 1] = __uint_as_float(words[i] & 0xffff0000u);
+  }
+}
+
+__global__ void gate_kernel(const __grid_constant__ GateArgs a) {
+  const int eights = a.width / 8;
+  for (int row = int(blockIdx.y); row < a.rows; row += int(gridDim.y))
+    for (int i = int(blockIdx.x * blockDim.x + threadIdx.x); i < eights; i += int(gridDim.x * blockDim.x)) {
+      float up[8], gate[8];
+      load_products(a, row * a.stride + i * 8, up);
+      load_products(a, row * a.stride + a.width + i * 8, gate);
+      for (int k = 0; k < 8; ++k) {
+        if (a.up_bias) up[k] += a.up_bias[i * 8 + k];
+        if (a.gate_bias) gate[k] += a.gate_bias[i * 8 + k];
+        gate[k] = gate_of(a.activation, gate[k], up[k], a.clamp);
+      }
+      if (a.up.data) store_eight(up, false, a.up.data + row * a.up.stride + i * 8);
+      if (a.out.data) store_eight(gate, false, a.out.data + row * a.out.stride + i * 8);
+      if (a.to.data) *eight_of(a.to, row, i * 8, a.width) = eight_bits_of(gate, a.to.half != 0);
+    }
+}
+
+dim3 grid_of_rows(int rows, int eights, int threads) {
+  return dim3(unsigned(divide_up(eights, threads)), unsigned(std::min(rows, 32768)));
+}
+
+}  // namespace
+
+void launch(const PrepareArgs& a, cudaStream_t stream) {
+  if (a.rows == 0 || a.columns == 0) return;
+  const int eights = padded_columns(a) / 8;
+  if (!a.has_norm) {
+    constexpr int kThreads = 128;
+    const dim3 grid = grid_of_rows(a.rows, eights, kThreads);
+    return launch_kernel(convert_kernel, grid, dim3(kThreads), 0, a.dependent != 0, a, stream);
+  }
+  const int64_t warps = divide_up(eights, kWarp);
+  const auto run = [&](auto kernel, int each) {
+    const int64_t threads = std::clamp<int64_t>(divide_up(warps, each) * kWarp, kWarp, kMostThreads);
+    launch_kernel(kernel, dim3(unsigned(a.rows)), dim3(unsigned(threads)), 0, a.dependent != 0, a, stream);
+  };
+  if (eights <= kMostThreads)
+    run(norm_kernel<1>, 1);
+  else
+    run(norm_kernel<kMostEights>, kMostEights);
+}
+
+void launch(const SpreadArgs& a, cudaStream_t stream) {
+  if (a.rows == 0) return;
+  launch_kernel(spread_kernel, dim3(unsigned(a.rows)), dim3(256), 0, a.dependent != 0, a, stream);
+}
+
+void launch(const GateArgs& a, cudaStream_t stream) {
+  if (a.rows == 0 || a.width == 0) return;
+  constexpr int kThreads = 256;
+  gate_kernel<<<grid_of_rows(a.rows, a.width / 8, kThreads), kThreads, 0, stream>>>(a);
+}
+
+}  // namespace metallic::cuda

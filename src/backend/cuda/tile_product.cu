@@ -1,0 +1,386 @@
+// Products of quantised weights with 9 to a few hundred tokens on the tensor cores; the weights are read once for up to
+// 64 tokens. Layout: planes (planes.h), of which each lane loads whole groups of 32 weights straight into registers:
+// the four lanes of a fragment row take four neighbouring groups, so a lane's scale is its own, and which 16 columns
+// one instruction multiplies is decided by which words are unpacked. Weights become bfloat16 with the code's middle
+// taken off first, so that rounding the scale costs no more than rounding the weight. Activations come as fragments
+// (wide.h) through shared memory, a chunk of 128 columns at a time. A block has 128 rows of the weight; rows times
+// chunks are dealt out evenly, and whoever is the last at a tile that several blocks share adds the parts in order.
+// Floor: the bytes of the weights; 2 * rows * columns * tokens operations.
+#include "backend/cuda/dependent.cuh"
+#include "backend/cuda/device.cuh"
+#include "backend/cuda/planes.cuh"
+#include "backend/cuda/wide.cuh"
+
+namespace metallic::cuda {
+namespace {
+
+constexpr int kStages = 4;                  // chunks of activations under way
+constexpr int kSumStride = kTileRows + 4;   // floats from one token's sums to the next's
+constexpr int kGatedRows = kTileRows / 2;   // of each of the two weights
+constexpr int kLeastChunks = 6;             // for a block
+
+template <class P, int kTokens>
+struct Shape {
+  static constexpr int kTokenTiles = kTokens / 8;
+  static constexpr int kRowTiles = kTokens <= 16 ? 1 : 2;  // of 16 rows, for a warp
+  static constexpr int kWarps = kTileRows / 16 / kRowTiles, kThreads = kWarps * kWarp;
+  static constexpr int kRows = 2 * kRowTiles;            // of a lane
+  static constexpr int kUnits = P::kBits == 8 ? 2 : 1;   // of a lane, in a row and a chunk
+  static constexpr int kAhead = kTokens > 16 ? 2 / kUnits : kUnits == 2 ? 2 : 3;  // chunks, as registers allow
+  static constexpr int kVectors = kTokenTiles * 128;     // of 16 bytes, of activations in a chunk
+  static constexpr size_t kShared = size_t(kStages) * kVectors * 16 + size_t(kTokens) * kSumStride * sizeof(float);
+};
+
+// Words of codes as bfloat16: 128 + code, and what has to be added for code - middle.
+template <class P>
+struct Codes {
+  static constexpr int kMiddle = P::kBits == 8 ? 0 : 1 << (P::kBits - 1);
+  // Four codes without their middle, as two pairs.
+  __device__ static void pairs(uint32_t word, __nv_bfloat162* out) {
+    for (int i = 0; i < 2; ++i) {
+      uint32_t bits, rest;
+      const unsigned spread = i == 0 ? 0x4140 : 0x4342;
+      if constexpr (P::kBits == 8) {  // 128 + the low seven bits, - 128 or - 256
+        bits = __byte_perm(word & 0x7f7f7f7fu, 0x43434343u, spread);
+        rest = __byte_perm(word & 0x80808080u, 0xc3c3c3c3u, spread);
+      } else {
+        bits = __byte_perm(word, 0x43434343u, spread);
+        rest = 0xc300c300u + kMiddle * 0x00010001u;
+      }
+      out[i] = __hadd2(*reinterpret_cast<const __nv_bfloat162*>(&bits),  //
+                       *reinterpret_cast<const __nv_bfloat162*>(&rest));
+    }
+  }
+};
+
+// A group of a row: all of it in one lane.
+template <class P, int kUnits>
+struct LaneGroup {
+  PlaneUnit<P> units[kUnits];
+
+  // Words 2 p and 2 p + 1 of eight, four weights each, as pairs of bfloat16.
+  __device__ void weights(int p, uint32_t* out) const {
+    __nv_bfloat162 scale = {}, offset = {};
+    for (int i = 0; i < 2; ++i) {
+      const int word = 2 * p + i;
+      if (i == 0) {
+        float factor, start;
+        units[0].factors(word / 4, factor, start);
+        if constexpr (P::kBits != 8) start = fmaf(factor, float(Codes<P>::kMiddle - P::kZero), start);
+        scale = __float2bfloat162_rn(factor);
+        offset = __float2bfloat162_rn(start);
+      }
+      uint32_t codes;
+      if constexpr (P::kBits == 8)
+        codes = units[word / 4].codes[word % 4];
+      else
+        codes = units[0].word(word);
+      __nv_bfloat162 pairs[2];
+      Codes<P>::pairs(codes, pairs);
+      constexpr bool kOffset = P::kBits != 8 && (Codes<P>::kMiddle != P::kZero || P::kScale == ScaleKind::kSuper ||
+                                                 P::kScale == ScaleKind::kHalfPair);
+      for (int k = 0; k < 2; ++k) {
+        const __nv_bfloat162 w = kOffset ? __hfma2(pairs[k], scale, offset) : __hmul2(pairs[k], scale);
+        out[2 * i + k] = *reinterpret_cast<const uint32_t*>(&w);
+      }
+    }
+  }
+};
+
+// The rows of a tile: their target, and the number of the first.
+struct TilePlace {
+  int target, row;
+};
+__device__ TilePlace place_of(const TileProductArgs& a, int tile) {
+  if (a.gated) return {0, tile * kGatedRows};
+  int t = 0;
+  while (t + 1 < a.count && tile >= a.targets[t + 1].first_tile) ++t;
+  return {t, (tile - a.targets[t].first_tile) * kTileRows};
+}
+
+// The first of all chunks of all tiles that block `block` has.
+__device__ int share(int64_t total, int block) { return int(total * block / gridDim.x); }
+
+// Eight outputs of a token, from row `row` of the target on.
+__device__ void finish_plain(const TileProductArgs::Target& target, int token, int row, float* values) {
+  const int count = min(8, target.weight.rows - row);
+  const bool aligned = count == 8 && row % 4 == 0;
+  const auto fits = [&](const float* at, int64_t stride) {
+    return aligned && stride % 4 == 0 && reinterpret_cast<uintptr_t>(at) % 16 == 0;
+  };
+  if (target.bias)
+    for (int i = 0; i < count; ++i) values[i] += target.bias[row + i];
+  if (target.out.data) {
+    float* out = target.out.data + token * target.out.stride + row;
+    if (target.accumulate)
+      for (int i = 0; i < count; ++i) values[i] += out[i];
+    if (fits(target.out.data, target.out.stride))
+      store_eight(values, true, out);
+    else
+      for (int i = 0; i < count; ++i) out[i] = values[i];
+  }
+  if (target.residual) {
+    float* out = target.residual + token * target.residual_stride + row;
+    if (fits(target.residual, target.residual_stride)) {
+      float before[8];
+      load_eight(out, true, before);
+      for (int i = 0; i < 8; ++i) before[i] += values[i];
+      store_eight(before, true, out);
+    } else {
+      for (int i = 0; i < count; ++i) out[i] += values[i];
+    }
+  }
+}
+
+__device__ void finish_gated(const TileProductArgs& a, int token, int row, float* gate, float* up) {
+  const TileProductArgs::Target &first = a.targets[0], &second = a.targets[1];
+  const int rows = first.weight.rows;
+  for (int i = 0; i < 8; ++i) {
+    const bool valid = row + i < rows;
+    if (valid && first.bias) gate[i] += first.bias[row + i];
+    if (valid && second.bias) up[i] += second.bias[row + i];
+    if (valid && second.out.data) second.out.data[token * second.out.stride + row + i] = up[i];
+    gate[i] = valid ? gate_of(a.activation, gate[i], up[i], a.clamp) : 0.0f;
+    if (valid && first.out.data) first.out.data[token * first.out.stride + row + i] = gate[i];
+  }
+  if (a.to.data && row < (rows + kChunk - 1) / kChunk * kChunk)
+    *eight_of(a.to, token, row, rows) = eight_bits_of(gate, false);
+}
+
+// A tile that is summed up, by all threads. `add` gives eight sums of a token from a row of the tile on.
+template <int kTokens, int kThreads, class Add>
+__device__ void finish_tile(const TileProductArgs& a, int tile, int first_token, const Add& add) {
+  const TilePlace place = place_of(a, tile);
+  const int pieces = (a.gated ? kGatedRows : kTileRows) / 8;
+  for (int item = int(threadIdx.x); item < kTokens * pieces; item += kThreads) {
+    const int token = item / pieces, row = item % pieces * 8;
+    if (first_token + token >= a.tokens) break;
+    float values[8] = {};
+    add(token, row, values);
+    if (a.gated) {
+      float up[8] = {};
+      add(token, row + kGatedRows, up);
+      finish_gated(a, first_token + token, place.row + row, values, up);
+    } else if (place.row + row < a.targets[place.target].weight.rows) {
+      finish_plain(a.targets[place.target], first_token + token, place.row + row, values);
+    }
+  }
+}
+
+template <class P, int kTokens>
+__global__ void __launch_bounds__(Shape<P, kTokens>::kThreads, kTokens == 32 ? 3 : 2)
+    tile_product_kernel(const __grid_constant__ TileProductArgs a) {
+  using S = Shape<P, kTokens>;
+  extern __shared__ uint4 memory[];
+  __shared__ int last;
+  float* sums = reinterpret_cast<float*>(memory + kStages * S::kVectors);
+  const int lane = int(threadIdx.x) % kWarp, warp = int(threadIdx.x) / kWarp;
+  const int chunks = (a.columns + kChunk - 1) / kChunk, groups = a.columns / 32;
+  const int64_t total = int64_t(a.tiles) * chunks;
+  const int begin = share(total, int(blockIdx.x)), end = share(total, int(blockIdx.x) + 1);
+  const int first_token = int(blockIdx.y) * kTokens;
+  let_next_start();
+
+  // Weights of this lane, some chunks ahead.
+  LaneGroup<P, S::kUnits> ahead[S::kAhead][S::kRows];
+  PlaneReader<P> reader(a.targets[0].weight, 0);  // rows follow one another without a gap
+  int row_groups[S::kRows];                       // the first group of each row
+  const auto enter_tile = [&](int tile) {
+    const TilePlace place = place_of(a, tile);
+    const int in_tile = warp * 16 * S::kRowTiles;
+    const bool second = a.gated && in_tile >= kGatedRows;
+    const WeightRef& weight = a.targets[second ? 1 : place.target].weight;
+    reader = PlaneReader<P>(weight, 0);
+    for (int r = 0; r < S::kRows; ++r) {
+      const int row = place.row + in_tile - (second ? kGatedRows : 0) + r * 8 + lane / 4;
+      row_groups[r] = min(row, weight.rows - 1) * groups;
+    }
+  };
+  const auto load = [&](LaneGroup<P, S::kUnits>* to, int chunk) {
+    const int group = min(chunk * 4 + lane % 4, groups - 1);  // what is too much is multiplied by zeros
+#pragma unroll
+    for (int r = 0; r < S::kRows; ++r)
+#pragma unroll
+      for (int u = 0; u < S::kUnits; ++u) to[r].units[u] = reader.load((row_groups[r] + group) * S::kUnits + u);
+  };
+  const auto start = [&](int at) {  // the loads of a tile, from number `at` of all chunks
+    const int chunk = at % chunks, count = min(chunks - chunk, end - at);
+    enter_tile(at / chunks);
+#pragma unroll
+    for (int i = 0; i < S::kAhead; ++i)
+      if (i < count) load(ahead[i], chunk + i);
+  };
+  // Activations: the next chunk to its place.
+  const int64_t chunk_vectors = int64_t(a.token_tiles) * 128;
+  const auto* x_first = static_cast<const uint4*>(a.x) + blockIdx.y * S::kTokenTiles * 128 + threadIdx.x;
+  int next = begin, next_chunk = begin % chunks;
+  const uint4* from = x_first + next_chunk * chunk_vectors;
+  const auto fetch = [&] {
+    if (next < end) {
+      uint4* to = memory + unsigned(next - begin) % kStages * S::kVectors + threadIdx.x;
+#pragma unroll
+      for (int i = 0; i < S::kVectors; i += S::kThreads) copy_piece(to + i, from + i, true);
+      ++next;
+      from += chunk_vectors;
+      if (++next_chunk == chunks) {
+        next_chunk = 0;
+        from = x_first;
+      }
+    }
+    end_copies();
+  };
+
+  if (begin < end) start(begin);
+  wait_for_previous();
+  for (int i = 0; i < kStages - 1; ++i) fetch();
+
+  for (int at = begin; at < end;) {
+    const int tile = at / chunks, chunk = at % chunks, count = min(chunks - chunk, end - at);
+    float c[S::kRowTiles][S::kTokenTiles][4] = {};
+    for (int base = 0; base < count; base += S::kAhead) {
+#pragma unroll
+      for (int i = 0; i < S::kAhead; ++i) {
+        const int now = base + i;
+        if (now >= count) break;
+        wait_for_copies<kStages - 2>();
+        __syncthreads();
+        fetch();
+        const uint4* x = memory + unsigned(at + now - begin) % kStages * S::kVectors + lane;
+#pragma unroll
+        for (int p = 0; p < 4; ++p) {
+          uint32_t w[S::kRows][4];
+#pragma unroll
+          for (int r = 0; r < S::kRows; ++r) ahead[i][r].weights(p, w[r]);
+#pragma unroll
+          for (int n = 0; n < S::kTokenTiles; ++n) {
+            const uint4 b = x[(n * 4 + p) * kWarp];
+#pragma unroll
+            for (int m = 0; m < S::kRowTiles; ++m) {
+              const uint32_t low[4] = {w[2 * m][0], w[2 * m + 1][0], w[2 * m][1], w[2 * m + 1][1]};
+              const uint32_t high[4] = {w[2 * m][2], w[2 * m + 1][2], w[2 * m][3], w[2 * m + 1][3]};
+              multiply_bf16(c[m][n], low, b.x, b.y);
+              multiply_bf16(c[m][n], high, b.z, b.w);
+            }
+          }
+        }
+        if (now + S::kAhead < count) load(ahead[i], chunk + now + S::kAhead);
+      }
+    }
+    if (at + count < end) start(at + count);  // is under way while this tile is finished
+
+    float* mine = sums + warp * 16 * S::kRowTiles + lane / 4;
+#pragma unroll
+    for (int m = 0; m < S::kRowTiles; ++m)
+#pragma unroll
+      for (int n = 0; n < S::kTokenTiles; ++n)
+#pragma unroll
+        for (int k = 0; k < 4; ++k) mine[(n * 8 + lane % 4 * 2 + k % 2) * kSumStride + m * 16 + k / 2 * 8] = c[m][n][k];
+    __syncthreads();
+    if (count == chunks) {
+      finish_tile<kTokens, S::kThreads>(a, tile, first_token, [&](int token, int row, float* values) {
+        load_eight(sums + token * kSumStride + row, true, values);
+      });
+    } else {
+      // A part of a tile: the block's first or second.
+      constexpr int kPart = kTokens * kTileRows;
+      float* parts = a.partial + int64_t(blockIdx.y) * gridDim.x * 2 * kPart;
+      float* part = parts + (int64_t(blockIdx.x) * 2 + (begin < tile * chunks)) * kPart;
+      for (int i = int(threadIdx.x) * 4; i < kPart; i += S::kThreads * 4)
+        *reinterpret_cast<float4*>(part + i) =
+            *reinterpret_cast<const float4*>(sums + i / kTileRows * kSumStride + i % kTileRows);
+      const int64_t first_chunk = int64_t(tile) * chunks, last_chunk = first_chunk + chunks - 1;
+      const int first_block = int(((first_chunk + 1) * gridDim.x - 1) / total);
+      const int last_block = int(((last_chunk + 1) * gridDim.x - 1) / total);
+      __threadfence();
+      __syncthreads();
+      if (threadIdx.x == 0) {
+        int32_t* arrived = a.arrived + blockIdx.y * a.tiles + tile;
+        last = atomicAdd(arrived, 1) == last_block - first_block;
+        if (last) *arrived = 0;  // for the next launch
+      }
+      __syncthreads();
+      if (last) {
+        __threadfence();
+        finish_tile<kTokens, S::kThreads>(a, tile, first_token, [&](int token, int row, float* values) {
+          constexpr int kAtOnce = 4;  // loads under way
+          for (int block = first_block; block <= last_block; block += kAtOnce) {
+            float4 v[kAtOnce][2] = {};
+#pragma unroll
+            for (int i = 0; i < kAtOnce; ++i) {
+              if (block + i > last_block) break;
+              const float* other = parts + (int64_t(block + i) * 2 + (share(total, block + i) < first_chunk)) * kPart;
+              const auto* at_row = reinterpret_cast<const float4*>(other + token * kTileRows + row);
+              v[i][0] = __ldcg(at_row);
+              v[i][1] = __ldcg(at_row + 1);
+            }
+#pragma unroll
+            for (int i = 0; i < kAtOnce; ++i)
+#pragma unroll
+              for (int k = 0; k < 2; ++k) {
+                values[4 * k] += v[i][k].x, values[4 * k + 1] += v[i][k].y;
+                values[4 * k + 2] += v[i][k].z, values[4 * k + 3] += v[i][k].w;
+              }
+          }
+        });
+      }
+    }
+    at += count;
+  }
+}
+
+int block_tokens(int tokens) { return tokens <= 16 ? 16 : tokens <= 32 ? 32 : kMostTileTokens; }
+
+// Blocks that the GPU holds at a time.
+int resident_blocks(const void* kernel, int threads, size_t shared) {
+  int device = 0, processors = 1, each = 1;
+  (void)cudaGetDevice(&device);
+  (void)cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
+  (void)cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, threads, shared);
+  return processors * std::max(each, 1);
+}
+
+int64_t least_blocks(const TileProductArgs& a) {
+  return std::max<int64_t>(1, int64_t(a.tiles) * chunks_of(a.columns) / kLeastChunks);
+}
+
+template <class P, int kTokens>
+void launch_tokens(const TileProductArgs& a, cudaStream_t stream) {
+  using S = Shape<P, kTokens>;
+  const auto kernel = tile_product_kernel<P, kTokens>;
+  (void)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(S::kShared));
+  static const int resident = resident_blocks(reinterpret_cast<const void*>(kernel), S::kThreads, S::kShared);
+  const dim3 grid(unsigned(std::min<int64_t>({resident, least_blocks(a), kMostTileBlocks})),
+                  unsigned(a.token_tiles / S::kTokenTiles));
+  launch_kernel(kernel, grid, dim3(S::kThreads), S::kShared, a.dependent != 0, a, stream);
+}
+
+}  // namespace
+
+int token_tiles(int tokens) {
+  const int block = block_tokens(tokens);
+  return int(divide_up(tokens, block)) * block / 8;
+}
+
+int64_t tile_partials(const TileProductArgs& a) {
+  return std::min<int64_t>(least_blocks(a), kMostTileBlocks) * 2 * kTileRows * a.token_tiles * 8;
+}
+
+int64_t tile_counters(const TileProductArgs& a) {
+  return int64_t(a.tiles) * a.token_tiles * 8 / block_tokens(a.tokens);
+}
+
+void launch(const TileProductArgs& a, cudaStream_t stream) {
+  if (a.tiles == 0 || a.tokens == 0) return;
+  visit_planes(a.targets[0].weight.format, [&]<class P>(P) {
+    switch (block_tokens(a.tokens)) {
+      case 16:
+        return launch_tokens<P, 16>(a, stream);
+      case 32:
+        return launch_tokens<P, 32>(a, stream);
+      default:
+        return launch_tokens<P, kMostTileTokens>(a, stream);
+    }
+  });
+}
+
+}  // namespace metallic::cuda

@@ -1,0 +1,442 @@
+#include "backend/cuda/wide_launcher.h"
+
+#include <algorithm>
+
+#include "backend/cuda/accesses.h"
+
+namespace metallic::cuda {
+namespace {
+
+constexpr int kMostTiledRows = 64;  // above, decoding the weights once for a library's product is faster
+
+bool same(const Rows& a, const Rows& b) { return a.data == b.data && a.stride == b.stride; }
+bool same(const Rows& a, const Heads& b) { return a.data == b.data && a.stride == b.row_stride; }
+bool is_aligned(const Rows& rows) { return reinterpret_cast<uintptr_t>(rows.data) % 16 == 0 && rows.stride % 4 == 0; }
+
+bool all_of(const LinearArgs& linear, auto&& holds) {
+  return std::all_of(linear.targets, linear.targets + linear.count,
+                     [&](const LinearArgs::Target& target) { return holds(target.weight); });
+}
+
+// Whether x (rows, columns) is still read once the first command has read it.
+bool read_by_others(const Rows& x, int rows, int columns, std::span<const Command> commands) {
+  return may_be_read(region_of(x, rows, columns), commands.subspan(std::min<size_t>(1, commands.size())));
+}
+
+// activation(gate) * up, written over gate: targets up, gate.
+bool is_gate(const LinearArgs& linear, const Command& next) {
+  if (linear.count != 2 || next.kind != CommandKind::kActivate) return false;
+  const ActivateArgs& activate = next.activate;
+  const LinearArgs::Target &up = linear.targets[0], &gate = linear.targets[1];
+  return same(activate.x, gate.out) && same(activate.factor, up.out) && same(activate.out, gate.out) &&
+         activate.rows == linear.rows && activate.width == gate.weight.rows && up.weight.rows == gate.weight.rows &&
+         !up.accumulate && !gate.accumulate;
+}
+
+// residual = residual + out.
+bool is_residual(const LinearArgs& linear, const Command& next, Rows& residual) {
+  if (linear.count != 1 || next.kind != CommandKind::kBinary || next.binary.multiply || linear.targets[0].accumulate)
+    return false;
+  const BinaryArgs& add = next.binary;
+  const LinearArgs::Target& target = linear.targets[0];
+  const bool rows_fit =
+      add.size[0] == 1 && add.size[1] == 1 && add.size[2] == linear.rows && add.size[3] == target.weight.rows;
+  const bool dense = add.a.stride[3] == 4 && add.b.stride[3] == 4 && add.out.stride[3] == 4;
+  const bool same_rows = add.b.data == reinterpret_cast<char*>(target.out.data) &&
+                         add.b.stride[2] == target.out.stride * 4 && add.a.data == add.out.data &&
+                         add.a.stride[2] == add.out.stride[2];
+  residual = {reinterpret_cast<float*>(add.out.data), add.out.stride[2] / 4};
+  return rows_fit && dense && same_rows && add.out.stride[2] % 4 == 0 && add.out.data != add.b.data;
+}
+
+// Queries, keys and values; rope on the first two or on neither; keys and values to their pages. How many commands
+// follow the linear one; 0 if that is not what they do.
+size_t plan_spread(std::span<const Command> commands, SpreadArgs& spread) {
+  const LinearArgs& linear = commands.front().linear;
+  if (linear.count != 3) return 0;
+  size_t at = 1;
+  const RopeArgs* ropes[2] = {nullptr, nullptr};
+  for (int i = 0; i < 2 && at < commands.size() && commands[at].kind == CommandKind::kRope; ++i, ++at)
+    ropes[i] = &commands[at].rope;
+  if ((ropes[0] == nullptr) != (ropes[1] == nullptr)) return 0;
+  if (at >= commands.size() || commands[at].kind != CommandKind::kStore) return 0;
+  const StoreArgs& store = commands[at].store;
+  const auto written = [](const Pages& pages) {
+    return pages.format == Format::kF16 || pages.format == Format::kBF16 || pages.format == Format::kF32;
+  };
+  if (store.rows != linear.rows || !written(store.keys) || !written(store.values)) return 0;
+  const Heads* stored[3] = {nullptr, &store.key, &store.value};
+  const int widths[3] = {ropes[0] ? int(ropes[0]->x.head_stride) : store.keys.width, store.keys.width,
+                         store.values.width};
+  for (int i = 0; i < 3; ++i) {
+    const LinearArgs::Target& target = linear.targets[i];
+    SpreadArgs::Part& part = spread.parts[i];
+    if (target.accumulate || widths[i] <= 0 || widths[i] % 2 != 0 || target.weight.rows % widths[i] != 0) return 0;
+    if (stored[i] && (!same(target.out, *stored[i]) || stored[i]->head_stride != widths[i] ||
+                      target.weight.rows != store.kv_heads * widths[i]))
+      return 0;
+    part.from = part.out = target.out;
+    part.width = target.weight.rows;
+    part.head_width = widths[i];
+    if (i == 2 || ropes[0] == nullptr) continue;
+    const RopeArgs& rope = *ropes[i];
+    if (!same(target.out, rope.x) || rope.x.head_stride != widths[i] || rope.rows != linear.rows ||
+        int64_t(rope.heads) * widths[i] != target.weight.rows || 2 * rope.pairs > widths[i] || rope.pairs > kMostPairs)
+      return 0;
+    part.pairs = rope.pairs;
+    part.frequencies = rope.frequencies;
+    part.magnitude = rope.magnitude;
+    part.interleaved = rope.interleaved;
+    spread.positions = rope.positions;
+  }
+  spread.keys = store.keys;
+  spread.values = store.values;
+  spread.sequences = store.sequences;
+  spread.places = store.places;
+  spread.rows = linear.rows;
+  return at;
+}
+
+}  // namespace
+
+WideLauncher::WideLauncher(Stream& stream)
+    : stream_(stream),
+      gemm_(Gemm::create(stream)),
+      x_{Scratch(stream), Scratch(stream)},
+      product_(stream),
+      partial_(stream),
+      arrived_(stream) {
+  dependent_ = stream.properties().major >= 9;
+}
+
+uint64_t WideLauncher::generation() const {
+  return gemm_->generation() + x_[0].generation() + x_[1].generation() + product_.generation() + partial_.generation() +
+         arrived_.generation();
+}
+
+WideLauncher::Way WideLauncher::way_of(const LinearArgs& linear) const {
+  if (linear.rows <= kMostTokens || linear.count == 0 || linear.columns == 0) return Way::kNone;
+  for (int i = 0; i < linear.count; ++i)
+    if (linear.targets[i].weight.rows == 0) return Way::kNone;
+  bool panels = !all_of(linear, [](const WeightRef& weight) { return weight.format == Format::kF32; });
+  const bool half = Gemm::wants_half(linear.targets[0].weight);
+  for (int i = 0; i < linear.count; ++i) {
+    const LinearArgs::Target& target = linear.targets[i];
+    Gemm::Product product;
+    product.weights = {&target.weight, 1};
+    product.out = target.out.data;
+    product.stride = target.out.stride;
+    panels = panels && target.weight.format != Format::kF32 && Gemm::wants_half(target.weight) == half &&
+             gemm_->can_multiply(product) && !(target.bias && target.accumulate);
+  }
+  const bool planes = all_of(linear, [](const WeightRef& weight) { return weight.layout == Layout::kPlanes; });
+  if (planes && (linear.rows <= kMostTiledRows || !panels)) return Way::kTiles;
+  return panels ? Way::kPanels : Way::kNone;
+}
+
+size_t WideLauncher::step(std::span<const Command> commands) {
+  size_t taken = 0;
+  switch (commands.front().kind) {
+    case CommandKind::kNorm:
+      return norm(commands);
+    case CommandKind::kLinear:
+      taken = linear(commands);
+      break;
+    case CommandKind::kAttention:
+      return attention(commands);
+    default:
+      break;
+  }
+  if (taken == 0) ready_ = {};  // it is for the very next command
+  return taken;
+}
+
+// x of a product in one of two buffers, for which there is room.
+Sixteen WideLauncher::sixteen(int buffer, Way way, int rows, int columns, bool half) {
+  const bool tiled = way == Way::kTiles;
+  const int tiles = tiled ? token_tiles(rows) : 0;
+  const uint64_t numbers =
+      tiled ? uint64_t(chunks_of(columns)) * uint64_t(tiles) * 8 * kChunk : uint64_t(rows) * uint64_t(columns);
+  return {x_[buffer].get(numbers * 2), tiles, half};
+}
+
+// `norm`, if not null, makes x and has not been launched; `after` begins with the linear command.
+bool WideLauncher::prepare(const LinearArgs& linear, Way way, const NormArgs* norm, std::span<const Command> after) {
+  const bool half = way == Way::kPanels && Gemm::wants_half(linear.targets[0].weight);
+  if (!norm && ready_.data.data && same(ready_.x, linear.x) && ready_.rows == linear.rows &&
+      ready_.columns == linear.columns && ready_.way == way && ready_.half == half)
+    return true;
+  ready_ = {linear.x, linear.rows, linear.columns, way, half, 0, sixteen(0, way, linear.rows, linear.columns, half)};
+  if (ready_.data.data == nullptr) return false;
+  PrepareArgs args = {};
+  args.x = linear.x;
+  args.rows = linear.rows;
+  args.columns = linear.columns;
+  args.to = ready_.data;
+  args.dependent = dependent_;
+  args.aligned = is_aligned(linear.x);
+  if (norm) {
+    args.has_norm = 1;
+    args.norm = *norm;
+    args.write_out = read_by_others(linear.x, linear.rows, linear.columns, after);
+    args.aligned = args.aligned && is_aligned({norm->x.data, norm->x.row_stride});
+  }
+  launch(args, stream_.get());
+  return true;
+}
+
+size_t WideLauncher::norm(std::span<const Command> commands) {
+  ready_ = {};
+  if (commands.size() < 2 || commands[1].kind != CommandKind::kLinear) return 0;
+  const NormArgs& norm = commands.front().norm;
+  const LinearArgs& linear = commands[1].linear;
+  const Way way = way_of(linear);
+  const bool fits = norm.heads == 1 && same(linear.x, norm.out) && linear.rows == norm.rows &&
+                    linear.columns == norm.width && norm.width % 8 == 0 && norm.width <= kWidestNorm;
+  if (way == Way::kNone || !fits || !prepare(linear, way, &norm, commands.subspan(1))) return 0;
+  return 1 + this->linear(commands.subspan(1));
+}
+
+size_t WideLauncher::linear(std::span<const Command> commands) {
+  const LinearArgs& linear = commands.front().linear;
+  const Way way = way_of(linear);
+  if (way == Way::kNone) return apart(linear) ? 1 : 0;
+  if (!prepare(linear, way, nullptr, commands)) return 0;
+  for (const auto fused : {&WideLauncher::gate, &WideLauncher::query_key_value, &WideLauncher::residual})
+    if (const size_t taken = (this->*fused)(commands, way); taken > 0) return taken;
+  const bool done = plain(linear, way);
+  ready_ = {};
+  return done ? 1 : 0;
+}
+
+// Targets that do not go one way, one after the other.
+bool WideLauncher::apart(const LinearArgs& linear) {
+  LinearArgs singles[LinearArgs::kTargets];
+  for (int i = 0; i < linear.count; ++i) {
+    singles[i] = linear;
+    singles[i].count = 1;
+    singles[i].targets[0] = linear.targets[i];
+    if (way_of(singles[i]) == Way::kNone) return false;
+  }
+  for (int i = 0; i < linear.count; ++i) {
+    ready_ = {};
+    if (!prepare(singles[i], way_of(singles[i]), nullptr, {}) || !plain(singles[i], way_of(singles[i]))) return i > 0;
+  }
+  ready_ = {};
+  return true;
+}
+
+// The gate of a feed-forward network, its result in 16 bits for the product behind it.
+size_t WideLauncher::gate(std::span<const Command> commands, Way way) {
+  const LinearArgs& linear = commands.front().linear;
+  if (commands.size() < 2 || !is_gate(linear, commands[1])) return 0;
+  const LinearArgs::Target &up = linear.targets[0], &gate = linear.targets[1];
+  const ActivateArgs& activate = commands[1].activate;
+  const int width = gate.weight.rows;
+  if (way == Way::kTiles && up.weight.format != gate.weight.format) return 0;
+  if (way == Way::kPanels && width % 8 != 0) return 0;
+  const auto after = commands.subspan(2);
+  const bool up_read = may_be_read(region_of(up.out, linear.rows, width), after);
+  bool out_read = true;
+  Sixteen next = {};
+  bool half = false;
+  const int buffer = 1 - ready_.buffer;
+  if (!after.empty() && after[0].kind == CommandKind::kLinear && same(after[0].linear.x, gate.out) &&
+      after[0].linear.rows == linear.rows && after[0].linear.columns == width && way_of(after[0].linear) == way) {
+    half = way == Way::kPanels && Gemm::wants_half(after[0].linear.targets[0].weight);
+    next = sixteen(buffer, way, linear.rows, width, half);
+    if (next.data) out_read = read_by_others(gate.out, linear.rows, width, after);
+  }
+  if (way == Way::kTiles) {
+    TileProductArgs args = {};
+    args.count = 2;
+    args.gated = 1;
+    args.activation = activate.activation;
+    args.clamp = activate.clamp;
+    args.to = next;
+    args.tiles = int(chunks_of(width)) * 2;
+    for (int i = 0; i < 2; ++i) {
+      const LinearArgs::Target& from = i == 0 ? gate : up;
+      args.targets[i].weight = from.weight;
+      args.targets[i].bias = from.bias;
+      if (i == 0 ? out_read : up_read) args.targets[i].out = from.out;
+    }
+    if (!tiles(args, linear)) return 0;
+  } else {
+    const WeightRef weights[] = {up.weight, gate.weight};
+    const bool floats = Gemm::wants_half(gate.weight);
+    const uint64_t bytes = uint64_t(linear.rows) * 2 * uint64_t(width) * (floats ? 4 : 2);
+    void* product = product_.get(bytes);
+    if (product == nullptr) return 0;
+    multiply({weights, linear.rows, ready_.data.data, product, 2 * int64_t(width), !floats, false});
+    GateArgs args = {};
+    args.product = product;
+    args.stride = 2 * int64_t(width);
+    args.in_floats = floats;
+    args.rows = linear.rows;
+    args.width = width;
+    args.activation = activate.activation;
+    args.clamp = activate.clamp;
+    args.up_bias = up.bias;
+    args.gate_bias = gate.bias;
+    if (up_read) args.up = up.out;
+    if (out_read) args.out = gate.out;
+    args.to = next;
+    launch(args, stream_.get());
+  }
+  ready_ = {};
+  if (next.data) ready_ = {gate.out, linear.rows, width, way, half, buffer, next};
+  return 2;
+}
+
+size_t WideLauncher::query_key_value(std::span<const Command> commands, Way way) {
+  const LinearArgs& linear = commands.front().linear;
+  SpreadArgs spread = {};
+  const size_t fused = plan_spread(commands, spread);
+  if (fused == 0) return 0;
+  if (way == Way::kTiles) {
+    if (!tiles_by_format(linear)) return 0;
+  } else {
+    WeightRef weights[3];
+    int64_t width = 0;
+    const auto after = commands.subspan(1 + fused);
+    for (int i = 0; i < 3; ++i) {
+      const LinearArgs::Target& target = linear.targets[i];
+      if (target.weight.rows % 8 != 0) return 0;
+      weights[i] = target.weight;
+      spread.parts[i].bias = target.bias;
+      if (!may_be_read(region_of(target.out, linear.rows, target.weight.rows), after)) spread.parts[i].out = {};
+      width += target.weight.rows;
+    }
+    auto* product = static_cast<float*>(product_.get(uint64_t(linear.rows) * uint64_t(width) * sizeof(float)));
+    if (product == nullptr) return 0;
+    int64_t first = 0;
+    for (SpreadArgs::Part& part : spread.parts) {
+      part.from = {product + first, width};
+      first += part.width;
+    }
+    multiply({weights, linear.rows, ready_.data.data, product, width, false, false});
+  }
+  ready_ = {};
+  spread.dependent = dependent_;
+  launch(spread, stream_.get());
+  return 1 + fused;
+}
+
+size_t WideLauncher::residual(std::span<const Command> commands, Way way) {
+  const LinearArgs& linear = commands.front().linear;
+  Rows residual = {};
+  if (commands.size() < 2 || !is_residual(linear, commands[1], residual)) return 0;
+  const LinearArgs::Target& target = linear.targets[0];
+  const bool out_read = may_be_read(region_of(target.out, linear.rows, target.weight.rows), commands.subspan(2));
+  if (way == Way::kTiles) {
+    TileProductArgs args = {};
+    args.count = 1;
+    args.tiles = int((target.weight.rows + kTileRows - 1) / kTileRows);
+    args.targets[0].weight = target.weight;
+    args.targets[0].bias = target.bias;
+    if (out_read) args.targets[0].out = target.out;
+    args.targets[0].residual = residual.data;
+    args.targets[0].residual_stride = residual.stride;
+    if (!tiles(args, linear)) return 0;
+  } else {
+    const Gemm::Product product{
+        {&target.weight, 1}, linear.rows, ready_.data.data, residual.data, residual.stride, false, true};
+    if (out_read || !gemm_->can_multiply(product)) return 0;
+    multiply(product);
+    if (target.bias) launch_add_bias(residual, linear.rows, target.weight.rows, target.bias, stream_.get());
+  }
+  ready_ = {};
+  return 2;
+}
+
+bool WideLauncher::plain(const LinearArgs& linear, Way way) {
+  if (way == Way::kTiles) return tiles_by_format(linear);
+  for (int i = 0; i < linear.count; ++i) {
+    const LinearArgs::Target& target = linear.targets[i];
+    multiply({{&target.weight, 1},
+              linear.rows,
+              ready_.data.data,
+              target.out.data,
+              target.out.stride,
+              false,
+              target.accumulate != 0});
+    if (target.bias) launch_add_bias(target.out, linear.rows, target.weight.rows, target.bias, stream_.get());
+  }
+  return true;
+}
+
+// A launch for all targets of a format.
+bool WideLauncher::tiles_by_format(const LinearArgs& linear) {
+  bool done[LinearArgs::kTargets] = {};
+  for (int i = 0; i < linear.count; ++i) {
+    if (done[i]) continue;
+    TileProductArgs args = {};
+    for (int j = i; j < linear.count; ++j) {
+      const LinearArgs::Target& from = linear.targets[j];
+      if (from.weight.format != linear.targets[i].weight.format) continue;
+      done[j] = true;
+      TileProductArgs::Target& to = args.targets[args.count++];
+      to.weight = from.weight;
+      to.bias = from.bias;
+      to.out = from.out;
+      to.accumulate = from.accumulate;
+      to.first_tile = args.tiles;
+      args.tiles += int((from.weight.rows + kTileRows - 1) / kTileRows);
+    }
+    if (!tiles(args, linear)) return i > 0;
+  }
+  return true;
+}
+
+// Fills in what all products of tiles have, and launches.
+bool WideLauncher::tiles(TileProductArgs& args, const LinearArgs& linear) {
+  args.x = ready_.data.data;
+  args.token_tiles = ready_.data.token_tiles;
+  args.tokens = linear.rows;
+  args.columns = linear.columns;
+  args.partial = static_cast<float*>(partial_.get(uint64_t(tile_partials(args)) * sizeof(float)));
+  const uint64_t counters = std::max<uint64_t>(uint64_t(tile_counters(args)) * sizeof(int32_t), 1 << 16);
+  const uint64_t before = arrived_.generation();
+  args.arrived = static_cast<int32_t*>(arrived_.get(counters));
+  if (args.partial == nullptr || args.arrived == nullptr) return false;
+  if (arrived_.generation() != before)  // they are zero between kernels
+    stream_.check(cudaMemsetAsync(args.arrived, 0, counters, stream_.get()), "clearing counters");
+  args.dependent = dependent_;
+  launch(args, stream_.get());
+  return true;
+}
+
+void WideLauncher::multiply(const Gemm::Product& product) {
+  if (!gemm_->multiply(product)) stream_.check(cudaErrorUnknown, "multiplying with cuBLASLt");
+}
+
+// Its result in 16 bits for the product behind it, if that is one of many rows.
+size_t WideLauncher::attention(std::span<const Command> commands) {
+  ready_ = {};
+  const AttentionArgs& args = commands.front().attention;
+  constexpr int kFewRows = 8;  // of a sequence: below, other kernels are faster
+  if (args.most_rows <= kFewRows || !can_flash(args)) return 0;
+  FlashArgs flash = {};
+  flash.attention = args;
+  const int width = args.heads * args.values.width;
+  if (commands.size() > 1 && commands[1].kind == CommandKind::kLinear) {
+    const LinearArgs& linear = commands[1].linear;
+    const Way way = way_of(linear);
+    if (way == Way::kPanels && same(linear.x, args.out) && linear.rows == args.rows && linear.columns == width &&
+        args.out.head_stride == args.values.width) {
+      const bool half = Gemm::wants_half(linear.targets[0].weight);
+      const Sixteen to = sixteen(0, way, linear.rows, width, half);
+      if (to.data) {
+        flash.to = to.data;
+        flash.half = half;
+        ready_ = {linear.x, linear.rows, width, way, half, 0, to};
+        if (!read_by_others(linear.x, linear.rows, width, commands.subspan(1))) flash.attention.out.data = nullptr;
+      }
+    }
+  }
+  launch(flash, stream_.get());
+  return 1;
+}
+
+}  // namespace metallic::cuda

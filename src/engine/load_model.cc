@@ -1,0 +1,67 @@
+#include "engine/load_model.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "memory/explain.h"
+
+namespace metallic {
+namespace {
+
+bool is_cuda(const std::string& backend) { return backend.starts_with("cuda"); }
+
+// The backend that a plan was made for; where "auto" meant a GPU that then refuses, none.
+Result<std::shared_ptr<Backend>> open_for(const Plan& plan, const EngineOptions& options) {
+  const std::string name = options.backend != "auto" ? options.backend : plan.uses_gpu() ? "cuda" : "cpu";
+  return open_backend(name, options.threads, options.repack);
+}
+
+// Whether all weights stay where they are computed with.
+bool all_stay(const Plan& plan) {
+  return std::all_of(plan.places.begin(), plan.places.end(), [&](const Placement& place) {
+    return place.place == (plan.uses_gpu() ? Place::kGpu : Place::kCpu);
+  });
+}
+
+}  // namespace
+
+Result<PlacedModel> load_model(const std::string& path, const EngineOptions& given) {
+  EngineOptions options = given;
+  METALLIC_ASSIGN(GgufFile opened, GgufFile::open(path));
+  const auto file = std::make_shared<const GgufFile>(std::move(opened));
+  METALLIC_ASSIGN(const Config config, read_config(*file));
+  PlacedModel placed;
+  const bool planned = options.backend == "auto" || options.backend == "cpu" || is_cuda(options.backend);
+  if (!planned || config.spec->encoder) {
+    METALLIC_ASSIGN(std::shared_ptr<Backend> backend, open_backend(options.backend, options.threads, options.repack));
+    METALLIC_ASSIGN(placed.model, Model::load(file, std::move(backend)));
+    return placed;
+  }
+  std::shared_ptr<Backend> backend;
+  if (is_cuda(options.backend)) {  // says why there is none before anything is planned for it
+    METALLIC_ASSIGN(backend, open_backend(options.backend, options.threads, options.repack));
+  }
+  METALLIC_ASSIGN(placed.planned, plan_model(*file, config, {.options = options}));
+  if (backend == nullptr) {
+    auto found = open_for(placed.planned->plan, options);
+    if (!found && options.backend == "auto" && placed.planned->plan.uses_gpu()) {
+      log(LogLevel::kWarning, "the GPU is not used: {}", found.error().message);
+      options.backend = "cpu";
+      METALLIC_ASSIGN(placed.planned, plan_model(*file, config, {.options = options}));
+      found = open_for(placed.planned->plan, options);
+    }
+    METALLIC_ASSIGN(backend, std::move(found));
+  }
+  const PlannedModel& made = *placed.planned;
+  if (log_enabled(LogLevel::kInfo))
+    log(LogLevel::kInfo, "the plan:\n{}", explain_text(made.sizes, made.machine, made.plan));
+  if (all_stay(made.plan)) {
+    METALLIC_ASSIGN(placed.model, Model::load(file, std::move(backend)));
+  } else {
+    METALLIC_ASSIGN(placed.model, Model::load(file, std::move(backend), made.sizes.blocks, made.plan));
+  }
+  return placed;
+}
+
+}  // namespace metallic
