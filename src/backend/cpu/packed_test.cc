@@ -53,5 +53,25 @@ TEST(PackedWeight, AFormatWithoutPanelsKeepsItsBytes) {
   EXPECT_FALSE(plain.alive.expired());
 }
 
+// As src/memory/ multiplies by rows that come and go.
+TEST(PackedWeight, RowsThatNobodyLoadedGiveTheSameBits) {
+  for (const Format format : {Format::kQ4_0, Format::kQ6_K, Format::kIQ2_S})
+    for (const int64_t tokens : {1, 40}) {
+      Case loaded(true, format);
+      Weight rows;
+      rows.view = loaded.weight.view;
+      Backend& backend = *loaded.backend;
+      const Buffer x = upload(backend, Random(2).floats(tokens * Case::kColumns), {tokens, Case::kColumns});
+      std::vector<std::vector<float>> results;
+      for (const Weight* weight : {&rows, &loaded.weight}) {
+        const Buffer out = blank(backend, {tokens, Case::kRows});
+        const LinearTarget target{weight, nullptr, out.view, false};
+        backend.linear({x.view, {&target, 1}});
+        results.push_back(testing::download(backend, out));
+      }
+      EXPECT_TRUE(testing::same_bits(results[0], results[1])) << format_info(format).name << ", " << tokens;
+    }
+}
+
 }  // namespace
 }  // namespace metallic::cpu
