@@ -67,7 +67,9 @@ endif()
 
 # Processors without sdot and i8mm, with sdot alone, and with both (as the one that the other tests run on).
 if(CMAKE_CROSSCOMPILING AND METALLIC_QEMU)
-  foreach(processor cortex-a53 neoverse-n1 max)
+  foreach(processor cortex-a53 cortex-a72 neoverse-n1 max)
+    add_test(NAME PanelKernels.OfWhatHas.${processor}
+      COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} -cpu ${processor} $<TARGET_FILE:backend_test> --gtest_filter=*Panel*)
     add_test(NAME CpuFeatures.AreThoseOf.${processor}
       COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} -cpu ${processor} $<TARGET_FILE:base_test> --gtest_filter=CpuFeatures.*)
   endforeach()

@@ -6,9 +6,11 @@
 
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "backend/backend.h"
 #include "convert/split_file.h"
@@ -103,6 +105,7 @@ const Folder kFolders[] = {
      {{"blk.1.ffn_gate_exps.weight", {32, 32, 4, 1}}, {"blk.1.ffn_gate_inp.weight", {32, 4, 1, 1}, kF32}},
      "default"},
     {"smollm3", "smollm3", 38, {{"rope.freq_base", 50000}}, {}, "smollm"},
+    {"smollm3-window", "smollm3", 38, {{"attention.sliding_window", 16}}, {}, "smollm"},
     {"granite", "granite", 20, {{"logit_scale", 1.5}, {"embedding_scale", 6}, {"attention.scale", 0.2f}}, {}, "refact"},
     {"granitemoe",
      "granitemoe",
@@ -174,6 +177,7 @@ const Folder kFolders[] = {
     {"command-r", "command-r", 18, {{"logit_scale", 0.4f}}, {}, "command-r"},
     {"command-r-qk-norm", "command-r", 22, {}, {{"blk.0.attn_q_norm.weight", {8, 4, 1, 1}, kF32}}, "command-r"},
     {"cohere2", "cohere2", 34, {{"logit_scale", 0.4f}, {"attention.sliding_window", 16}}, {}, "command-r"},
+    {"cohere2-layers", "cohere2", 26, {{"attention.sliding_window", 16}}, {}, "command-r"},
     {"glm4", "glm4", 29, {{"rope.dimension_count", 8}}, {{"blk.0.ffn_up.weight", {32, 128, 1, 1}}}, "glm4"},
     {"deepseek2-lite",
      "deepseek2",
@@ -200,6 +204,12 @@ const Folder kFolders[] = {
      "gpt-4o"},
     {"gpt-oss-mxfp4", "gpt-oss", 41, {}, {{"blk.0.ffn_gate_exps.weight", {32, 64, 4, 1}, kMXFP4}}, "gpt-4o"},
     {"bert", "bert", 37, {{"attention.causal", 0}}, {{"token_types.weight", {32, 2, 1, 1}, kF32}}, "bert-bge"},
+    {"xlm-roberta",
+     "bert",
+     37,
+     {{"attention.causal", 0}, {"context_length", 128}, {"attention.layer_norm_epsilon", 1e-5f}},
+     {{"position_embd.weight", {32, 128, 1, 1}, kF32}, {"token_types.weight", {32, 1, 1, 1}, kF32}},
+     "default"},
     {"nomic-bert",
      "nomic-bert",
      22,
@@ -274,6 +284,43 @@ TEST(Convert, WritesTheTypeAskedForAndKeepsVectorsExact) {
 }
 
 // Both forms of the same experts hold the same numbers: the packing and the order of gate and up agree.
+std::vector<float> logits(const std::string& path) {
+  auto model = Model::load(path, *open_backend("reference", 1));
+  EXPECT_TRUE(model) << (model ? "" : model.error().message);
+  if (!model) return {};
+  auto evaluator = Evaluator::create(*model, 8, 8, Format::kF32);
+  EXPECT_TRUE(evaluator);
+  const std::array<TokenId, 5> tokens = {1, 20, 40, 60, 80};
+  const std::array<int32_t, 1> last = {4};
+  std::vector<float> result;
+  EXPECT_TRUE((*evaluator)->feed(tokens, last, result));
+  return result;
+}
+
+// As the first converters wrote Mixtral: blk.0.ffn_gate.3.weight.
+TEST(OldFiles, ExpertsInTensorsOfTheirOwnAreTheSameModel) {
+  const Converted now("mixtral");
+  const testing::ChangedFile old(now.path(), [](GgufWriter&, auto& tensors) {
+    auto whole = std::exchange(tensors, {});
+    for (auto& tensor : whole) {
+      const size_t at = tensor.name.find("_exps.weight");
+      if (at == std::string::npos) {
+        tensors.push_back(tensor);
+        continue;
+      }
+      const size_t count = size_t(tensor.size[2]), bytes = tensor.data.size() / count;
+      for (size_t i = 0; i < count; ++i) {
+        auto one = tensor;
+        one.name = tensor.name.substr(0, at) + "." + std::to_string(i) + ".weight";
+        one.size.resize(2);
+        one.data.assign(tensor.data.begin() + ptrdiff_t(i * bytes), tensor.data.begin() + ptrdiff_t((i + 1) * bytes));
+        tensors.push_back(std::move(one));
+      }
+    }
+  });
+  EXPECT_EQ(logits(old.path()), logits(now.path()));
+}
+
 TEST(Convert, Mxfp4ExpertsAreThePlainOnes) {
   const Converted plain("gpt-oss", Format::kF32), packed("gpt-oss-mxfp4");
   for (const char* name : {"blk.0.ffn_gate_exps.weight", "blk.1.ffn_up_exps.weight", "blk.0.ffn_down_exps.weight"}) {
@@ -394,6 +441,105 @@ TEST_F(Broken, AVocabularyOfAnotherKindThanTheArchitecturesOwnIsTaken) {
 }
 
 // Every number of config.json replaced by a senseless one: an error or a file, never a crash.
+// Released files leave out what equals the defaults of transformers' configuration classes.
+TEST_F(Broken, KeysThatConfigJsonLacksHaveTheDefaultsOfTransformers) {
+  const auto folder = copy("gemma3");
+  auto config = nlohmann::json::parse(std::ifstream(folder / "config.json"));
+  ASSERT_EQ(config.at("rms_norm_eps"), 1e-6);
+  for (const char* key : {"rms_norm_eps", "query_pre_attn_scalar", "tie_word_embeddings"}) config.erase(key);
+  std::ofstream(folder / "config.json") << config;
+  const TestFolder out;
+  const std::string path = (out.path() / "out.gguf").string();
+  const auto summary = convert::convert_folder(folder.string(), path);
+  ASSERT_TRUE(summary) << summary.error().message;
+  const auto file = GgufFile::open(path);
+  EXPECT_EQ(float(*file->get_number_or("gemma3.attention.layer_norm_rms_epsilon", 0)), 1e-6f);
+  EXPECT_EQ(float(*file->get_number_or("gemma3.attention.scale", 0)), 1.0f / 16);
+}
+
+// X.weight in 8-bit floats with X.weight_scale_inv: the published form of DeepSeek-V3 and Qwen3-FP8.
+TEST_F(Broken, BlocksOfEightBitFloatsAreMultipliedByTheirScales) {
+  const auto folder = copy("qwen2");
+  const std::string name = "model.layers.0.self_attn.o_proj.weight";  // 64 x 64
+  auto config = nlohmann::json::parse(std::ifstream(folder / "config.json"));
+  config["quantization_config"] = {{"quant_method", "fp8"}, {"weight_block_size", {48, 40}}};
+  std::ofstream(folder / "config.json") << config;
+  std::ifstream in(folder / "model.safetensors", std::ios::binary);
+  std::string bytes((std::istreambuf_iterator<char>(in)), {});
+  uint64_t length;
+  std::memcpy(&length, bytes.data(), 8);
+  auto header = nlohmann::json::parse(bytes.substr(8, length));
+  std::string data = bytes.substr(8 + length), rest;
+  ASSERT_EQ(header[name]["shape"], nlohmann::json({64, 64}));
+  // Its elements become 8-bit floats: 1 (0x38) in even and -2 (0xc0) in odd columns. The tensors behind it move up.
+  nlohmann::json rewritten;
+  for (auto& [tensor, info] : header.items()) {
+    if (tensor == "__metadata__") continue;
+    const auto begin = info["data_offsets"][0].get<size_t>(), end = info["data_offsets"][1].get<size_t>();
+    const size_t at = rest.size();
+    if (tensor == name) {
+      for (int i = 0; i < 64 * 64; ++i) rest += i % 2 == 0 ? '\x38' : '\xc0';
+      info["dtype"] = "F8_E4M3";
+    } else {
+      rest += data.substr(begin, end - begin);
+    }
+    info["data_offsets"] = {at, rest.size()};
+    rewritten[tensor] = info;
+  }
+  rest.append((4 - rest.size() % 4) % 4, '\0');
+  const std::array<float, 4> scales = {0.5f, 3.0f, 0.25f, 8.0f};  // (2, 2)
+  rewritten[name + "_scale_inv"] = {
+      {"dtype", "F32"}, {"shape", {2, 2}}, {"data_offsets", {rest.size(), rest.size() + sizeof(scales)}}};
+  rest.append(reinterpret_cast<const char*>(scales.data()), sizeof(scales));
+  const auto write = [&] {
+    const std::string text = rewritten.dump();
+    length = text.size();
+    std::ofstream out(folder / "model.safetensors", std::ios::binary);
+    out.write(reinterpret_cast<const char*>(&length), 8);
+    out << text << rest;
+  };
+  write();
+  const TestFolder out;
+  const std::string path = (out.path() / "out.gguf").string();
+  convert::ConvertOptions options;
+  options.format = Format::kF32;
+  const auto summary = convert::convert_folder(folder.string(), path, options);
+  ASSERT_TRUE(summary) << summary.error().message;
+  const auto file = GgufFile::open(path);
+  const auto converted = file->tensor_data(*file->find_tensor("blk.0.attn_output.weight"));
+  std::vector<float> values(64 * 64);
+  std::memcpy(values.data(), converted.data(), converted.size());
+  for (size_t row = 0; row < 64; ++row)
+    for (size_t column = 0; column < 64; ++column)
+      ASSERT_EQ(values[row * 64 + column], (column % 2 == 0 ? 1.0f : -2.0f) * scales[row / 48 * 2 + column / 40])
+          << row << ' ' << column;
+
+  rewritten[name + "_scale_inv"]["shape"] = {4, 1};
+  write();
+  EXPECT_NE(convert_error(folder).find("scale"), std::string::npos);
+  config["quantization_config"] = {{"quant_method", "gptq"}};
+  std::ofstream(folder / "config.json") << config;
+  EXPECT_NE(convert_error(folder).find("'gptq'"), std::string::npos);
+}
+
+TEST_F(Broken, WhatGgufCannotSayIsRefusedByName) {
+  const auto with = [&](const char* name, const char* key, const nlohmann::json& value, const char* named) {
+    const auto folder = copy(name);
+    auto config = nlohmann::json::parse(std::ifstream(folder / "config.json"));
+    config[key] = value;
+    std::ofstream(folder / "config.json") << config;
+    const std::string message = convert_error(folder);
+    EXPECT_NE(message.find(named), std::string::npos) << message;
+    std::filesystem::remove_all(folder);
+  };
+  with("gpt2", "scale_attn_by_inverse_layer_idx", true, "scale_attn_by_inverse_layer_idx");
+  with("gpt2", "scale_attn_weights", false, "scale_attn_weights");
+  with("bert", "position_embedding_type", "relative_key", "position_embedding_type");
+  with("bert", "is_decoder", true, "is_decoder");
+  with("stablelm", "partial_rotary_factor", 7.0, "partial_rotary_factor");
+  with("granite", "attention_multiplier", 1e300, "granite.attention.scale");
+}
+
 TEST_F(Broken, SenselessNumbersInConfigJsonAreErrors) {
   for (const char* name : {"llama3", "deepseek3", "gpt-oss-mxfp4", "stablelm-parallel", "gptneox", "phi3-longrope"}) {
     const auto folder = copy(name);

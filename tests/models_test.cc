@@ -213,6 +213,14 @@ TEST(ModelErrors, AMissingTensorIsNamed) {
   EXPECT_NE(load_error(file.path()).find("blk.1.ffn_up.weight"), std::string::npos) << load_error(file.path());
 }
 
+// Without it the feed-forward part would be another one, and the answers nonsense.
+TEST(ModelErrors, AMissingGateIsNamedWhereTheArchitectureHasOne) {
+  const ChangedFile file(model_path("qwen2.gguf"), [](GgufWriter&, auto& tensors) {
+    std::erase_if(tensors, [](const auto& tensor) { return tensor.name == "blk.1.ffn_gate.weight"; });
+  });
+  EXPECT_NE(load_error(file.path()).find("blk.1.ffn_gate.weight"), std::string::npos) << load_error(file.path());
+}
+
 TEST(ModelErrors, AMisshapenTensorIsNamedWithBothSizes) {
   const ChangedFile file(model_path("llama-tied.gguf"), [](GgufWriter&, auto& tensors) {
     auto& tensor = tensor_named(tensors, "blk.0.attn_k.weight");

@@ -96,6 +96,33 @@ TEST(Verify, AFlippedByteOfAMetadataValueNeverDoesHarm) {
   }
 }
 
+// What a flipped bit makes of a value, although the result could be read.
+TEST(Verify, ValuesThatNoWriterGivesAreWarnings) {
+  const auto warning = [](const auto& change) {
+    const ChangedFile file(model_path("llama-tied.gguf"), [&](GgufWriter& writer, auto&) { change(writer); });
+    const VerifyReport report = verify_file(file.path());
+    EXPECT_EQ(report.find("metadata")->result, CheckResult::kWarning);
+    return details_of(report, "metadata");
+  };
+  EXPECT_NE(warning([](GgufWriter& w) { w.set_unsigned("llama.rope.freq_base", 10000); }).find("float32"),
+            std::string::npos);
+  EXPECT_NE(warning([](GgufWriter& w) { w.set_float("llama.rope.scaling.attn_factor", 1e-38f); }).find("no model"),
+            std::string::npos);
+  EXPECT_NE(warning([](GgufWriter& w) { w.set_unsigned("general.quantization_version", 18); }).find("not 2"),
+            std::string::npos);
+  const auto file = GgufFile::open(model_path("llama-tied.gguf"));
+  const auto sound = *file->get_array("tokenizer.ggml.token_type").value()->integers();
+  const auto eos = size_t(*file->get_unsigned("tokenizer.ggml.eos_token_id"));
+  std::vector<int32_t> types(sound.begin(), sound.end());
+  types[5] = 0;
+  EXPECT_NE(warning([&](GgufWriter& w) { w.set_ints("tokenizer.ggml.token_type", types); }).find("token 5"),
+            std::string::npos);
+  types.assign(sound.begin(), sound.end());
+  types[eos] = 1;
+  EXPECT_NE(warning([&](GgufWriter& w) { w.set_ints("tokenizer.ggml.token_type", types); }).find("normal text"),
+            std::string::npos);
+}
+
 TEST(Verify, AScaleThatIsNotFiniteIsNamedByTensorBlockAndByte) {
   const ChangedFile file(model_path("llama-bias.gguf"), [](GgufWriter&, auto& tensors) {
     auto& tensor = tensor_named(tensors, "blk.0.ffn_up.weight");

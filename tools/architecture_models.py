@@ -161,6 +161,18 @@ def llama_family():
             {"no-rope layer": {"no_rope_layers": [1, 1, 1, 1]}},
         ),
         Model(
+            "smollm3-window",
+            "SmolLM3",
+            sizes(layers=4, ffn=48, use_sliding_window=True, sliding_window=16)
+            | TIED
+            | rope(50000.0)
+            | {"no_rope_layers": [0, 1, 1, 0]},
+            SMOL_BPE,
+            "layers 0 and 3 without rope and with a window of 16",
+            {"no-rope layer": {"no_rope_layers": [1, 1, 1, 0]}, "window": {"use_sliding_window": False}},
+            drop=("layer_types",),
+        ),
+        Model(
             "granite",
             "Granite",
             sizes(embedding_multiplier=6.0, logits_scaling=1.5, residual_multiplier=0.4, attention_multiplier=0.2)
@@ -408,6 +420,18 @@ def layer_norm_family():
             gains={"embed_tokens": 2.5},
         ),
         Model(
+            "cohere2-layers",
+            "Cohere2",
+            layer_norm_sizes(layers=3, logit_scale=0.4, sliding_window=16)
+            | TIED
+            | rope()
+            | {"layer_types": ["full_attention", "sliding_attention", "full_attention"]},
+            bpe("digits", "<BOS_TOKEN>", "<|END_OF_TURN_TOKEN|>", add_bos=True, tokenizer_class="CohereTokenizer"),
+            "the same with layers 0 and 2 global and without rope, as layer_types says",
+            {"window": {"sliding_window": 512}},
+            gains={"embed_tokens": 2.5},
+        ),
+        Model(
             "glm4",
             "Glm4",
             sizes(head_dim=16, attention_bias=True) | UNTIED | rope(10000.0, partial_rotary_factor=0.5),
@@ -506,6 +530,17 @@ def encoders():
             base | {"layer_norm_eps": 1e-12},
             words,
             "attention both ways, learnt positions and token types, norms after; erf gelu; WordPiece",
+            {"activation": {"hidden_act": "relu"}},
+            encoder=True,
+        ),
+        Model(
+            "xlm-roberta",
+            "XLMRoberta",
+            base
+            | dict(vocab_size=160, type_vocab_size=1, layer_norm_eps=1e-5, max_position_embeddings=130)
+            | dict(pad_token_id=1, bos_token_id=0, eos_token_id=2),
+            lambda: tok.unigram(160),
+            "positions that begin behind the padding token's; unigram vocabulary with a character map",
             {"activation": {"hidden_act": "relu"}},
             encoder=True,
         ),

@@ -5,8 +5,10 @@ Each `make` function returns (tokenizers.Tokenizer, dict for tokenizer_config.js
 """
 
 import collections
+import io
 import re
 import struct
+import tempfile
 
 import tiny_vocab
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -185,6 +187,63 @@ def word_piece(size):
         "tokenizer_class": "BertTokenizer",
     }
     return tokenizer, config | names, ids
+
+
+# Characters and what XLM-RoBERTa's normaliser makes of them, and more.
+RULES = {"\t": " ", "\n": " ", "\u3000": " ", "ﬁ": "fi", "Ａ": "A", "½": "1⁄2", "e\u0301": "é", "…": "...", "\u200b": ""}
+
+
+def unigram_pieces(size):
+    """Pieces, scores and the precompiled character map of a sentencepiece model trained on SENTENCES."""
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2
+
+    model = io.BytesIO()
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
+        for source, target in RULES.items():
+            rules.write("\t".join(" ".join(f"{ord(c):X}" for c in part) for part in (source, target)) + "\n")
+        rules.flush()
+        sentencepiece.SentencePieceTrainer.Train(
+            sentence_iterator=iter([line for text in SENTENCES for line in text.split("\n") if line]),
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=size,
+            hard_vocab_limit=False,
+            normalization_rule_tsv=rules.name,
+            minloglevel=2,
+        )
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model.getvalue())
+    return [(p.piece, p.score) for p in proto.pieces if p.type == 1], proto.normalizer_spec.precompiled_charsmap
+
+
+def unigram(size):
+    """As XLM-RoBERTa: four special tokens in front, <mask> behind, pieces between."""
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    pieces, character_map = unigram_pieces(size - 5)
+    vocab = [(t, 0.0) for t in special] + pieces
+    vocab += [(f"<unused{i}>", -99.0) for i in range(size - len(vocab) - 1)] + [("<mask>", 0.0)]
+    assert len(vocab) == size
+    tokenizer = Tokenizer(models.Unigram(vocab, unk_id=3))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Precompiled(character_map), normalizers.Replace(Regex(" {2,}"), " ")]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
+    )
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+    tokenizer.add_special_tokens(special_tokens([*special, "<mask>"]))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    names = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>"}
+    names |= {"pad_token": "<pad>", "unk_token": "<unk>", "mask_token": "<mask>"}
+    config = {
+        "added_tokens_decoder": added_tokens(tokenizer),
+        "clean_up_tokenization_spaces": True,
+        "model_max_length": 128,
+        "tokenizer_class": "XLMRobertaTokenizer",
+    }
+    return tokenizer, config | names, {"cls": 0, "sep": 2}
 
 
 # --- tokenizer.model: sentencepiece's ModelProto, written with protobuf's wire format ---------------------------------

@@ -11,6 +11,8 @@
 #define METALLIC_ISA isa_avxvnni
 #elif defined(__AVX2__)
 #define METALLIC_ISA isa_avx2
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+#define METALLIC_ISA isa_neoni8mm
 #elif defined(__ARM_FEATURE_DOTPROD)
 #define METALLIC_ISA isa_neondot
 #else

@@ -36,10 +36,28 @@ Status reserve(const std::string& path, int fd, uint64_t bytes) {
               "{}: {} bytes are needed, more than the disk has left or a file may have; write elsewhere", path, bytes);
 }
 
+std::string temporary_name(const std::string& path, int number) {
+  return fmt::format("{}.{}.{}.tmp", path, ::getpid(), number);
+}
+
+std::string descriptor_path(int descriptor) { return fmt::format("/proc/self/fd/{}", descriptor); }
+
+std::string folder_of(const std::string& path) {
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  return folder.empty() ? "." : folder;
+}
+
+// A file without a name in the folder of `path`; -1 where the file system has none, or they could not be named later.
+int open_unnamed(const std::string& path) {
+  const int descriptor = ::open(folder_of(path).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+  if (descriptor < 0 || ::access(descriptor_path(descriptor).c_str(), F_OK) == 0) return descriptor;
+  ::close(descriptor);
+  return -1;
+}
+
 // Makes the rename itself durable. Not every file system can; the file is in place all the same.
 void sync_folder(const std::string& path) {
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const int fd = ::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;
   ::fsync(fd);
   ::close(fd);
@@ -64,9 +82,15 @@ Result<OutputFile> OutputFile::create(const std::string& given_path, uint64_t ex
     if (descriptor < 0) return failed(path, "cannot open for writing");
     return OutputFile(path, "", descriptor);
   }
+  if (const int descriptor = open_unnamed(path); descriptor >= 0) {
+    OutputFile file(path, temporary_name(path, 0), descriptor);
+    file.named_ = false;
+    METALLIC_TRY(reserve(path, descriptor, expected_bytes));
+    return file;
+  }
   // The process id keeps two processes apart, the number two threads or a left-over of an earlier process.
   for (int number = 0;; ++number) {
-    std::string temporary = fmt::format("{}.{}.{}.tmp", path, ::getpid(), number);
+    std::string temporary = temporary_name(path, number);
     const int descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (descriptor >= 0) {
       OutputFile file(path, std::move(temporary), descriptor);
@@ -86,12 +110,14 @@ Result<OutputFile> OutputFile::over(int descriptor, const std::string& name) {
 OutputFile::OutputFile(OutputFile&& other) noexcept
     : path_(std::move(other.path_)),
       temporary_(std::move(other.temporary_)),
+      named_(other.named_),
       descriptor_(std::exchange(other.descriptor_, -1)),
       written_(other.written_) {}
 
 OutputFile& OutputFile::operator=(OutputFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(temporary_, other.temporary_);
+  std::swap(named_, other.named_);
   std::swap(descriptor_, other.descriptor_);
   std::swap(written_, other.written_);
   return *this;
@@ -100,7 +126,7 @@ OutputFile& OutputFile::operator=(OutputFile&& other) noexcept {
 OutputFile::~OutputFile() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  if (!temporary_.empty() && named_) ::unlink(temporary_.c_str());
 }
 
 Status OutputFile::write(std::span<const std::byte> bytes) {
@@ -122,6 +148,13 @@ Status OutputFile::commit() {
     return {};
   }
   if (::fsync(descriptor_) != 0) return failed(path_, "cannot write to disk");
+  // Gets a name first: linkat() replaces no file, rename() does.
+  for (int number = 0; !named_; ++number) {
+    temporary_ = temporary_name(path_, number);
+    named_ =
+        ::linkat(AT_FDCWD, descriptor_path(descriptor_).c_str(), AT_FDCWD, temporary_.c_str(), AT_SYMLINK_FOLLOW) == 0;
+    if (!named_ && errno != EEXIST) return failed(path_, "cannot put the finished file in place");
+  }
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0)
     return failed(path_, "cannot put the finished file in place");
   ::close(std::exchange(descriptor_, -1));

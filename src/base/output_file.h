@@ -10,8 +10,9 @@
 
 namespace metallic {
 
-// Writes to a temporary file beside `path`; commit() renames it to `path`, over what was there. Destroyed without
-// commit() it removes the temporary file and leaves `path` as it was. A `path` that is a pipe or a device (/dev/stdout)
+// Writes to a temporary file beside `path`, which has no name where the file system can have such (a process that is
+// killed leaves nothing behind); commit() puts it at `path`, over what was there. Destroyed without commit() it removes
+// the temporary file and leaves `path` as it was. A `path` that is a pipe or a device (/dev/stdout)
 // is written directly; a symbolic link stays and what it names is replaced. Movable; one thread at a time.
 class OutputFile {
  public:
@@ -39,6 +40,7 @@ class OutputFile {
 
   std::string path_;
   std::string temporary_;  // empty: `path` itself is open
+  bool named_ = true;      // the temporary file has that name already; else it has none
   int descriptor_ = -1;    // -1 once committed or moved from
   uint64_t written_ = 0;
 };

@@ -1,8 +1,12 @@
 // OutputFile: whole or not at all.
 #include "base/output_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -53,9 +57,28 @@ TEST_F(OutputFileTest, WithoutCommitNothingRemains) {
     auto file = OutputFile::create(folder_ / "f");
     ASSERT_TRUE(file);
     ASSERT_TRUE(write_text(*file, "text"));
-    EXPECT_EQ(files(), 1u);
+    EXPECT_LE(files(), 1u);  // none where the file system has files without a name
     const OutputFile moved = std::move(*file);
   }
+  EXPECT_EQ(files(), 0u);
+}
+
+TEST_F(OutputFileTest, AProcessThatIsKilledLeavesNothingUnderTheName) {
+  const fs::path path = folder_ / "f";
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    auto file = OutputFile::create(path);
+    if (!file || !write_text(*file, "half")) ::_exit(1);
+    ::raise(SIGKILL);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  EXPECT_FALSE(fs::exists(path));
+  const int unnamed = ::open(folder_.c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+  if (unnamed < 0) return;  // this file system has no files without a name
+  ::close(unnamed);
   EXPECT_EQ(files(), 0u);
 }
 

@@ -60,7 +60,7 @@ void add_context_options(CLI::App& command, ModelOptions& options) {
 
 namespace {
 
-constexpr size_t kLongestText = size_t(1) << 30;  // bytes; /dev/zero has no end
+constexpr size_t kLongestText = size_t(1) << 28;  // bytes; /dev/zero has no end
 
 Result<std::string> read_stream(std::FILE* stream, const std::string& name) {
   std::string text;

@@ -110,18 +110,30 @@ Status require_text(const JsonObject& config, JsonObject::Keys keys, std::span<c
               fmt::join(keys, " or "), printable(value), fmt::join(known, ", "));
 }
 
+Status refuse_flags(const JsonObject& config, std::initializer_list<std::string_view> flags) {
+  for (const std::string_view flag : flags) {
+    METALLIC_ASSIGN(const bool on, config.flag_or({flag}, false));
+    if (on) return fail(ErrorCode::kUnsupported, "{}: {} is true, which GGUF cannot say", config.path(), flag);
+  }
+  return {};
+}
+
 Result<int64_t> window_of(const JsonObject& config) {
   METALLIC_ASSIGN(const int64_t window, config.integer_or({"sliding_window"}, 0));
   return window <= 0 ? Result<int64_t>(0) : config.size({"sliding_window"});
 }
 
+int64_t rotated_dims(const HfModel& model, double usual_share) {
+  return int64_t(model.rope.partial.value_or(usual_share) * double(model.dims['D']));
+}
+
 Status write_rotated_dims(const HfModel& model, KeyWriter& keys) {
   keys.size("vocab_size", model.dims['V']);
-  keys.size("rope.dimension_count", int64_t(double(model.dims['D']) * model.rope.partial.value_or(1)));
+  keys.size("rope.dimension_count", rotated_dims(model));
   return {};
 }
 
-Status write_layer_types(const HfModel& model, KeyWriter& keys, bool (*usual)(int64_t layer)) {
+Status write_layer_types(const HfModel& model, KeyWriter& keys, bool (*usual)(int64_t layer), bool local_rope) {
   if (!model.config.has({"layer_types"})) return {};
   METALLIC_ASSIGN(const std::vector<std::string> types, model.config.texts({"layer_types"}));
   if (int64_t(types.size()) != model.dims['L'])
@@ -138,6 +150,7 @@ Status write_layer_types(const HfModel& model, KeyWriter& keys, bool (*usual)(in
     local.push_back(type == "sliding_attention");
   }
   if (differs) keys.flags("attention.sliding_window_pattern", local);
+  if (differs && local_rope) keys.flags("rope.layers", local);
   return {};
 }
 

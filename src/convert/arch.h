@@ -2,6 +2,7 @@
 // arch/registry.cc.
 #pragma once
 
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -40,6 +41,8 @@ struct ConvertArch {
   Status (*add_tensors)(const HfModel& model, TensorPlan& plan) = nullptr;  // tensors that no checkpoint has
   std::span<const std::string_view> activations = {};  // hidden_act must be one of them; the first if it is not given
   std::string_view pre_tokenizer = {};                 // name for a pre-tokeniser that several families share
+  // JSON: what transformers' configuration class assumes for keys that config.json lacks.
+  std::string_view defaults = "{}";
 };
 
 std::span<const ConvertArch* const> all_convert_archs();
@@ -54,10 +57,16 @@ Status write_common_keys(const HfModel& model, KeyWriter& keys);
 // Pieces that several architectures share.
 // kUnsupported unless the value is one of `known`, or absent.
 Status require_text(const JsonObject& config, JsonObject::Keys keys, std::span<const std::string_view> known);
-Result<int64_t> window_of(const JsonObject& config);               // sliding_window; 0: none
+// kUnsupported if one of these is true: nothing in GGUF says it, and without it the results would be wrong.
+Status refuse_flags(const JsonObject& config, std::initializer_list<std::string_view> flags);
+Result<int64_t> window_of(const JsonObject& config);  // sliding_window; 0: none
+inline bool never_local(int64_t) { return false; }
+// Elements of a head that rotate, where config.json may say another share than the usual one.
+int64_t rotated_dims(const HfModel& model, double usual_share = 1);
 Status write_rotated_dims(const HfModel& model, KeyWriter& keys);  // vocab_size, rope.dimension_count
-// attention.sliding_window_pattern from layer_types, if it differs from `usual` (true: local).
-Status write_layer_types(const HfModel& model, KeyWriter& keys, bool (*usual)(int64_t layer));
+// attention.sliding_window_pattern from layer_types, if it differs from `usual` (true: local). local_rope: layers
+// without a window have no rope.
+Status write_layer_types(const HfModel& model, KeyWriter& keys, bool (*usual)(int64_t layer), bool local_rope = false);
 // pooling_type, from the sentence-transformers files beside the model.
 Status write_pooling(const HfModel& model, KeyWriter& keys);
 

@@ -94,6 +94,39 @@ Result<Checkpoint> Checkpoint::open(const std::string& folder) {
   return checkpoint;
 }
 
+Status Checkpoint::attach_block_scales(int64_t block_rows, int64_t block_columns) {
+  constexpr std::string_view kEnding = "_scale_inv";
+  std::map<std::string_view, const CheckpointTensor*> scales;
+  for (const CheckpointTensor& tensor : tensors_)
+    if (tensor.name().ends_with(".weight_scale_inv")) scales.emplace(tensor.name(), &tensor);
+  std::vector<CheckpointTensor> weights;
+  size_t used = 0;
+  for (const CheckpointTensor& tensor : tensors_) {
+    if (scales.count(tensor.name()) != 0) continue;
+    weights.push_back(tensor);
+    const auto found = scales.find(tensor.name() + std::string(kEnding));
+    if (found == scales.end()) continue;
+    const SafetensorsTensor& scale = *found->second->info;
+    const auto blocks = [](uint64_t size, int64_t block) { return (size + uint64_t(block) - 1) / uint64_t(block); };
+    const auto& shape = tensor.info->shape;
+    const bool eight_bits =
+        tensor.info->type == SafetensorsType::kF8E4M3 || tensor.info->type == SafetensorsType::kF8E5M2;
+    const bool floats = scale.type == SafetensorsType::kF32 || scale.type == SafetensorsType::kBF16;
+    if (!eight_bits || !floats || shape.size() != 2 || scale.shape.size() != 2 ||
+        scale.shape[0] != blocks(shape[0], block_rows) || scale.shape[1] != blocks(shape[1], block_columns))
+      return fail(ErrorCode::kCorrupt, "{}: the tensor {} does not have a scale for each {} x {} elements of {}",
+                  found->second->file->path(), printable(scale.name, 200), block_rows, block_columns,
+                  printable(tensor.name(), 200));
+    weights.back().scales = {found->second->file, &scale, block_rows, block_columns};
+    ++used;
+  }
+  if (used != scales.size())
+    return fail(ErrorCode::kCorrupt, "{}: {} tensors of scales belong to no weight", files_.front()->path(),
+                scales.size() - used);
+  tensors_ = std::move(weights);
+  return {};
+}
+
 Status Checkpoint::check_intact() const {
   for (const auto& file : files_) METALLIC_TRY(file->check_intact());
   return {};

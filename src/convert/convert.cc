@@ -1,10 +1,12 @@
 #include "convert/convert.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <map>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "convert/arch.h"
 #include "convert/vocab.h"
 #include "convert/write_tensors.h"
@@ -51,6 +53,26 @@ Result<const ConvertArch*> find_arch(const JsonObject& config) {
   return arch;
 }
 
+// What quantization_config says of the weights: nothing, MXFP4 (gpt-oss; its tensors have rules) or FP8 with block
+// scales.
+Status read_quantisation(const JsonObject& config, Checkpoint& checkpoint) {
+  if (!config.has({"quantization_config"})) return {};
+  METALLIC_ASSIGN(const JsonObject quantisation, config.object({"quantization_config"}));
+  METALLIC_ASSIGN(const std::string method, quantisation.text_or({"quant_method"}, ""));
+  if (method == "mxfp4") return {};
+  if (method != "fp8" || !quantisation.has({"weight_block_size"}))
+    return fail(
+        ErrorCode::kUnsupported,
+        "{}: the checkpoint is quantised with '{}'; known are mxfp4 and fp8 with weight_block_size: convert the "
+        "checkpoint that it was made from",
+        config.path(), printable(method));
+  METALLIC_ASSIGN(const std::vector<double> block, quantisation.numbers({"weight_block_size"}));
+  const auto is_size = [](double size) { return size >= 1 && size <= 65536 && size == std::floor(size); };
+  if (block.size() != 2 || !std::ranges::all_of(block, is_size))
+    return fail(ErrorCode::kCorrupt, "{}: weight_block_size must be two sizes from 1 to 65536", config.path());
+  return checkpoint.attach_block_scales(int64_t(block[0]), int64_t(block[1]));
+}
+
 // generation_config.json: how the model's authors sample.
 Status write_sampling_keys(const std::string& folder, GgufWriter& writer) {
   const std::filesystem::path path = std::filesystem::path(folder) / "generation_config.json";
@@ -82,6 +104,7 @@ Status write_metadata(const HfModel& model, const ConvertArch& arch, const Conve
   KeyWriter keys(writer, arch.name);
   METALLIC_TRY(write_common_keys(model, keys));
   if (arch.write_keys != nullptr) METALLIC_TRY(arch.write_keys(model, keys));
+  if (Status status = keys.status(); !status) return fail_while(model.config.path(), status.error());
   writer.set_unsigned("general.file_type", file_type(format));
   writer.set_unsigned("general.quantization_version", 2);
   METALLIC_ASSIGN(const ExportedVocab vocab, read_vocab(model, arch, options.pre_tokenizer));
@@ -132,8 +155,11 @@ Result<ConvertSummary> convert_folder(const std::string& folder, const std::stri
                                       const ConvertOptions& options) {
   METALLIC_ASSIGN(JsonObject config, open_config(folder));
   METALLIC_ASSIGN(const ConvertArch* arch, find_arch(config));
+  METALLIC_ASSIGN(const JsonObject defaults, JsonObject::parse(config.path(), arch->defaults));
+  config = defaults.overlaid_with(config);
   METALLIC_ASSIGN(const HfModel model, read_model(folder, *arch, std::move(config)));
-  METALLIC_ASSIGN(const Checkpoint checkpoint, Checkpoint::open(folder));
+  METALLIC_ASSIGN(Checkpoint checkpoint, Checkpoint::open(folder));
+  METALLIC_TRY(read_quantisation(model.config, checkpoint));
   auto tensors = plan_tensors(model, *arch, checkpoint, options);
   if (!tensors) {
     const bool placed = tensors.error().message.starts_with(folder);

@@ -81,6 +81,10 @@ Result<Rope> read_rope(const JsonObject& config) {
     rope.scaling = values;
   }
   if (rope.original_context == 0) rope.original_context = rope.context;
+  if (rope.partial && !(*rope.partial > 0 && *rope.partial <= 1))
+    return fail(ErrorCode::kCorrupt,
+                "{}: partial_rotary_factor, the share of a head that rotates, is {}; it must be above 0 and at most 1",
+                config.path(), *rope.partial);
   for (const char* known : {"default", "linear", "dynamic", "yarn", "llama3", "longrope", "su"})
     if (rope.type == known) return rope;
   return fail(

@@ -98,21 +98,38 @@ Status read_piece(Message message, SentencePieceModel::Piece& piece) {
   return {};
 }
 
-// A number of a message that is known by its field, if it is there.
-Result<std::optional<uint64_t>> find_number(Message message, uint64_t wanted) {
-  std::optional<uint64_t> value;
+Status read_trainer(Message message, SentencePieceModel& model) {
+  constexpr uint64_t kModelType = 3, kSpaceAsSuffix = 24;
   while (!message.done()) {
     METALLIC_ASSIGN(const Field field, message.next());
-    if (field.number == wanted && field.wire_type == 0) value = field.value;
+    if (field.wire_type != 0) continue;
+    if (field.number == kSpaceAsSuffix) model.space_as_suffix = field.value != 0;
+    if (field.number != kModelType) continue;
+    if (field.value > 2)
+      return fail(ErrorCode::kUnsupported, "a SentencePiece model of words or characters; BPE and unigram are known");
+    model.is_unigram = field.value == 1;
   }
-  return value;
+  return {};
+}
+
+Status read_normalizer(Message message, SentencePieceModel& model) {
+  constexpr uint64_t kCharacterMap = 2, kDummyPrefix = 3, kRemoveExtra = 4, kEscape = 5;
+  while (!message.done()) {
+    METALLIC_ASSIGN(const Field field, message.next());
+    if (field.number == kCharacterMap && field.wire_type == 2)
+      model.character_map.assign(reinterpret_cast<const char*>(field.bytes.data()), field.bytes.size());
+    if (field.wire_type != 0) continue;
+    if (field.number == kDummyPrefix) model.add_dummy_prefix = field.value != 0;
+    if (field.number == kRemoveExtra) model.remove_extra_spaces = field.value != 0;
+    if (field.number == kEscape) model.escape_spaces = field.value != 0;
+  }
+  return {};
 }
 
 }  // namespace
 
 Result<SentencePieceModel> parse_sentencepiece_model(std::span<const std::byte> bytes) {
   constexpr uint64_t kPieces = 1, kTrainer = 2, kNormalizer = 3;
-  constexpr uint64_t kModelType = 3, kAddDummyPrefix = 3;
   SentencePieceModel model;
   Message message(bytes, 0);
   while (!message.done()) {
@@ -120,16 +137,8 @@ Result<SentencePieceModel> parse_sentencepiece_model(std::span<const std::byte> 
     if (field.wire_type != 2) continue;
     const Message inner(field.bytes, message.position() - field.bytes.size());
     if (field.number == kPieces) METALLIC_TRY(read_piece(inner, model.pieces.emplace_back()));
-    if (field.number == kTrainer) {
-      METALLIC_ASSIGN(const std::optional<uint64_t> type, find_number(inner, kModelType));
-      if (type.value_or(1) > 2)
-        return fail(ErrorCode::kUnsupported, "a SentencePiece model of words or characters; BPE and unigram are known");
-      model.is_unigram = type.value_or(1) == 1;
-    }
-    if (field.number == kNormalizer) {
-      METALLIC_ASSIGN(const std::optional<uint64_t> prefix, find_number(inner, kAddDummyPrefix));
-      model.add_dummy_prefix = prefix.value_or(1) != 0;
-    }
+    if (field.number == kTrainer) METALLIC_TRY(read_trainer(inner, model));
+    if (field.number == kNormalizer) METALLIC_TRY(read_normalizer(inner, model));
   }
   if (model.pieces.empty()) return fail(ErrorCode::kCorrupt, "no pieces; this is no SentencePiece model");
   return model;

@@ -22,6 +22,11 @@ struct SentencePieceModel {
   std::vector<Piece> pieces;  // by id
   bool is_unigram = true;     // trainer_spec.model_type; else BPE
   bool add_dummy_prefix = true;
+  // Of the normaliser; unigram models keep these.
+  std::string character_map;
+  bool remove_extra_spaces = true;
+  bool escape_spaces = true;
+  bool space_as_suffix = false;
 };
 
 // kCorrupt says at which byte; kUnsupported for word and character models. Errors do not name the file.

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "convert/pre_tokenizer_name.h"
+#include "tokenizer/character_map.h"
 
 namespace metallic::convert {
 namespace {
@@ -26,8 +27,10 @@ Status read_tokenizer_json(const JsonObject& tokenizer, ExportedVocab& vocab) {
   if (type == "BPE" && !byte_fallback) return read_byte_level_bpe(tokenizer, vocab);
   if (type == "BPE") return read_sentencepiece_bpe(tokenizer, vocab);
   if (type == "WordPiece") return read_word_piece(tokenizer, vocab);
-  return fail(ErrorCode::kUnsupported, "{}: the model type '{}' is not supported; the known ones are: BPE, WordPiece",
-              tokenizer.path(), printable(type));
+  if (type == "Unigram") return read_unigram(tokenizer, vocab);
+  return fail(ErrorCode::kUnsupported,
+              "{}: the model type '{}' is not supported; the known ones are: BPE, WordPiece, Unigram", tokenizer.path(),
+              printable(type));
 }
 
 Result<std::string> choose_pre(const JsonObject& tokenizer, const ConvertArch& arch) {
@@ -79,6 +82,8 @@ Result<ExportedVocab> read_vocab(const HfModel& model, const ConvertArch& arch, 
     return fail(ErrorCode::kNotFound, "{}: has neither tokenizer.json nor tokenizer.model", model.folder);
   }
   METALLIC_TRY(read_special_tokens(model, tokenizer, settings, vocab));
+  if (Status status = CharacterMap().build(vocab.character_map); !status)
+    return fail_while(model.folder, status.error());
   vocab.pre = pre;
   if (vocab.pre.empty() && vocab.model == "gpt2") {
     METALLIC_ASSIGN(vocab.pre, choose_pre(*tokenizer, arch));
@@ -94,9 +99,9 @@ void write_vocab(const ExportedVocab& vocab, const HfModel& model, GgufWriter& w
   std::vector<int32_t> types;
   for (const TokenType type : vocab.types) types.push_back(int32_t(type));
   writer.set_ints("tokenizer.ggml.token_type", types);
-  if (vocab.model == "llama") writer.set_floats("tokenizer.ggml.scores", vocab.scores);
+  if (vocab.model == "llama" || vocab.model == "t5") writer.set_floats("tokenizer.ggml.scores", vocab.scores);
   if (vocab.model == "gpt2") writer.set_strings("tokenizer.ggml.merges", vocab.merges);
-  if (vocab.model == "bert" && model.dims.has('t'))  // a decoder with such a vocabulary has no token types
+  if (vocab.model != "llama" && model.dims.has('t'))  // a decoder with such a vocabulary has no token types
     writer.set_unsigned("tokenizer.ggml.token_type_count", uint32_t(model.dims['t']));
   constexpr std::pair<const char*, const char*> kIds[] = {{"bos", "bos"},       {"eos", "eos"},   {"unk", "unknown"},
                                                           {"sep", "seperator"},  // spelt so in the format
@@ -105,9 +110,17 @@ void write_vocab(const ExportedVocab& vocab, const HfModel& model, GgufWriter& w
     if (const auto id = vocab.special.find(name); id != vocab.special.end())
       writer.set_unsigned(std::string("tokenizer.ggml.") + key + "_token_id", uint32_t(id->second));
   for (const auto& [name, value] : vocab.add) writer.set_bool("tokenizer.ggml.add_" + name + "_token", value);
-  if (vocab.add_space_prefix) writer.set_bool("tokenizer.ggml.add_space_prefix", *vocab.add_space_prefix);
-  if (vocab.lowercase) writer.set_bool("tokenizer.ggml.normalizer.lowercase", *vocab.lowercase);
-  if (vocab.strip_accents) writer.set_bool("tokenizer.ggml.normalizer.strip_accents", *vocab.strip_accents);
+  const std::pair<const char*, const std::optional<bool>&> kFlags[] = {
+      {"add_space_prefix", vocab.add_space_prefix}, {"remove_extra_whitespaces", vocab.remove_extra_spaces},
+      {"escape_whitespaces", vocab.escape_spaces},  {"treat_whitespace_as_suffix", vocab.space_as_suffix},
+      {"normalizer.lowercase", vocab.lowercase},    {"normalizer.strip_accents", vocab.strip_accents}};
+  for (const auto& [key, value] : kFlags)
+    if (value) writer.set_bool(std::string("tokenizer.ggml.") + key, *value);
+  if (!vocab.character_map.empty())
+    writer.set(
+        "tokenizer.ggml.precompiled_charsmap", MetadataType::kArray,
+        std::make_shared<const MetadataArray>(MetadataArray::of_numbers(
+            MetadataType::kUint8, std::as_bytes(std::span(vocab.character_map)).data(), vocab.character_map.size())));
   std::vector<std::string> names;
   for (const auto& [name, text] : vocab.templates) {
     writer.set_string(name.empty() ? "tokenizer.chat_template" : "tokenizer.chat_template." + name, text);

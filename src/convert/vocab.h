@@ -14,16 +14,22 @@
 
 namespace metallic::convert {
 
+struct SentencePieceModel;
+
 struct ExportedVocab {
-  std::string model;  // tokenizer.ggml.model: gpt2, llama or bert
+  std::string model;  // tokenizer.ggml.model: gpt2, llama, bert or t5
   std::string pre;
   std::vector<std::string> tokens;  // by id, as many as the embedding has rows
   std::vector<TokenType> types;
-  std::vector<float> scores;                     // llama
-  std::vector<std::string> merges;               // gpt2
-  std::map<std::string, TokenId> special;        // "bos", "eos", "unk", "sep", "pad", "mask", "eot"
-  std::map<std::string, bool> add;               // "bos", "eos", "sep"; absent: the reader's default
-  std::optional<bool> add_space_prefix;          // llama
+  std::vector<float> scores;               // llama, t5
+  std::vector<std::string> merges;         // gpt2
+  std::map<std::string, TokenId> special;  // "bos", "eos", "unk", "sep", "pad", "mask", "eot"
+  std::map<std::string, bool> add;         // "bos", "eos", "sep"; absent: the reader's default
+  std::optional<bool> add_space_prefix;    // llama, t5
+  // t5: spaces in a row become one, those at the ends none; whether a space is U+2581 in tokens; and stands behind
+  // words
+  std::optional<bool> remove_extra_spaces, escape_spaces, space_as_suffix;
+  std::string character_map;                     // t5: SentencePiece's precompiled normaliser
   std::optional<bool> lowercase, strip_accents;  // bert
   std::map<std::string, std::string> templates;  // "" is the default one
 
@@ -43,7 +49,10 @@ void write_vocab(const ExportedVocab& vocab, const HfModel& model, GgufWriter& w
 Status read_byte_level_bpe(const JsonObject& tokenizer, ExportedVocab& vocab);
 Status read_sentencepiece_bpe(const JsonObject& tokenizer, ExportedVocab& vocab);  // with byte fallback
 Status read_word_piece(const JsonObject& tokenizer, ExportedVocab& vocab);
+Status read_unigram(const JsonObject& tokenizer, ExportedVocab& vocab);
 Status read_sentencepiece_file(const std::string& path, ExportedVocab& vocab);
+// What a unigram tokenizer.model says beside its pieces.
+void set_unigram_normalizer(const SentencePieceModel& model, ExportedVocab& vocab);
 // Tokens that tokenizer.json adds to those of its model or of tokenizer.model.
 Status read_added_tokens(const JsonObject& tokenizer, ExportedVocab& vocab, bool spaces_escaped);
 // The same of tokenizer_config.json.

@@ -186,13 +186,12 @@ Status read_sentencepiece_file(const std::string& path, ExportedVocab& vocab) {
   vocab.model = "llama";
   METALLIC_ASSIGN(const MappedFile file, MappedFile::open(path));
   METALLIC_ASSIGN(const SentencePieceModel model, parse_sentencepiece_model(file.bytes()));
-  if (model.is_unigram)
-    return fail(ErrorCode::kUnsupported, "a unigram model; only SentencePiece models of type BPE can be converted");
   for (size_t id = 0; id < model.pieces.size(); ++id) {
     const SentencePieceModel::Piece& piece = model.pieces[id];
     METALLIC_TRY(vocab.set(int64_t(id), piece.text, piece.type, piece.score));
   }
   vocab.add_space_prefix = model.add_dummy_prefix;
+  if (model.is_unigram) set_unigram_normalizer(model, vocab);
   return {};
 }
 

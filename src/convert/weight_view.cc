@@ -78,6 +78,23 @@ std::span<const std::byte> WeightView::bytes() const {
   return tensor_.data().subspan(size_t(offset_) * size, size_t(elements()) * size);
 }
 
+void WeightView::apply_scales(int64_t at, int64_t stride, int64_t count, float* values) const {
+  const BlockScales& scales = *tensor_.scales;
+  const auto columns = int64_t(tensor_.info->shape[1]), blocks = int64_t(scales.info->shape[1]);
+  const int64_t bytes = safetensors_type_info(scales.info->type).bytes;
+  const std::byte* data = scales.file->data(*scales.info).data();
+  for (int64_t i = 0; i < count;) {
+    const int64_t index = at + i * stride, row = index / columns, column = index % columns;
+    const int64_t block = row / scales.block_rows * blocks + column / scales.block_columns;
+    float scale;
+    safetensors_to_float(scales.info->type, data + block * bytes, 1, &scale);
+    // What follows in the same row and block.
+    const int64_t left = std::min(scales.block_columns - column % scales.block_columns, columns - column);
+    const int64_t same = stride == 1 ? std::min(left, count - i) : 1;
+    for (const int64_t end = i + same; i < end; ++i) values[i] *= scale;
+  }
+}
+
 void WeightView::read(int64_t begin, int64_t count, float* out) const {
   METALLIC_CHECK(begin >= 0 && count >= 0 && begin + count <= elements());
   const WeightView simple = simplified();
@@ -98,6 +115,7 @@ void WeightView::read(int64_t begin, int64_t count, float* out) const {
     } else {
       for (int64_t i = 0; i < run; ++i) safetensors_to_float(type, data + (at + i * last.stride) * bytes, 1, out + i);
     }
+    if (tensor_.scales) apply_scales(at, last.stride, run, out);
     begin += run;
     out += run;
     count -= run;

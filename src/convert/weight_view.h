@@ -40,6 +40,8 @@ class WeightView {
     int64_t size, stride;  // stride in elements
   };
 
+  // Elements that lie `stride` apart from index `at` of the tensor on, times their scales.
+  void apply_scales(int64_t at, int64_t stride, int64_t count, float* values) const;
   WeightView simplified() const;  // the same elements in the same order with as few dimensions as possible
 
   CheckpointTensor tensor_;

@@ -57,7 +57,7 @@ void make_part(const WeightView& part, float add, Format format, ThreadPool& poo
 
 bool is_copy(const PlannedTensor& tensor, const WeightView& part) {
   const auto same = safetensors_type_info(part.tensor().info->type).format;
-  return tensor.add == 0 && same && *same == tensor.format && part.is_dense();
+  return tensor.add == 0 && same && *same == tensor.format && !part.tensor().scales && part.is_dense();
 }
 
 bool stays_float(const PlannedTensor& tensor) {

@@ -83,7 +83,9 @@ Result<std::vector<TokenId>> EngineImpl::chat_prompt(std::span<const ChatMessage
   ChatOptions options;
   options.bos_token = text_of(tokenizer->vocab().bos);
   options.eos_token = text_of(tokenizer->vocab().eos);
-  METALLIC_ASSIGN(const std::string text, chat->render(messages, options));
+  const auto rendered = chat->render(messages, options);
+  if (!rendered) return fail_while(model_->file().path(), rendered.error());
+  const std::string& text = *rendered;
   // A template that writes BOS itself must not get a second one.
   const bool has_bos = !options.bos_token.empty() && text.starts_with(options.bos_token);
   EncodeOptions encode;
@@ -165,7 +167,8 @@ Status EngineImpl::advance(const Step& step, std::vector<std::unique_ptr<Sequenc
   for (size_t i = 0; i < step.finished.size(); ++i) {
     std::unique_ptr<Sequence>& sequence = *sequences[size_t(step.finished[i])];
     if (choices_.ids[i] == kChooseOnHost) {
-      METALLIC_TRY(sequence->append_from(logits.first(size_t(info_.vocab))));
+      if (const Status status = sequence->append_from(logits.first(size_t(info_.vocab))); !status)
+        return fail_while(model_->file().path(), status.error());
       logits = logits.subspan(size_t(info_.vocab));
     } else {
       sequence->append_chosen(choices_.ids[i]);

@@ -20,6 +20,9 @@ namespace {
 
 // Handles of libraries, CUDA graphs and buffers for loading, beyond the context that list_devices() has made already.
 constexpr uint64_t kGpuWorkBytes = uint64_t{384} << 20;
+// A step reaches so much of the rate that its matrices reach when they follow one another: operations wait for all
+// threads, and small ones stand between (docs/memory.md).
+constexpr double kStepShare = 0.8;
 constexpr double kReachableShare = 0.92;  // of the bandwidth that a GPU's clocks promise
 
 std::string processor_name() {
@@ -75,7 +78,7 @@ class LocalMachine {
       if (*rates.link > 0) cache_.set(device + " link", *rates.link);
     }
     METALLIC_ASSIGN(const KernelRates kernels, measure_kernels(backend.get(), file_, device, cache_));
-    rates.decode = kernels.decode_bytes_per_second;
+    rates.decode = kStepShare * kernels.decode_bytes_per_second;
     rates.prompt = kernels.prompt_operations_per_second;
     return {};
   }

@@ -160,9 +160,11 @@ constexpr auto kKnownKeys = std::to_array<std::string_view>({
     "ARCH.rope.dimension_sections",
     "ARCH.rope.freq_base",
     "ARCH.rope.freq_base_swa",
+    "ARCH.rope.layers",
     "ARCH.rope.scale_linear",
     "ARCH.rope.scaling.alpha",
     "ARCH.rope.scaling.attn_factor",
+    "ARCH.rope.scaling.dynamic_factor",
     "ARCH.rope.scaling.factor",
     "ARCH.rope.scaling.finetuned",
     "ARCH.rope.scaling.original_context_length",
@@ -172,6 +174,7 @@ constexpr auto kKnownKeys = std::to_array<std::string_view>({
     "ARCH.rope.scaling.yarn_beta_slow",
     "ARCH.rope.scaling.yarn_ext_factor",
     "ARCH.rope.scaling.yarn_log_multiplier",
+    "ARCH.rope.scaling.yarn_truncate",
     "ARCH.ssm.conv_kernel",
     "ARCH.ssm.dt_b_c_rms",
     "ARCH.ssm.group_count",
@@ -180,6 +183,29 @@ constexpr auto kKnownKeys = std::to_array<std::string_view>({
     "ARCH.ssm.time_step_rank",
     "ARCH.wkv.head_size",
 });
+
+// What numbers of any architecture end in that every writer stores as floats.
+constexpr auto kFloatEndings = std::to_array<std::string_view>({
+    "_epsilon",
+    "_scale",
+    ".scale",
+    "_softcapping",
+    "freq_base",
+    "freq_base_swa",
+    "_factor",
+    ".factor",
+    "_beta_fast",
+    "_beta_slow",
+    "_log_multiplier",
+    "clamp_kqv",
+    "max_alibi_bias",
+    "scale_linear",
+});
+
+bool is_float(MetadataType type) { return type == MetadataType::kFloat32 || type == MetadataType::kFloat64; }
+
+// Between the smallest and the largest number that means something. Small integers read as floats lie below.
+bool is_plausible(double number) { return number == 0 || (std::abs(number) > 1e-30 && std::abs(number) < 1e30); }
 
 bool is_known(std::string_view key, std::string_view arch) {
   return std::ranges::any_of(kKnownKeys, [&](std::string_view known) {
@@ -206,15 +232,43 @@ void check_value(const MetadataEntry& entry, Findings& findings) {
   const auto finite = [](double number) { return std::isfinite(number); };
   if (const auto number = entry.value.as_number(); number && !finite(*number))
     findings.failed(fmt::format("{} is {}", key, *number));
+  else if (number && is_float(entry.value.type()) && !is_plausible(*number))
+    findings.warn(fmt::format("{} is {}, which no model needs", key, *number));
+  else if (number && !is_float(entry.value.type()) && !entry.key.starts_with("general.") &&
+           std::ranges::any_of(kFloatEndings, [&](std::string_view end) { return entry.key.ends_with(end); }))
+    findings.warn(
+        fmt::format("{} has the type {}; writers store it as float32", key, metadata_type_name(entry.value.type())));
   const MetadataArray* array = entry.value.as_array();
   if (array == nullptr) return;
-  const bool floats =
-      array->element_type() == MetadataType::kFloat32 || array->element_type() == MetadataType::kFloat64;
-  if (const auto numbers = array->numbers(); floats && numbers && !std::ranges::all_of(*numbers, finite))
-    findings.failed(fmt::format("{} has numbers that are not finite", key));
+  if (const auto numbers = array->numbers(); is_float(array->element_type()) && numbers) {
+    if (!std::ranges::all_of(*numbers, finite))
+      findings.failed(fmt::format("{} has numbers that are not finite", key));
+    else if (const auto odd = std::ranges::find_if_not(*numbers, is_plausible); odd != numbers->end())
+      findings.warn(fmt::format("value {} of {} is {}, which no model needs", odd - numbers->begin(), key, *odd));
+  }
   if (const auto strings = array->strings())
     if (std::ranges::any_of(*strings, [](auto text) { return find_invalid_utf8(text) != std::string_view::npos; }))
       findings.warn(fmt::format("{} has strings that are not UTF-8", key));
+}
+
+// Types that no writer gives, to any token or to those that end or begin a text.
+void check_token_types(const GgufFile& file, Findings& findings) {
+  const MetadataValue* value = file.find("tokenizer.ggml.token_type");
+  const MetadataArray* array = value == nullptr ? nullptr : value->as_array();
+  const auto types = array == nullptr ? std::nullopt : array->integers();
+  if (!types) return;
+  constexpr int64_t kUndefined = 0, kNormal = 1, kLast = 6;
+  for (const int64_t type : *types)
+    if (type < kUndefined || type > kLast)
+      findings.failed(fmt::format("tokenizer.ggml.token_type has the value {}; types go from 0 to 6", type));
+  const auto undefined = std::ranges::find(*types, kUndefined);
+  if (undefined != types->end() && std::ranges::count(*types, kUndefined) != std::ranges::ssize(*types))
+    findings.warn(fmt::format("token {} has the type 0 (undefined)", undefined - types->begin()));
+  for (const std::string_view name : {"bos", "eos", "eot"}) {
+    const auto id = file.get_unsigned_or(fmt::format("tokenizer.ggml.{}_token_id", name), UINT64_MAX);
+    if (id && *id < types->size() && (*types)[size_t(*id)] == kNormal)
+      findings.warn(fmt::format("tokenizer.ggml.{}_token_id is {}, a token of normal text", name, *id));
+  }
 }
 
 void check_vocabulary(const GgufFile& file, Findings& findings) {
@@ -227,10 +281,7 @@ void check_vocabulary(const GgufFile& file, Findings& findings) {
     if (other != nullptr && other->as_array() != nullptr && other->as_array()->size() != tokens->size())
       findings.failed(fmt::format("{} has {} values for {} tokens", key, other->as_array()->size(), tokens->size()));
   }
-  if (const MetadataValue* types = file.find("tokenizer.ggml.token_type"); types != nullptr && types->as_array())
-    for (const int64_t type : types->as_array()->integers().value_or(std::vector<int64_t>()))
-      if (type < 0 || type > 6)
-        findings.failed(fmt::format("tokenizer.ggml.token_type has the value {}; types go from 0 to 6", type));
+  check_token_types(file, findings);
   std::unordered_set<std::string_view> seen;
   size_t twice = 0;
   for (const std::string_view token : *tokens) twice += seen.insert(token).second ? 0 : 1;
@@ -293,8 +344,13 @@ VerifyCheck check_metadata(const GgufFile& file) {
   }
   const auto quantised = [](const TensorInfo& tensor) { return format_info(tensor.format).block_elements > 1; };
   const auto version = file.get_unsigned_or("general.quantization_version", 2);
-  if (!version || (*version != 2 && std::ranges::any_of(file.tensors(), quantised)))
-    findings.failed("general.quantization_version is not 2, the layout of quantised tensors that is known");
+  constexpr const char* kNotTwo =
+      "general.quantization_version is not 2, the layout of quantised tensors that is known";
+  const bool fits = version && *version == 2;
+  if (!fits && (!version || std::ranges::any_of(file.tensors(), quantised)))
+    findings.failed(kNotTwo);
+  else if (!fits)
+    findings.warn(kNotTwo);
   check_vocabulary(file, findings);
   return std::move(findings).finish("metadata");
 }

@@ -24,6 +24,7 @@ struct ArchSpec {
   bool rope = true;             // false: positions are learned (position_embd.weight)
   RopeStyle rope_style = RopeStyle::kHalves;
   Activation activation = Activation::kSilu;
+  bool gated = true;                 // the feed-forward part has a gate (else only where the file has one)
   float gate_clamp = 0;              // the clamped gate of gpt-oss
   bool scale_embedding = false;      // the embedding is multiplied by sqrt(embedding length)
   bool parallel_residual = false;    // attention and feed-forward read the same residual (a key may say otherwise)

@@ -90,6 +90,20 @@ Status read_rope_scaling(const ConfigKeys& keys, Config& config) {
   return {};
 }
 
+// One flag for each layer, from an array of booleans or numbers.
+Result<std::vector<bool>> layer_flags(const ConfigKeys& keys, std::string_view key, int layers) {
+  METALLIC_ASSIGN(const MetadataArray* array, keys.file().get_array(keys.name(key)));
+  if (array->size() < size_t(layers))
+    return fail(ErrorCode::kCorrupt, "{}: {} has {} values for {} layers", keys.file().path(), keys.name(key),
+                array->size(), layers);
+  std::vector<bool> flags;
+  for (size_t layer = 0; layer < size_t(layers); ++layer) {
+    const MetadataValue flag = array->at(layer);
+    flags.push_back(flag.as_bool().value_or(flag.as_unsigned().value_or(0) != 0));
+  }
+  return flags;
+}
+
 Status read_rope(const ConfigKeys& keys, Config& config) {
   RopeConfig& rope = config.rope;
   METALLIC_ASSIGN(rope.dims, keys.size_or("rope.dimension_count", config.head_dim));
@@ -101,6 +115,9 @@ Status read_rope(const ConfigKeys& keys, Config& config) {
       rope.local_base,
       keys.positive("rope.freq_base_swa", config.spec->local_rope_base > 0 ? config.spec->local_rope_base : rope.base));
   rope.local_is_plain = config.spec->local_rope_base > 0 || keys.find("rope.freq_base_swa") != nullptr;
+  if (config.spec->rope && keys.find("rope.layers") != nullptr) {
+    METALLIC_ASSIGN(config.roped, layer_flags(keys, "rope.layers", config.layers));
+  }
   return read_rope_scaling(keys, config);
 }
 
@@ -112,14 +129,8 @@ Status read_window(const ConfigKeys& keys, Config& config) {
   config.window = int(std::min<uint64_t>(window, INT32_MAX));
   int global_every = config.spec->global_every;
   if (const MetadataValue* pattern = keys.find("attention.sliding_window_pattern")) {
-    if (const MetadataArray* flags = pattern->as_array()) {
-      if (flags->size() < size_t(config.layers))
-        return fail(ErrorCode::kCorrupt, "{}: {} has {} values for {} layers", keys.file().path(),
-                    keys.name("attention.sliding_window_pattern"), flags->size(), config.layers);
-      for (int layer = 0; layer < config.layers; ++layer) {
-        const MetadataValue flag = flags->at(size_t(layer));
-        config.local[size_t(layer)] = flag.as_bool().value_or(flag.as_unsigned().value_or(0) != 0);
-      }
+    if (pattern->as_array() != nullptr) {
+      METALLIC_ASSIGN(config.local, layer_flags(keys, "attention.sliding_window_pattern", config.layers));
       return {};
     }
     METALLIC_ASSIGN(global_every, keys.size("attention.sliding_window_pattern"));

@@ -69,6 +69,7 @@ struct Config {
   bool causal = true;
   int window = 0;           // positions a local layer sees; 0: all layers see all
   std::vector<bool> local;  // (layers) which layers have the window
+  std::vector<bool> roped;  // (layers) which have rope; empty: as the architecture says
   RopeConfig rope;
   ExpertConfig experts;
   LatentConfig latent;
@@ -77,6 +78,7 @@ struct Config {
   int key_width() const { return kv_heads * head_dim; }
   int value_width() const { return kv_heads * value_dim; }
   bool has_rope(int layer) const {
+    if (!roped.empty()) return roped[size_t(layer)];
     return spec->rope && (spec->no_rope_every == 0 || (layer + 1) % spec->no_rope_every != 0);
   }
 };

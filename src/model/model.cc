@@ -53,7 +53,12 @@ Status Model::load_tokenizer() {
 }
 
 Result<const Tokenizer*> Model::tokenizer() const {
-  if (!*tokenizer_) return fail_while("this model cannot read or write text", tokenizer_->error());
+  if (!*tokenizer_) {
+    const Error& error = tokenizer_->error();
+    const std::string place = file_->path() + ": ";
+    const size_t named = error.message.starts_with(place) ? place.size() : 0;
+    return fail(error.code, "{}this model cannot read or write text: {}", place, error.message.substr(named));
+  }
   return &**tokenizer_;
 }
 

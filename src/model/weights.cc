@@ -118,14 +118,12 @@ class LayerLoader {
   Status load_ffn(FeedForward& ffn) {
     const int64_t inner = config_.ff_width;
     METALLIC_TRY(projection("ffn_down", whole(config_.width), inner, ffn.down));
-    if (loader_.has(weight("ffn_gate"))) {
-      METALLIC_TRY(projection("ffn_gate", whole(inner), config_.width, ffn.gate));
-      return projection("ffn_up", whole(inner), config_.width, ffn.up);
-    }
     const TensorInfo* up = loader_.file().find_tensor(weight("ffn_up"));
     const bool fused = up != nullptr && up->size[1] == 2 * uint64_t(inner);
     if (fused) METALLIC_TRY(projection("ffn_up", {0, inner, 2 * inner}, config_.width, ffn.gate));
-    return projection("ffn_up", fused ? Part{inner, inner, 2 * inner} : whole(inner), config_.width, ffn.up);
+    METALLIC_TRY(projection("ffn_up", fused ? Part{inner, inner, 2 * inner} : whole(inner), config_.width, ffn.up));
+    if (fused || (!config_.spec->gated && !loader_.has(weight("ffn_gate")))) return {};
+    return projection("ffn_gate", whole(inner), config_.width, ffn.gate);
   }
 
   Status load_experts(Experts& experts) {
@@ -135,9 +133,9 @@ class LayerLoader {
                   loader_.file().path(), weight("ffn_gate_inp"));
     METALLIC_TRY(projection("ffn_gate_inp", whole(sizes.count), config_.width, experts.router));
     METALLIC_ASSIGN(experts.selection_bias, loader_.optional_vector(prefix_ + "exp_probs_b.bias", sizes.count));
-    METALLIC_ASSIGN(experts.gate, loader_.matrices(weight("ffn_gate_exps"), sizes.count, sizes.width, config_.width));
-    METALLIC_ASSIGN(experts.up, loader_.matrices(weight("ffn_up_exps"), sizes.count, sizes.width, config_.width));
-    METALLIC_ASSIGN(experts.down, loader_.matrices(weight("ffn_down_exps"), sizes.count, config_.width, sizes.width));
+    METALLIC_ASSIGN(experts.gate, expert_matrices("ffn_gate", sizes.width, config_.width));
+    METALLIC_ASSIGN(experts.up, expert_matrices("ffn_up", sizes.width, config_.width));
+    METALLIC_ASSIGN(experts.down, expert_matrices("ffn_down", config_.width, sizes.width));
     METALLIC_TRY(expert_bias("ffn_gate_exps", sizes.width, experts.gate_bias));
     METALLIC_TRY(expert_bias("ffn_up_exps", sizes.width, experts.up_bias));
     METALLIC_TRY(expert_bias("ffn_down_exps", config_.width, experts.down_bias));
@@ -155,6 +153,20 @@ class LayerLoader {
                                      int64_t(gate->size[0]) == config_.width ? config_.width : -1));
     }
     return {};
+  }
+
+  // One tensor for all experts; the first files of Mixtral have one for each, blk.0.ffn_up.7.weight.
+  Result<std::vector<Weight>> expert_matrices(std::string_view name, int64_t rows, int64_t columns) {
+    const int count = config_.experts.count;
+    const std::string all = weight(fmt::format("{}_exps", name));
+    const auto of = [&](int expert) { return weight(fmt::format("{}.{}", name, expert)); };
+    if (loader_.has(all) || !loader_.has(of(0))) return loader_.matrices(all, count, rows, columns);
+    std::vector<Weight> experts;
+    for (int expert = 0; expert < count; ++expert) {
+      METALLIC_ASSIGN(Weight one, loader_.matrix(of(expert), rows, columns));
+      experts.push_back(std::move(one));
+    }
+    return experts;
   }
 
   Status expert_bias(std::string_view name, int64_t size, DeviceVector& result) {

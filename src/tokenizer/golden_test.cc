@@ -9,6 +9,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/base64.h"
 #include "base/utf8.h"
 #include "metallic/tokenizer.h"
 #include "tokenizer/bert_text.h"
@@ -16,17 +17,6 @@
 
 namespace metallic {
 namespace {
-
-std::string decode_base64(std::string_view text) {
-  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string bytes;
-  uint32_t bits = 0;
-  for (size_t i = 0; i < text.size() && text[i] != '='; ++i) {
-    bits = bits << 6 | uint32_t(kDigits.find(text[i]));
-    if (i % 4 != 0) bytes += char(bits >> (6 - 2 * (i % 4)));
-  }
-  return bytes;
-}
 
 nlohmann::json read_golden(const std::string& name) {
   std::ifstream stream(std::filesystem::path(METALLIC_SOURCE_DIR) / "tests/data/tokenizer" / (name + ".json"));
@@ -53,7 +43,7 @@ Vocab vocab_of(const nlohmann::json& golden) {
   vocab.strip_accents = golden.value("strip_accents", true);
   vocab.remove_extra_spaces = golden.value("remove_extra_spaces", true);
   vocab.space_as_suffix = golden.value("space_as_suffix", false);
-  vocab.character_map = decode_base64(golden.value("character_map", ""));
+  vocab.character_map = decode_base64(golden.value("character_map", "")).value();
   return vocab;
 }
 

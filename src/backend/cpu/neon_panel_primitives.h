@@ -1,5 +1,5 @@
-// The primitives of the panel kernels for 64-bit ARM. Included in the unnamed namespace of neon/panels.cc and
-// neondot/panels.cc.
+// The primitives of the panel kernels for 64-bit ARM. Included in the unnamed namespace of neon/panels.cc,
+// neondot/panels.cc and neoni8mm/panels.cc.
 
 struct NeonPanels {
   using V = float32x4_t;  // floats of the rows

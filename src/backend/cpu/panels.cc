@@ -17,7 +17,9 @@ std::vector<const PanelKernels*> probe() {
   if (features.avx_vnni) tables.push_back(&avxvnni_panels());
   if (features.avx2) tables.push_back(&avx2_panels());
 #elif defined(__aarch64__)
-  if (cpu_features().dot) tables.push_back(&neondot_panels());
+  const CpuFeatures& features = cpu_features();
+  if (features.dot && features.i8mm) tables.push_back(&neoni8mm_panels());
+  if (features.dot) tables.push_back(&neondot_panels());
   tables.push_back(&neon_panels());
 #endif
   tables.push_back(&scalar_panels());

@@ -110,5 +110,6 @@ const PanelKernels& avxvnni_panels();
 const PanelKernels& avx512vnni_panels();
 const PanelKernels& neon_panels();
 const PanelKernels& neondot_panels();
+const PanelKernels& neoni8mm_panels();
 
 }  // namespace metallic::cpu

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "backend/test_support.h"
+#include "base/cpu_features.h"
 
 namespace metallic::cpu {
 namespace {
@@ -134,6 +135,50 @@ TEST_P(Panels, ATokensResultHasTheSameBitsInEveryKernelAndCompany) {
     }
   }
 }
+
+// The first 16 rows of a matrix times `count` tokens: (tokens, 16).
+std::vector<float> product(const PanelKernels& kernels, const PanelFormat& format, const std::vector<uint8_t>& rows,
+                           int64_t stride, const std::vector<float>& x, int count) {
+  constexpr int kRows = 16;
+  const int width = kernels.width;
+  const int64_t groups = int64_t(x.size()) / count / kGroupColumns;
+  const Tokens tokens(kernels, x, count);
+  std::vector<float> out(size_t(count) * kRows), sums(size_t(count) * size_t(width));
+  for (int row = 0; row < kRows; row += width) {
+    Unpacked panel(kernels, format, groups);
+    format.unpack_rows(rows.data() + row * stride, stride, width, 0, groups, panel.view());
+    std::fill(sums.begin(), sums.end(), 0.0f);
+    kernels.dot[format.halves - 1][format.has_offset][1][count](panel.view(), groups, groups, tokens.tile(),
+                                                                sums.data());
+    for (int t = 0; t < count; ++t) std::copy_n(&sums[size_t(t * width)], width, &out[size_t(t * kRows + row)]);
+  }
+  return out;
+}
+
+// The scalar ones round their products and sums apart.
+TEST(PanelKernels, AllThatMultiplyAndAddAtOnceGiveTheSameBits) {
+  const PanelKernels& best = *available_panel_kernels().front();
+  for (const PanelKernels* kernels : available_panel_kernels())
+    for (const FormatInfo& info : all_formats()) {
+      const PanelFormat* format = kernels->format(info.format);
+      if (format == nullptr || std::string_view(kernels->name) == "scalar") continue;
+      const int count = std::min(kernels->tokens, best.tokens);
+      const std::vector<uint8_t> rows = Random(11).blocks(info.format, 16 * 2 * info.block_elements);
+      const std::vector<float> x = Random(12).floats(count * 2 * info.block_elements);
+      EXPECT_TRUE(testing::same_bits(product(*kernels, *format, rows, 2 * info.block_bytes, x, count),
+                                     product(best, *best.format(info.format), rows, 2 * info.block_bytes, x, count)))
+          << kernels->name << " and " << best.name << ", " << info.name;
+    }
+}
+
+#if defined(__aarch64__)
+// The suite aarch64 runs this on processors with neither, one and both of the two.
+TEST(PanelKernels, AreTheBestThatThisProcessorHas) {
+  const CpuFeatures& features = cpu_features();
+  const std::string_view best = available_panel_kernels().front()->name;
+  EXPECT_EQ(best, features.dot && features.i8mm ? "neoni8mm" : features.dot ? "neondot" : "neon");
+}
+#endif
 
 TEST_P(Panels, QuantizedTokensAreWithinHalfAStep) {
   std::vector<float> x = Random(9).floats(4 * kGroupColumns, -3.0f, 5.0f);

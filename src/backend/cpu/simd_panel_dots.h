@@ -1,30 +1,8 @@
-// The panel kernels of panels.h over the primitives of one instruction set (struct P). Included in the unnamed
-// namespace of each folder's panels.cc, after simd_panel_codes.h.
+// The products of panels.h over the primitives of one instruction set (struct P). Included in the unnamed namespace of
+// each folder's panels.cc, after simd_panel_common.h.
 //
 // Floor of a packed dot: the panel's bytes; of an unpacked one: a dot-product instruction for each vector of codes and
 // token. Per 32 columns it costs three more instructions for the scales, and a fourth for the offsets.
-
-constexpr int64_t kPrefetch = 8192;  // bytes ahead of the codes
-
-// The sum that the code products of a group (kHalves == 1) or of a half of it start from: kBias times less than nothing
-// for each code.
-template <int kBias, int kHalves>
-inline P::I start_sum(const TokenGroup& x, int half) {
-  if constexpr (kBias == 0) {
-    return P::set_int(0);
-  } else if constexpr (kHalves == 1) {
-    return P::template share<kBias>(P::set_int(x.minus_sum));
-  } else {
-    const P::I first = P::set_int(x.minus_first);
-    return P::template share<kBias>(half == 0 ? first : P::sub(P::set_int(x.minus_sum), first));
-  }
-}
-
-template <class T, int... kStep>
-inline void for_steps(const T& f, std::integer_sequence<int, kStep...>) {
-  (f(std::integral_constant<int, kStep>()), ...);
-}
-constexpr std::make_integer_sequence<int, kGroupSteps> kAllSteps;
 
 // sum(p) += c[p] * four codes of a token, for each panel p. For one panel, instructions that take the four from memory
 // and spread them themselves (P::dot_at) save another that does; for two, they would load them twice.
@@ -42,20 +20,6 @@ inline void dot_panels(const Sum& sum, const P::C* c, const int8_t* token) {
 #pragma GCC unroll 2
     for (int p = 0; p < kPanels; ++p) sum(p) = P::template dot<kSigned>(sum(p), c[p], four);
   }
-}
-
-// accumulator + the products of 16 or 32 columns
-inline P::V add_products(P::V accumulator, P::I sum, P::V scale, const TokenGroup& x) {
-  return P::fma(P::to_float(sum), P::mul(scale, P::set(x.scale)), accumulator);
-}
-
-// accumulator + the offsets of a group
-template <int kHalves>
-inline P::V add_offsets(P::V accumulator, const P::V* offset, const TokenGroup& x) {
-  if constexpr (kHalves == 1) return P::fma(offset[0], P::set(x.scaled_sum), accumulator);
-  const float scale = x.scale * (1.0f / float(kLargestBias));
-  const float first = scale * float(-x.minus_first), second = scale * float(x.minus_first - x.minus_sum);
-  return P::fma(offset[1], P::set(second), P::fma(offset[0], P::set(first), accumulator));
 }
 
 // Few tokens: the products of a group are summed in two parts, since one instruction after the other would take longer

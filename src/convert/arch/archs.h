@@ -6,6 +6,7 @@
 namespace metallic::convert {
 
 const ConvertArch& convert_llama();
+const ConvertArch& convert_mistral();
 const ConvertArch& convert_mixtral();
 const ConvertArch& convert_smollm3();
 const ConvertArch& convert_granite();
@@ -30,6 +31,7 @@ const ConvertArch& convert_deepseek2();
 const ConvertArch& convert_deepseek3();
 const ConvertArch& convert_gpt_oss();
 const ConvertArch& convert_bert();
+const ConvertArch& convert_roberta();
 const ConvertArch& convert_nomic_bert();
 const ConvertArch& convert_modern_bert();
 

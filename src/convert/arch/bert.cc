@@ -1,4 +1,4 @@
-// BERT, Nomic BERT and ModernBERT: encoders, whose attention sees both ways.
+// BERT, RoBERTa, Nomic BERT and ModernBERT: encoders, whose attention sees both ways.
 #include "base/error.h"
 #include "convert/arch/archs.h"
 
@@ -20,9 +20,25 @@ constexpr TensorRule kBert[] = {
     {"encoder.layer.{b}.output.LayerNorm", "blk.{b}.layer_output_norm", "W"},
 };
 
+// RoBERTa: positions count from behind the padding token's.
+Status drop_first_positions(const RuleMatch& match, const Dims& dims, TensorPlan& plan) {
+  const int64_t rows = dims['p'], kept = dims['C'];
+  return plan.add(match.to[0], {kept, dims['W']}, match.view().slice(0, rows - kept, rows));
+}
+
+constexpr auto kRoberta = [] {
+  auto rules = std::to_array(kBert);
+  for (TensorRule& rule : rules)
+    if (rule.to == "position_embd") {
+      rule.shape = "pW";
+      rule.transform = drop_first_positions;
+    }
+  return rules;
+}();
+
 // Heads of pre-training, and the pooler, which embeddings do not use.
 constexpr std::string_view kBertDropped[] = {"embeddings.position_ids", "pooler.dense.", "cls.predictions.",
-                                             "cls.seq_relationship."};
+                                             "cls.seq_relationship.", "lm_head."};
 
 constexpr TensorRule kNomic[] = {
     {"embeddings.word_embeddings", "token_embd", "VW"},
@@ -51,7 +67,11 @@ constexpr TensorRule kModern[] = {
 
 constexpr std::string_view kModernDropped[] = {"head.dense.", "head.norm.", "decoder.", "rotary_emb.inv_freq"};
 
+constexpr std::string_view kAbsolute[] = {"absolute"};
+
 Status set_dims(HfModel& model) {
+  METALLIC_TRY(refuse_flags(model.config, {"is_decoder"}));
+  METALLIC_TRY(require_text(model.config, {"position_embedding_type"}, kAbsolute));
   METALLIC_ASSIGN(const int64_t types, model.config.size_or({"type_vocab_size"}, 2));
   model.dims.set('t', types);
   model.dims.set('T', 3 * model.dims['W']);
@@ -64,6 +84,18 @@ Status set_dims(HfModel& model) {
 Status write_encoder_keys(const HfModel& model, KeyWriter& keys) {
   keys.flag("attention.causal", false);
   return write_pooling(model, keys);
+}
+
+Status set_roberta_dims(HfModel& model) {
+  METALLIC_TRY(set_dims(model));
+  METALLIC_ASSIGN(const int64_t padding, model.config.integer_or({"pad_token_id"}, 1));
+  const int64_t positions = model.dims['C'];
+  if (padding < 0 || padding + 1 >= positions)
+    return fail(ErrorCode::kCorrupt, "{}: pad_token_id {} leaves none of {} positions", model.config.path(), padding,
+                positions);
+  model.dims.set('p', positions);
+  model.dims.set('C', positions - padding - 1);
+  return {};
 }
 
 Status set_nomic_dims(HfModel& model) {
@@ -99,6 +131,9 @@ Status write_modern_keys(const HfModel& model, KeyWriter& keys) {
 
 constexpr std::string_view kSwiglu[] = {"swiglu", "silu"};
 constexpr std::string_view kBertNames[] = {"BertModel", "BertForMaskedLM"};
+constexpr std::string_view kRobertaNames[] = {"XLMRobertaModel", "XLMRobertaForMaskedLM", "RobertaModel",
+                                              "RobertaForMaskedLM", "CamembertModel"};
+constexpr std::string_view kRobertaPrefixes[] = {"roberta."};
 constexpr std::string_view kNomicNames[] = {"NomicBertModel"};
 constexpr std::string_view kModernNames[] = {"ModernBertModel", "ModernBertForMaskedLM"};
 constexpr std::string_view kBertPrefixes[] = {"bert."};
@@ -112,7 +147,20 @@ const ConvertArch& convert_bert() {
                                      .options = {kBertPrefixes, kBertDropped},
                                      .set_dims = set_dims,
                                      .write_keys = write_encoder_keys,
-                                     .activations = kGelu};
+                                     .activations = kGelu,
+                                     .defaults = R"({"layer_norm_eps": 1e-12})"};
+  return kArch;
+}
+
+const ConvertArch& convert_roberta() {
+  static constexpr ConvertArch kArch{.hf_names = kRobertaNames,
+                                     .name = "bert",
+                                     .rules = kRoberta,
+                                     .options = {kRobertaPrefixes, kBertDropped},
+                                     .set_dims = set_roberta_dims,
+                                     .write_keys = write_encoder_keys,
+                                     .activations = kGelu,
+                                     .defaults = R"({"layer_norm_eps": 1e-12})"};
   return kArch;
 }
 

@@ -34,9 +34,10 @@ Status write_cohere_keys(const HfModel& model, KeyWriter& keys) {
 Status write_cohere2_keys(const HfModel& model, KeyWriter& keys) {
   METALLIC_TRY(write_cohere_keys(model, keys));
   METALLIC_TRY(write_rotated_dims(model, keys));
-  METALLIC_ASSIGN(const int64_t window, model.config.size({"sliding_window"}));
+  METALLIC_ASSIGN(const int64_t window, model.config.size_or({"sliding_window"}, 4096));
   keys.size("attention.sliding_window", window);
-  return write_layer_types(model, keys, [](int64_t layer) { return (layer + 1) % 4 != 0; });
+  return write_layer_types(
+      model, keys, [](int64_t layer) { return (layer + 1) % 4 != 0; }, true);
 }
 
 constexpr std::string_view kCohereNames[] = {"CohereForCausalLM"};

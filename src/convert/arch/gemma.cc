@@ -60,19 +60,12 @@ Status write_gemma2_keys(const HfModel& model, KeyWriter& keys) {
 
 Status write_gemma3_keys(const HfModel& model, KeyWriter& keys) {
   const JsonObject& config = model.config;
-  // What released config.json files leave to the defaults of transformers.
-  if (!config.has({"head_dim"})) {
-    keys.size("attention.key_length", model.dims['D']);
-    keys.size("attention.value_length", model.dims['D']);
-  }
   if (!model.rope.theta) keys.number("rope.freq_base", 1e6);
   if (!model.rope.local_theta) keys.number("rope.freq_base_swa", 1e4);
-  METALLIC_ASSIGN(const double epsilon, config.number_or({"rms_norm_eps"}, 1e-6));
-  keys.number("attention.layer_norm_rms_epsilon", epsilon);
   METALLIC_TRY(write_soft_cap(model, keys, "final_logit_softcapping"));
   METALLIC_TRY(write_attention_scale(model, keys));
   METALLIC_ASSIGN(const int64_t period, config.size_or({"sliding_window_pattern"}, 6));
-  METALLIC_ASSIGN(const int64_t window, config.size_or({"sliding_window"}, 4096));
+  METALLIC_ASSIGN(const int64_t window, config.size({"sliding_window"}));
   if (period == 1) return {};
   keys.size("attention.sliding_window", window);
   if (config.has({"layer_types"}))
@@ -84,6 +77,13 @@ Status write_gemma3_keys(const HfModel& model, KeyWriter& keys) {
   return {};
 }
 
+// Released config.json files of Gemma 3 leave much of this out.
+constexpr std::string_view kGemmaDefaults = R"({"rms_norm_eps": 1e-6, "head_dim": 256, "tie_word_embeddings": true})";
+constexpr std::string_view kGemma2Defaults = R"({"rms_norm_eps": 1e-6, "head_dim": 256, "num_key_value_heads": 4,
+    "sliding_window": 4096, "query_pre_attn_scalar": 256, "attn_logit_softcapping": 50, "final_logit_softcapping": 30})";
+constexpr std::string_view kGemma3Defaults = R"({"rms_norm_eps": 1e-6, "head_dim": 256, "num_attention_heads": 8,
+    "num_key_value_heads": 4, "vocab_size": 262208, "max_position_embeddings": 131072, "sliding_window": 4096,
+    "query_pre_attn_scalar": 256})";
 constexpr std::string_view kGemmaNames[] = {"GemmaForCausalLM"};
 constexpr std::string_view kGemma2Names[] = {"Gemma2ForCausalLM"};
 constexpr std::string_view kGemma3Names[] = {"Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"};
@@ -94,13 +94,17 @@ constexpr std::string_view kGemma3Dropped[] = {"vision_tower.", "multi_modal_pro
 }  // namespace
 
 const ConvertArch& convert_gemma() {
-  static constexpr ConvertArch kArch{.hf_names = kGemmaNames, .name = "gemma", .rules = kGemma};
+  static constexpr ConvertArch kArch{
+      .hf_names = kGemmaNames, .name = "gemma", .rules = kGemma, .defaults = kGemmaDefaults};
   return kArch;
 }
 
 const ConvertArch& convert_gemma2() {
-  static constexpr ConvertArch kArch{
-      .hf_names = kGemma2Names, .name = "gemma2", .rules = kGemma2, .write_keys = write_gemma2_keys};
+  static constexpr ConvertArch kArch{.hf_names = kGemma2Names,
+                                     .name = "gemma2",
+                                     .rules = kGemma2,
+                                     .write_keys = write_gemma2_keys,
+                                     .defaults = kGemma2Defaults};
   return kArch;
 }
 
@@ -109,7 +113,8 @@ const ConvertArch& convert_gemma3() {
                                      .name = "gemma3",
                                      .rules = kGemma3,
                                      .options = {kGemma3Prefixes, kGemma3Dropped},
-                                     .write_keys = write_gemma3_keys};
+                                     .write_keys = write_gemma3_keys,
+                                     .defaults = kGemma3Defaults};
   return kArch;
 }
 

@@ -16,7 +16,7 @@ constexpr auto kRules = join_rules(kEnds, kNormsBefore, kAttention,
                                    }));
 
 Status write_keys(const HfModel& model, KeyWriter& keys) {
-  keys.size("rope.dimension_count", int64_t(model.rope.partial.value_or(0.5) * double(model.dims['D'])));
+  keys.size("rope.dimension_count", rotated_dims(model, 0.5));
   return {};
 }
 
@@ -25,12 +25,14 @@ constexpr std::string_view kNames[] = {"Glm4ForCausalLM"};
 }  // namespace
 
 const ConvertArch& convert_glm4() {
-  static constexpr ConvertArch kArch{.hf_names = kNames,
-                                     .name = "glm4",
-                                     .rules = kRules,
-                                     .write_keys = write_keys,
-                                     .activations = kSilu,
-                                     .pre_tokenizer = "glm4"};
+  static constexpr ConvertArch kArch{
+      .hf_names = kNames,
+      .name = "glm4",
+      .rules = kRules,
+      .write_keys = write_keys,
+      .activations = kSilu,
+      .pre_tokenizer = "glm4",
+      .defaults = R"({"rms_norm_eps": 1.5625e-7, "num_key_value_heads": 2, "head_dim": 128})"};
   return kArch;
 }
 

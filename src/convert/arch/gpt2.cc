@@ -1,4 +1,5 @@
 // GPT-2: learnt positions, matrices stored (in, out), biases everywhere.
+#include "base/error.h"
 #include "convert/arch/archs.h"
 #include "convert/transforms.h"
 
@@ -21,6 +22,10 @@ constexpr TensorRule kRules[] = {
 };
 
 Status set_dims(HfModel& model) {
+  METALLIC_TRY(refuse_flags(model.config, {"scale_attn_by_inverse_layer_idx"}));
+  METALLIC_ASSIGN(const bool scaled, model.config.flag_or({"scale_attn_weights"}, true));
+  if (!scaled)
+    return fail(ErrorCode::kUnsupported, "{}: scale_attn_weights is false, which GGUF cannot say", model.config.path());
   model.dims.set('T', 3 * model.dims['W']);
   if (!model.dims.has('F')) model.dims.set('F', 4 * model.dims['W']);
   return {};

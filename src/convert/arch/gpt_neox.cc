@@ -34,7 +34,7 @@ Status set_dims(HfModel& model) {
 }
 
 Status write_keys(const HfModel& model, KeyWriter& keys) {
-  keys.size("rope.dimension_count", int64_t(model.rope.partial.value_or(0.25) * double(model.dims['D'])));
+  keys.size("rope.dimension_count", rotated_dims(model, 0.25));
   METALLIC_ASSIGN(const bool parallel, model.config.flag_or({"use_parallel_residual"}, true));
   keys.flag("use_parallel_residual", parallel);
   return {};

@@ -94,7 +94,13 @@ constexpr std::string_view kNames[] = {"GptOssForCausalLM"};
 
 const ConvertArch& convert_gpt_oss() {
   static constexpr ConvertArch kArch{
-      .hf_names = kNames, .name = "gpt-oss", .rules = kRules, .set_dims = set_dims, .write_keys = write_keys};
+      .hf_names = kNames,
+      .name = "gpt-oss",
+      .rules = kRules,
+      .set_dims = set_dims,
+      .write_keys = write_keys,
+      .defaults =
+          R"({"head_dim": 64, "num_key_value_heads": 8, "sliding_window": 128, "num_local_experts": 128, "rope_theta": 150000})"};
   return kArch;
 }
 

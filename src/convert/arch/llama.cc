@@ -54,19 +54,31 @@ Status set_expert_dims(HfModel& model) {
   return {};
 }
 
-// Every fourth layer has no rope: readers know no other pattern, and no key says one.
+// no_rope_layers has a 1 for a layer with rope. Readers assume that every fourth has none.
 Status write_smollm3_keys(const HfModel& model, KeyWriter& keys) {
-  METALLIC_ASSIGN(const int64_t interval, model.config.integer_or({"no_rope_layer_interval"}, 4));
-  bool usual = interval == 4;
+  METALLIC_ASSIGN(const int64_t interval, model.config.size_or({"no_rope_layer_interval"}, 4));
+  std::vector<bool> roped(size_t(model.dims['L'])), usual = roped;
+  for (size_t i = 0; i < roped.size(); ++i) {
+    roped[i] = (int64_t(i) + 1) % interval != 0;
+    usual[i] = (i + 1) % 4 != 0;
+  }
   if (model.config.has({"no_rope_layers"})) {
     METALLIC_ASSIGN(const std::vector<double> layers, model.config.numbers({"no_rope_layers"}));
-    usual = int64_t(layers.size()) == model.dims['L'];
-    for (size_t i = 0; i < layers.size(); ++i) usual = usual && (layers[i] != 0) == ((i + 1) % 4 != 0);
+    if (layers.size() != roped.size() && !layers.empty())
+      return fail(ErrorCode::kCorrupt, "{}: no_rope_layers has {} entries for {} layers", model.config.path(),
+                  layers.size(), roped.size());
+    for (size_t i = 0; i < layers.size(); ++i) roped[i] = layers[i] != 0;
   }
-  if (!usual)
-    return fail(ErrorCode::kUnsupported,
-                "{}: no_rope_layers must be every fourth layer; GGUF cannot say another pattern", model.config.path());
-  return write_llama_keys(model, keys);
+  if (roped != usual) keys.flags("rope.layers", roped);
+  METALLIC_TRY(write_rotated_dims(model, keys));
+  METALLIC_ASSIGN(const bool windowed, model.config.flag_or({"use_sliding_window"}, false));
+  METALLIC_ASSIGN(const int64_t window, window_of(model.config));
+  if (!windowed || window == 0) return {};
+  keys.size("attention.sliding_window", window);
+  if (model.config.has({"layer_types"})) return write_layer_types(model, keys, never_local);
+  roped.flip();  // those without rope have the window
+  keys.flags("attention.sliding_window_pattern", roped);
+  return {};
 }
 
 Status write_granite_keys(const HfModel& model, KeyWriter& keys) {
@@ -94,7 +106,8 @@ Status set_granite_moe_dims(HfModel& model) {
   return {};
 }
 
-constexpr std::string_view kLlamaNames[] = {"LlamaForCausalLM", "MistralForCausalLM", "LLaMAForCausalLM", "LlamaModel"};
+constexpr std::string_view kLlamaNames[] = {"LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel"};
+constexpr std::string_view kMistralNames[] = {"MistralForCausalLM"};
 constexpr std::string_view kMixtralNames[] = {"MixtralForCausalLM"};
 constexpr std::string_view kSmolLm3Names[] = {"SmolLM3ForCausalLM"};
 constexpr std::string_view kGraniteNames[] = {"GraniteForCausalLM"};
@@ -108,7 +121,19 @@ const ConvertArch& convert_llama() {
                                      .rules = kDense,
                                      .write_keys = write_llama_keys,
                                      .activations = kSilu,
-                                     .pre_tokenizer = "smollm"};
+                                     .pre_tokenizer = "smollm",
+                                     .defaults = R"({"rms_norm_eps": 1e-6})"};
+  return kArch;
+}
+
+const ConvertArch& convert_mistral() {
+  static constexpr ConvertArch kArch{
+      .hf_names = kMistralNames,
+      .name = "llama",
+      .rules = kDense,
+      .write_keys = write_llama_keys,
+      .activations = kSilu,
+      .defaults = R"({"rms_norm_eps": 1e-6, "num_key_value_heads": 8, "sliding_window": 4096})"};
   return kArch;
 }
 
@@ -118,7 +143,9 @@ const ConvertArch& convert_mixtral() {
                                      .rules = kMixtral,
                                      .set_dims = set_expert_dims,
                                      .write_keys = write_llama_keys,
-                                     .activations = kSilu};
+                                     .activations = kSilu,
+                                     .defaults = R"({"rms_norm_eps": 1e-5, "rope_theta": 1e6, "num_key_value_heads": 8,
+                                         "num_local_experts": 8, "num_experts_per_tok": 2})"};
   return kArch;
 }
 
@@ -128,7 +155,9 @@ const ConvertArch& convert_smollm3() {
                                      .rules = kDense,
                                      .write_keys = write_smollm3_keys,
                                      .activations = kSilu,
-                                     .pre_tokenizer = "smollm"};
+                                     .pre_tokenizer = "smollm",
+                                     .defaults = R"({"rms_norm_eps": 1e-6, "rope_theta": 2e6, "num_key_value_heads": 4,
+                                         "tie_word_embeddings": true})"};
   return kArch;
 }
 
@@ -138,18 +167,21 @@ const ConvertArch& convert_granite() {
                                      .rules = kDense,
                                      .write_keys = write_granite_keys,
                                      .activations = kSilu,
-                                     .pre_tokenizer = "refact"};
+                                     .pre_tokenizer = "refact",
+                                     .defaults = R"({"rms_norm_eps": 1e-6})"};
   return kArch;
 }
 
 const ConvertArch& convert_granite_moe() {
-  static constexpr ConvertArch kArch{.hf_names = kGraniteMoeNames,
-                                     .name = "granitemoe",
-                                     .rules = kGraniteMoe,
-                                     .set_dims = set_granite_moe_dims,
-                                     .write_keys = write_granite_keys,
-                                     .activations = kSilu,
-                                     .pre_tokenizer = "refact"};
+  static constexpr ConvertArch kArch{
+      .hf_names = kGraniteMoeNames,
+      .name = "granitemoe",
+      .rules = kGraniteMoe,
+      .set_dims = set_granite_moe_dims,
+      .write_keys = write_granite_keys,
+      .activations = kSilu,
+      .pre_tokenizer = "refact",
+      .defaults = R"({"rms_norm_eps": 1e-6, "num_local_experts": 8, "num_experts_per_tok": 2})"};
   return kArch;
 }
 

@@ -19,10 +19,8 @@ Status set_dims(HfModel& model) {
   return {};
 }
 
-int64_t rope_dims(const HfModel& model) { return int64_t(model.rope.partial.value_or(1) * double(model.dims['D'])); }
-
 Status write_keys(const HfModel& model, KeyWriter& keys) {
-  keys.size("rope.dimension_count", rope_dims(model));
+  keys.size("rope.dimension_count", rotated_dims(model));
   keys.size("rope.scaling.original_context_length", model.rope.original_context);
   METALLIC_ASSIGN(const int64_t window, window_of(model.config));
   keys.size("attention.sliding_window", window);
@@ -30,7 +28,7 @@ Status write_keys(const HfModel& model, KeyWriter& keys) {
 }
 
 Status add_tensors(const HfModel& model, TensorPlan& plan) {
-  return add_long_rope_factors(model.rope, rope_dims(model), plan);
+  return add_long_rope_factors(model.rope, rotated_dims(model), plan);
 }
 
 constexpr std::string_view kNames[] = {"Phi3ForCausalLM"};

@@ -26,8 +26,6 @@ constexpr auto kQwen2Moe =
 
 constexpr auto kQwen3Moe = join_rules(kEnds, kNormsBefore, kAttention, kQwenHeadNorms, kExpertsOrDense);
 
-bool never_local(int64_t) { return false; }
-
 Status write_qwen_keys(const HfModel& model, KeyWriter& keys) {
   METALLIC_TRY(write_rotated_dims(model, keys));
   METALLIC_TRY(write_pooling(model, keys));
@@ -65,6 +63,16 @@ Status write_moe_keys(const HfModel& model, KeyWriter& keys) {
   return {};
 }
 
+constexpr std::string_view kQwen2Defaults =
+    R"({"rms_norm_eps": 1e-6, "sliding_window": 4096, "max_window_layers": 28})";
+constexpr std::string_view kQwen2MoeDefaults =
+    R"({"rms_norm_eps": 1e-6, "sliding_window": 4096, "max_window_layers": 28,
+    "num_experts": 60, "num_experts_per_tok": 4, "moe_intermediate_size": 1408, "shared_expert_intermediate_size": 5632})";
+constexpr std::string_view kQwen3Defaults = R"({"rms_norm_eps": 1e-6, "sliding_window": 4096, "max_window_layers": 28,
+    "head_dim": 128})";
+constexpr std::string_view kQwen3MoeDefaults =
+    R"({"rms_norm_eps": 1e-6, "sliding_window": 4096, "num_key_value_heads": 4,
+    "num_experts_per_tok": 8, "moe_intermediate_size": 768})";
 constexpr std::string_view kQwen2Names[] = {"Qwen2ForCausalLM", "Qwen2Model"};
 constexpr std::string_view kQwen2MoeNames[] = {"Qwen2MoeForCausalLM"};
 constexpr std::string_view kQwen3Names[] = {"Qwen3ForCausalLM", "Qwen3Model"};
@@ -73,8 +81,12 @@ constexpr std::string_view kQwen3MoeNames[] = {"Qwen3MoeForCausalLM"};
 }  // namespace
 
 const ConvertArch& convert_qwen2() {
-  static constexpr ConvertArch kArch{
-      .hf_names = kQwen2Names, .name = "qwen2", .rules = kQwen2, .write_keys = write_qwen_keys, .activations = kSilu};
+  static constexpr ConvertArch kArch{.hf_names = kQwen2Names,
+                                     .name = "qwen2",
+                                     .rules = kQwen2,
+                                     .write_keys = write_qwen_keys,
+                                     .activations = kSilu,
+                                     .defaults = kQwen2Defaults};
   return kArch;
 }
 
@@ -84,13 +96,18 @@ const ConvertArch& convert_qwen2_moe() {
                                      .rules = kQwen2Moe,
                                      .set_dims = set_moe_dims,
                                      .write_keys = write_moe_keys,
-                                     .activations = kSilu};
+                                     .activations = kSilu,
+                                     .defaults = kQwen2MoeDefaults};
   return kArch;
 }
 
 const ConvertArch& convert_qwen3() {
-  static constexpr ConvertArch kArch{
-      .hf_names = kQwen3Names, .name = "qwen3", .rules = kQwen3, .write_keys = write_qwen_keys, .activations = kSilu};
+  static constexpr ConvertArch kArch{.hf_names = kQwen3Names,
+                                     .name = "qwen3",
+                                     .rules = kQwen3,
+                                     .write_keys = write_qwen_keys,
+                                     .activations = kSilu,
+                                     .defaults = kQwen3Defaults};
   return kArch;
 }
 
@@ -100,7 +117,8 @@ const ConvertArch& convert_qwen3_moe() {
                                      .rules = kQwen3Moe,
                                      .set_dims = set_moe_dims,
                                      .write_keys = write_moe_keys,
-                                     .activations = kSilu};
+                                     .activations = kSilu,
+                                     .defaults = kQwen3MoeDefaults};
   return kArch;
 }
 

@@ -9,12 +9,14 @@ namespace metallic::convert {
 
 std::span<const ConvertArch* const> all_convert_archs() {
   static const std::array kArchs = {
-      &convert_llama(),      &convert_mixtral(),     &convert_smollm3(),   &convert_granite(),   &convert_granite_moe(),
-      &convert_qwen2(),      &convert_qwen2_moe(),   &convert_qwen3(),     &convert_qwen3_moe(), &convert_gemma(),
-      &convert_gemma2(),     &convert_gemma3(),      &convert_phi3(),      &convert_gpt2(),      &convert_gpt_neox(),
-      &convert_starcoder2(), &convert_stablelm(),    &convert_olmo2(),     &convert_cohere(),    &convert_cohere2(),
-      &convert_glm4(),       &convert_deepseek2(),   &convert_deepseek3(), &convert_gpt_oss(),   &convert_bert(),
-      &convert_nomic_bert(), &convert_modern_bert(),
+      &convert_llama(),       &convert_mistral(),     &convert_mixtral(),   &convert_smollm3(),
+      &convert_granite(),     &convert_granite_moe(), &convert_qwen2(),     &convert_qwen2_moe(),
+      &convert_qwen3(),       &convert_qwen3_moe(),   &convert_gemma(),     &convert_gemma2(),
+      &convert_gemma3(),      &convert_phi3(),        &convert_gpt2(),      &convert_gpt_neox(),
+      &convert_starcoder2(),  &convert_stablelm(),    &convert_olmo2(),     &convert_cohere(),
+      &convert_cohere2(),     &convert_glm4(),        &convert_deepseek2(), &convert_deepseek3(),
+      &convert_gpt_oss(),     &convert_bert(),        &convert_roberta(),   &convert_nomic_bert(),
+      &convert_modern_bert(),
   };
   return kArchs;
 }

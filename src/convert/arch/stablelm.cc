@@ -16,7 +16,7 @@ constexpr auto kRules =
                }));
 
 Status write_keys(const HfModel& model, KeyWriter& keys) {
-  keys.size("rope.dimension_count", int64_t(model.rope.partial.value_or(0.25) * double(model.dims['D'])));
+  keys.size("rope.dimension_count", rotated_dims(model, 0.25));
   METALLIC_ASSIGN(const bool parallel, model.config.flag_or({"use_parallel_residual"}, false));
   keys.flag("use_parallel_residual", parallel);
   if (!model.config.has({"layer_norm_eps"})) {

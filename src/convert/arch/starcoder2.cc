@@ -23,8 +23,12 @@ constexpr std::string_view kNames[] = {"Starcoder2ForCausalLM"};
 }  // namespace
 
 const ConvertArch& convert_starcoder2() {
-  static constexpr ConvertArch kArch{
-      .hf_names = kNames, .name = "starcoder2", .rules = kRules, .write_keys = write_keys, .activations = kGeluTanh};
+  static constexpr ConvertArch kArch{.hf_names = kNames,
+                                     .name = "starcoder2",
+                                     .rules = kRules,
+                                     .write_keys = write_keys,
+                                     .activations = kGeluTanh,
+                                     .defaults = R"({"num_key_value_heads": 2})"};
   return kArch;
 }
 

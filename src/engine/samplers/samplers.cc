@@ -61,7 +61,8 @@ Result<Sampler> Sampler::create(const SamplingOptions& options, int vocab) {
 Result<TokenId> Sampler::sample(std::span<const float> logits, std::span<const TokenId> history) {
   const auto no_number = [] {
     return fail(ErrorCode::kInternal,
-                "the model gave no usable logits (NaN or infinity): its weights are damaged or overflow");
+                "the model gave no usable logits (NaN or infinity): its weights or scales are damaged or overflow; "
+                "metallic verify says which");
   };
   std::vector<Candidate>& list = candidates_.list;
   list.resize(logits.size());

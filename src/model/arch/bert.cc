@@ -10,6 +10,7 @@ const ArchSpec& bert_spec() {
                                   .norms_residual = true,
                                   .rope = false,
                                   .activation = Activation::kGelu,
+                                  .gated = false,
                                   .encoder = true};
   return kSpec;
 }

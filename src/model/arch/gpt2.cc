@@ -5,7 +5,7 @@ namespace metallic {
 
 const ArchSpec& gpt2_spec() {
   static constexpr ArchSpec kSpec{
-      .name = "gpt2", .norm = NormKind::kLayer, .rope = false, .activation = Activation::kGeluTanh};
+      .name = "gpt2", .norm = NormKind::kLayer, .rope = false, .activation = Activation::kGeluTanh, .gated = false};
   return kSpec;
 }
 

@@ -4,8 +4,11 @@
 namespace metallic {
 
 const ArchSpec& gptneox_spec() {
-  static constexpr ArchSpec kSpec{
-      .name = "gptneox", .norm = NormKind::kLayer, .activation = Activation::kGelu, .parallel_residual = true};
+  static constexpr ArchSpec kSpec{.name = "gptneox",
+                                  .norm = NormKind::kLayer,
+                                  .activation = Activation::kGelu,
+                                  .gated = false,
+                                  .parallel_residual = true};
   return kSpec;
 }
 

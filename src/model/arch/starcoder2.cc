@@ -4,7 +4,8 @@
 namespace metallic {
 
 const ArchSpec& starcoder2_spec() {
-  static constexpr ArchSpec kSpec{.name = "starcoder2", .norm = NormKind::kLayer, .activation = Activation::kGeluTanh};
+  static constexpr ArchSpec kSpec{
+      .name = "starcoder2", .norm = NormKind::kLayer, .activation = Activation::kGeluTanh, .gated = false};
   return kSpec;
 }
 

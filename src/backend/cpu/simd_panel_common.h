@@ -1,0 +1,38 @@
+// What the products of panels have in common: where sums start, and how scales and offsets come in. Included in the
+// unnamed namespace of each folder's panels.cc, after simd_panel_codes.h.
+
+constexpr int64_t kPrefetch = 8192;  // bytes ahead of the codes
+
+// The sum that the code products of a group (kHalves == 1) or of a half of it start from: kBias times less than nothing
+// for each code.
+template <int kBias, int kHalves>
+inline P::I start_sum(const TokenGroup& x, int half) {
+  if constexpr (kBias == 0) {
+    return P::set_int(0);
+  } else if constexpr (kHalves == 1) {
+    return P::template share<kBias>(P::set_int(x.minus_sum));
+  } else {
+    const P::I first = P::set_int(x.minus_first);
+    return P::template share<kBias>(half == 0 ? first : P::sub(P::set_int(x.minus_sum), first));
+  }
+}
+
+template <class T, int... kStep>
+inline void for_steps(const T& f, std::integer_sequence<int, kStep...>) {
+  (f(std::integral_constant<int, kStep>()), ...);
+}
+constexpr std::make_integer_sequence<int, kGroupSteps> kAllSteps;
+
+// accumulator + the products of 16 or 32 columns
+inline P::V add_products(P::V accumulator, P::I sum, P::V scale, const TokenGroup& x) {
+  return P::fma(P::to_float(sum), P::mul(scale, P::set(x.scale)), accumulator);
+}
+
+// accumulator + the offsets of a group
+template <int kHalves>
+inline P::V add_offsets(P::V accumulator, const P::V* offset, const TokenGroup& x) {
+  if constexpr (kHalves == 1) return P::fma(offset[0], P::set(x.scaled_sum), accumulator);
+  const float scale = x.scale * (1.0f / float(kLargestBias));
+  const float first = scale * float(-x.minus_first), second = scale * float(x.minus_first - x.minus_sum);
+  return P::fma(offset[1], P::set(second), P::fma(offset[0], P::set(first), accumulator));
+}
