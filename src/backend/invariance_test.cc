@@ -79,6 +79,29 @@ TEST_P(Invariance, Linear) {
   }
 }
 
+// The cpu backend packs a weight for good when it is used for the second time.
+TEST_P(Invariance, LinearIsTheSameAtEveryUseOfAWeight) {
+  for (const LinearInput& in : {LinearInput{Format::kQ4_0, 100, 96}, LinearInput{Format::kQ8_0, 47, 288},
+                                LinearInput{Format::kQ4_K, 33, 512}, LinearInput{Format::kIQ2_S, 20, 256}})
+    for (const int64_t tokens : {1, 9, 40}) {
+      SCOPED_TRACE(format_info(in.format).name);
+      Random random(33);
+      const std::vector<uint8_t> bytes = random.blocks(in.format, in.rows * in.columns);
+      const std::vector<float> values = random.floats(tokens * in.columns);
+      const std::shared_ptr<Backend> backend = open(2);
+      const Weight weight = load_weight(*backend, in.format, bytes, in.rows, in.columns);
+      const Buffer x = upload(*backend, values, {tokens, in.columns});
+      std::vector<float> first;
+      for (int use = 0; use < 4; ++use) {
+        const Buffer out = blank(*backend, {tokens, in.rows});
+        const LinearTarget target{&weight, nullptr, out.view, false};
+        backend->linear({x.view, {&target, 1}});
+        if (use == 0) first = download(*backend, out);
+        EXPECT_TRUE(same_bits(download(*backend, out), first)) << tokens << " tokens, use " << use;
+      }
+    }
+}
+
 std::vector<PagedShape> attention_shapes() {
   std::vector<PagedShape> shapes;
   for (const Format format : {Format::kF32, Format::kF16})

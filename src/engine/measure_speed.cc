@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -185,7 +186,9 @@ Result<SpeedResult> SpeedTester::run(const SpeedTest& test) {
       decode ? cost.step_bytes(test.sequences) : cost.prompt_operations(test.tokens);
   METALLIC_TRY(fill(test.sequences, test.depth));
   result.limits = model_->backend().measure_limits();
-  METALLIC_TRY(work(test, decode ? std::min(test.tokens, kWarmSteps) : test.tokens));
+  // The first time twice: a backend may lay its weights out when they are used for the second time.
+  for (int passes = std::exchange(warm_, true) ? 1 : 2; passes > 0; --passes)
+    METALLIC_TRY(work(test, decode ? std::min(test.tokens, kWarmSteps) : test.tokens));
   for (int i = 0; i < options_.repetitions; ++i) {
     const auto start = std::chrono::steady_clock::now();
     METALLIC_TRY(work(test, test.tokens));

@@ -94,6 +94,7 @@ class SpeedTester {
   int context_;                 // positions of each sequence
   std::vector<int32_t> pages_;  // (sequences, pages of a context)
   std::vector<int> filled_;     // (sequences) positions that hold keys and values
+  bool warm_ = false;           // some test has run
   uint32_t last_token_ = 0;
   std::vector<float> logits_;
 };

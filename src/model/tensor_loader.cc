@@ -59,12 +59,13 @@ Result<Weight> TensorLoader::lookup(const std::string& name, int64_t rows, int64
   return backend_.load_plain(TensorView::dense(data, info->format, {rows, columns}), file_);
 }
 
-// Where the backend has made its own copy, the file's bytes are let go.
+// Where the backend has made its own copy and drops the owner, the file's bytes are let go.
 Result<Weight> TensorLoader::load(const TensorInfo& info, std::byte* data, int64_t rows, int64_t columns) {
-  METALLIC_ASSIGN(Weight weight, backend_.load_weight(TensorView::dense(data, info.format, {rows, columns}), file_));
-  if (weight.packed != nullptr)
-    file_->release(info, {data, size_t(*format_bytes(info.format, uint64_t(columns))) * size_t(rows)});
-  return weight;
+  const size_t bytes = size_t(*format_bytes(info.format, uint64_t(columns))) * size_t(rows);
+  const std::shared_ptr<const void> owner(data, [file = file_, &info, bytes](std::byte* from) {
+    file->release(info, {from, bytes});
+  });
+  return backend_.load_weight(TensorView::dense(data, info.format, {rows, columns}), owner);
 }
 
 Result<std::vector<Weight>> TensorLoader::matrices(const std::string& name, int64_t count, int64_t rows,

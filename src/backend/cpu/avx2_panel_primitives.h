@@ -34,11 +34,12 @@ struct Avx2Panels {
   static C look_up(C table, C index) { return _mm256_shuffle_epi8(table, index); }
 
   static I set_int(int32_t x) { return _mm256_set1_epi32(x); }
+  static I add(I a, I b) { return _mm256_add_epi32(a, b); }
   static I sub(I a, I b) { return _mm256_sub_epi32(a, b); }
-  // kBias is a power of two.
+  // kBias / kLargestBias of x, which both divide.
   template <int kBias>
-  static I times(I x) {
-    return _mm256_slli_epi32(x, std::countr_zero(unsigned(kBias)));
+  static I share(I x) {
+    return kBias == kLargestBias ? x : _mm256_srai_epi32(x, std::countr_zero(unsigned(kLargestBias / kBias)));
   }
   static V to_float(I x) { return _mm256_cvtepi32_ps(x); }
   static V zero() { return _mm256_setzero_ps(); }

@@ -5,6 +5,7 @@
 // computed by one thread in one order, and where a long sum is cut, it is cut at the same places.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <functional>
@@ -82,6 +83,10 @@ class CpuBackend final : public HostBackend {
   // Calls job(item, thread) for each item below `count`, each thread taking the next one when it is free.
   template <class Job>
   void for_each_item(int64_t count, const Job& job);
+  // Calls job(begin, end, thread) on ranges of the items below `count`: long ones first, which are read as one stream,
+  // and ever shorter ones, so that all threads end together though some are slower.
+  template <class Job>
+  void for_each_range(int64_t count, const Job& job);
   // Calls job(begin, end) on ranges of `count` rows of `width` elements, on one thread if there is little to do.
   template <class Job>
   void for_rows(int64_t count, int64_t width, const Job& job);
@@ -106,6 +111,22 @@ void CpuBackend::for_each_item(int64_t count, const Job& job) {
     for (int64_t item = next.fetch_add(1, std::memory_order_relaxed); item < count;
          item = next.fetch_add(1, std::memory_order_relaxed))
       job(item, thread);
+  });
+}
+
+template <class Job>
+void CpuBackend::for_each_range(int64_t count, const Job& job) {
+  if (count <= 1 || pool_.size() == 1) return job(0, count, 0);
+  const int64_t shares = 2 * pool_.size();
+  std::atomic<int64_t> next{0};
+  on_threads([&](int thread) {
+    int64_t begin = next.load(std::memory_order_relaxed);
+    while (begin < count) {
+      const int64_t end = begin + std::max<int64_t>(1, (count - begin) / shares);
+      if (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
+      job(begin, end, thread);
+      begin = next.load(std::memory_order_relaxed);
+    }
   });
 }
 

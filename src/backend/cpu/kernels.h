@@ -71,7 +71,7 @@ struct Kernels {
   void (*rms_norm)(const float* x, const NormArguments& arguments, float* out);
   void (*layer_norm)(const float* x, const NormArguments& arguments, float* out);
   float (*maximum)(const float* x, int64_t count);  // -infinity for none
-  // out[i] = exp(x[i] - highest); returns their sum. Out may be x.
+  // out[i] = exp(x[i] - highest), or 0 where that is less than e^-64; returns their sum. Out may be x.
   float (*exp_sum)(const float* x, int64_t count, float highest, float* out);
   void (*scale)(const float* x, int64_t count, float factor, float* out);
   // out = out * a + x * b

@@ -32,11 +32,12 @@ struct NeonPanels {
   static C look_up(C table, C index) { return vqtbl1q_u8(table, index); }
 
   static I set_int(int32_t x) { return vdupq_n_s32(x); }
+  static I add(I a, I b) { return vaddq_s32(a, b); }
   static I sub(I a, I b) { return vsubq_s32(a, b); }
-  // kBias is a power of two.
+  // kBias / kLargestBias of x, which both divide.
   template <int kBias>
-  static I times(I x) {
-    return vshlq_n_s32(x, std::countr_zero(unsigned(kBias)));
+  static I share(I x) {
+    return vshlq_s32(x, vdupq_n_s32(-std::countr_zero(unsigned(kLargestBias / kBias))));
   }
   static V to_float(I x) { return vcvtq_f32_s32(x); }
   static V zero() { return vdupq_n_f32(0); }

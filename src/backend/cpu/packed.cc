@@ -15,6 +15,7 @@ namespace {
 
 constexpr uint64_t kPiece = uint64_t{32} << 20;
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
+constexpr int64_t kCacheLine = 64;
 
 Result<std::shared_ptr<uint8_t>> map_memory(uint64_t bytes) {
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -28,7 +29,7 @@ Result<std::shared_ptr<uint8_t>> map_memory(uint64_t bytes) {
 }  // namespace
 
 Result<std::shared_ptr<uint8_t>> WeightArena::allocate(uint64_t bytes) {
-  bytes = uint64_t(round_up(int64_t(bytes), kPanelAlignment));
+  bytes = uint64_t(round_up(int64_t(bytes), kCacheLine));
   if (size_ - used_ < bytes) {
     size_ = uint64_t(round_up(int64_t(std::max(bytes, kPiece)), int64_t(kHugePage)));
     used_ = 0;
@@ -42,26 +43,47 @@ Result<std::shared_ptr<uint8_t>> WeightArena::allocate(uint64_t bytes) {
   return std::shared_ptr<uint8_t>(piece_, memory);
 }
 
+PackedWeight::PackedWeight(const PanelFormat& format, int width, int bundle, const TensorView& file,
+                           std::shared_ptr<const void> owner)
+    : format_(format),
+      width_(width),
+      bundle_(bundle),
+      panels_(tile_count(file.shape[0], width)),
+      groups_(file.shape[1] / kGroupColumns),
+      file_(file),
+      owner_(std::move(owner)) {}
+
+PackedPanels PackedWeight::panels(int64_t first, uint8_t* scratch) const {
+  constexpr int kReady = 2;
+  const int64_t count = std::min(bundle_, panels_ - first), stride = count * format_.chunk_bytes;
+  uint8_t* to = uses_ == 0 || memory_ == nullptr ? scratch : memory_.get() + first * format_.panel_bytes(groups_);
+  if (uses_ < kReady || memory_ == nullptr)
+    for (int64_t panel = first; panel < first + count; ++panel) {
+      const int64_t row = panel * width_;
+      const auto* rows = static_cast<const uint8_t*>(file_.data) + row * file_.stride[0];
+      format_.pack(rows, file_.stride[0], int(std::min<int64_t>(width_, file_.shape[0] - row)), groups_,
+                   to + (panel - first) * format_.chunk_bytes, stride);
+    }
+  return {to, stride};
+}
+
+void PackedWeight::used() const {
+  if (memory_ == nullptr) return;
+  uses_ = std::min(uses_ + 1, 2);
+  if (uses_ == 2) owner_.reset();
+}
+
 Result<Weight> CpuBackend::load_weight(const TensorView& host, std::shared_ptr<const void> owner) {
-  Weight weight{host, std::move(owner), nullptr};
   const PanelFormat* format = panel_kernels_.format(host.format);
-  if (!repack_ || format == nullptr || format->pack == nullptr || host.shape[0] == 0) return weight;
-  PackedWeight packed;
-  packed.format = format;
-  packed.panels = tile_count(host.shape[0], panel_kernels_.width);
-  packed.groups = host.shape[1] / kGroupColumns;
-  packed.panel_bytes = round_up(format->panel_bytes(packed.groups), kPanelAlignment);
-  METALLIC_ASSIGN(std::shared_ptr<uint8_t> memory, arena_.allocate(uint64_t(packed.panels * packed.panel_bytes)));
-  const auto* rows = static_cast<const uint8_t*>(host.data);
-  for_each_item(packed.panels, [&](int64_t panel, int) {
-    const int64_t first = panel * panel_kernels_.width;
-    const int count = int(std::min<int64_t>(panel_kernels_.width, host.shape[0] - first));
-    format->pack(rows + first * host.stride[0], host.stride[0], count, packed.groups,
-                 memory.get() + panel * packed.panel_bytes);
-  });
-  packed.memory = std::move(memory);
-  weight.packed = std::make_shared<const PackedWeight>(std::move(packed));
-  return weight;
+  if (format == nullptr || format->pack == nullptr || host.shape[0] == 0)
+    return Weight{host, std::move(owner), nullptr};
+  auto packed = std::make_shared<PackedWeight>(*format, panel_kernels_.width, panel_kernels_.panels, host,
+                                               repack_ ? std::move(owner) : owner);
+  if (repack_) {
+    METALLIC_ASSIGN(std::shared_ptr<uint8_t> memory, arena_.allocate(uint64_t(packed->bytes())));
+    packed->set_memory(std::move(memory));
+  }
+  return Weight{host, std::move(owner), std::move(packed)};
 }
 
 }  // namespace metallic::cpu

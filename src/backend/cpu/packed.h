@@ -3,37 +3,53 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 
 #include "backend/cpu/panels.h"
 #include "metallic/result.h"
+#include "metallic/tensor.h"
 
 namespace metallic::cpu {
 
-inline constexpr int64_t kPanelAlignment = 64;  // bytes: a cache line
+// A matrix in panels of `width` rows, in bundles of as many as a kernel takes at once (PackedPanels).
+//
+// Packing is put off: memory is set aside at load, but a matrix that is used for the first time is packed bundle by
+// bundle into a thread's cache, which costs no new page, and only the second use fills the memory. So the first token
+// does not wait for the system to clear as many pages as the file has. The bits are the same.
+class PackedWeight {
+ public:
+  PackedWeight(const PanelFormat& format, int width, int bundle, const TensorView& file,
+               std::shared_ptr<const void> owner);
 
-// A matrix in panels of `width` rows, one after the other.
-struct PackedWeight {
-  const PanelFormat* format = nullptr;
-  std::shared_ptr<const uint8_t> memory;
-  int64_t panels = 0;
-  int64_t groups = 0;       // of a row
-  int64_t panel_bytes = 0;  // from one panel to the next, a multiple of a cache line
+  int64_t bytes() const { return panels_ * format_.panel_bytes(groups_); }
+  void set_memory(std::shared_ptr<uint8_t> memory) { memory_ = std::move(memory); }
 
-  const uint8_t* panel(int64_t index) const { return memory.get() + index * panel_bytes; }
+  // Bundle `first` / bundle: its panels from `first` on, ready to be multiplied. `scratch` has room for bundle_bytes();
+  // what is there is overwritten. Any thread, for another bundle each.
+  PackedPanels panels(int64_t first, uint8_t* scratch) const;
+  int64_t bundle_bytes() const { return bundle_ * format_.panel_bytes(groups_); }
+  // All bundles have been asked for once: the next use packs for good, the one after finds all done. One thread.
+  void used() const;
+
+ private:
+  const PanelFormat& format_;
+  int width_;
+  int64_t bundle_, panels_, groups_;
+  TensorView file_;
+  mutable std::shared_ptr<const void> owner_;  // of the file's bytes; let go when all are packed
+  mutable int uses_ = 0;
+  std::shared_ptr<uint8_t> memory_;  // null: packed anew for every use
 };
 
-// Of a matrix in panels of `width` rows.
+// What a matrix takes in panels of `width` rows.
 inline uint64_t packed_bytes(const PanelFormat& format, int width, int64_t rows, int64_t columns) {
-  const int64_t panel = (format.panel_bytes(columns / kGroupColumns) + kPanelAlignment - 1) / kPanelAlignment;
-  return uint64_t((rows + width - 1) / width * panel * kPanelAlignment);
+  return uint64_t((rows + width - 1) / width * format.panel_bytes(columns / kGroupColumns));
 }
 
 // Hands out memory for weights from large pieces in huge pages, so that walking through them costs few look-ups of
 // addresses. A piece goes back to the system with the last of its weights.
 class WeightArena {
  public:
-  // Zeroed, at the start of a cache line. kOutOfMemory says how much was wanted.
+  // Zeroed, at the start of a cache line, and not yet in real pages. kOutOfMemory says how much was wanted.
   Result<std::shared_ptr<uint8_t>> allocate(uint64_t bytes);
 
  private:

@@ -36,6 +36,11 @@ class Work {
                                                         std::min(unit_panels_, targets_[i].count - first), scratch);
   }
 
+  void finish() const {
+    for (size_t i = 0; i < count_; ++i)
+      if (targets_[i].packed != nullptr) targets_[i].packed->used();
+  }
+
   // Memory for the quantised tokens, and their tiles.
   int64_t bytes() const {
     return sum_of([](const PanelProduct& product) { return product.bytes(); });
@@ -93,16 +98,10 @@ void CpuBackend::panel_linear(const LinearOp& op) {
   else
     for_each_item(work.tiles(), quantize);
 
-  const auto multiply = [&](int64_t unit, int thread) { work.multiply(unit, scratch_[size_t(thread)]); };
-  if (op.x.shape[0] > 1) return for_each_item(work.units(), multiply);
-  // Contiguous ranges of the weights, as the processor's own prefetching likes it, but several for each thread, since
-  // threads don't all get the same share of the memory's bandwidth.
-  constexpr int64_t kRangesOfAThread = 6;
-  const int64_t units = work.units(), ranges = std::min(units, kRangesOfAThread * pool_.size());
-  for_each_item(ranges, [&](int64_t range, int thread) {
-    for (int64_t unit = tile_begin(units, ranges, range); unit < tile_begin(units, ranges, range + 1); ++unit)
-      multiply(unit, thread);
+  for_each_range(work.units(), [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t unit = begin; unit < end; ++unit) work.multiply(unit, scratch_[size_t(thread)]);
   });
+  work.finish();
 }
 
 }  // namespace metallic::cpu

@@ -15,7 +15,7 @@ namespace metallic::cpu {
 struct TargetPanels {
   const LinearTarget* target;
   const PanelFormat* format;
-  const PackedWeight* packed;  // or null: from the view's bytes
+  const PackedWeight* packed;  // or null: the format has no packed form
   int64_t count;
 };
 
@@ -38,10 +38,11 @@ class PanelProduct {
  private:
   int64_t first_row(int64_t tile) const;
   TokenTile tile(int64_t index, int64_t first_group) const;
-  void multiply_packed(const TargetPanels& panels, const uint8_t* panel, float* sums) const;
-  const uint8_t* pack_panel(const TargetPanels& panels, int64_t panel, float* memory) const;
-  // Writes the results too, tile by tile.
-  void multiply_unpacked(const TargetPanels& panels, int64_t first, int64_t count, float* scratch, float* sums) const;
+  // These write the results too.
+  void multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
+                       float* sums) const;
+  void multiply_unpacked(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
+                         float* scratch, float* sums) const;
   void unpack(const TargetPanels& panels, int64_t panel, int64_t first_group, int64_t groups,
               const UnpackedPanel& out) const;
   void prefetch_out(const TargetPanels& panels, int64_t first, int64_t begin, int64_t end) const;

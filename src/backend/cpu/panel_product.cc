@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/panel_linear.h"
@@ -56,8 +57,6 @@ void PanelProduct::quantize(const TensorView& x, int64_t index, Scratch& scratch
 
 void PanelProduct::unpack(const TargetPanels& panels, int64_t panel, int64_t first_group, int64_t groups,
                           const UnpackedPanel& out) const {
-  if (panels.packed != nullptr)
-    return panels.format->unpack(panels.packed->panel(panel), groups_, first_group, groups, out);
   const TensorView& view = panels.target->weight->view;
   const int64_t row = panel * kernels_.width;
   const auto* rows = static_cast<const uint8_t*>(view.data) + row * view.stride[0];
@@ -65,14 +64,17 @@ void PanelProduct::unpack(const TargetPanels& panels, int64_t panel, int64_t fir
                              first_group, groups, out);
 }
 
-void PanelProduct::multiply_packed(const TargetPanels& panels, const uint8_t* panel, float* sums) const {
+void PanelProduct::multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
+                                   float* sums) const {
+  const int64_t stride = count * kernels_.width;
   for (int64_t i = 0; i < tiles_; ++i)
-    panels.format->dot[first_row(i + 1) - first_row(i)](panel, groups_, tile(i, 0),
-                                                        sums + first_row(i) * kernels_.width);
+    panels.format->dot[count][first_row(i + 1) - first_row(i)](packed, groups_, tile(i, 0),
+                                                               sums + first_row(i) * stride);
+  for (int64_t p = 0; p < count; ++p) store(panels, first + p, 0, count_, sums + p * kernels_.width, stride);
 }
 
-void PanelProduct::multiply_unpacked(const TargetPanels& panels, int64_t first, int64_t count, float* scratch,
-                                     float* sums) const {
+void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPanels& packed, int64_t first,
+                                     int64_t count, float* scratch, float* sums) const {
   const int width = kernels_.width;
   const UnpackedPanel memory{reinterpret_cast<uint8_t*>(scratch), scratch + code_floats(kernels_),
                              scratch + code_floats(kernels_) + scale_floats(kernels_)};
@@ -82,8 +84,12 @@ void PanelProduct::multiply_unpacked(const TargetPanels& panels, int64_t first, 
     const int64_t groups = std::min(kUnpackGroups, groups_ - g);
     for (int64_t p = 0; p < count; ++p) {
       const int64_t scales = p * groups * panels.format->halves * width;
-      unpack(panels, first + p, g, groups,
-             {memory.codes + p * groups * kGroupColumns * width, memory.scales + scales, memory.offsets + scales});
+      const UnpackedPanel to{memory.codes + p * groups * kGroupColumns * width, memory.scales + scales,
+                             memory.offsets + scales};
+      if (packed.first == nullptr)
+        unpack(panels, first + p, g, groups, to);
+      else
+        panels.format->unpack({packed.first + p * panels.format->chunk_bytes, packed.stride}, g, groups, to);
     }
     const bool last = g + groups == groups_;
     for (int64_t i = 0; i < tiles_; ++i) {
@@ -127,29 +133,22 @@ void PanelProduct::store(const TargetPanels& panels, int64_t panel, int64_t begi
   }
 }
 
-// Rows as the file has them are packed first where that costs less than to unpack them: a panel stays in the cache.
 void PanelProduct::multiply(const TargetPanels& panels, int64_t first, int64_t count, Scratch& scratch) const {
   const int64_t width = kernels_.width, unpacked = code_floats(kernels_) + 2 * scale_floats(kernels_);
-  const PanelFormat& format = *panels.format;
-  const bool pack = panels.packed == nullptr && format.pack != nullptr;
-  const int64_t panel = pack ? round_up(format.panel_bytes(groups_), 64) / int64_t(sizeof(float)) : 0;
-  float* memory = scratch.floats(unpacked + panel + count_ * kernels_.panels * width);
-  float* sums = memory + unpacked + panel;
-  if ((panels.packed == nullptr && !pack) || tiles_ > 2) return multiply_unpacked(panels, first, count, memory, sums);
-  for (int64_t p = 0; p < count; ++p) {
-    const uint8_t* from = pack ? pack_panel(panels, first + p, memory + unpacked) : panels.packed->panel(first + p);
-    multiply_packed(panels, from, sums);
-    store(panels, first + p, 0, count_, sums, width);
+  // Rows that come and go (src/memory/) are packed anew each time: what is packed stays in the cache.
+  std::optional<PackedWeight> passing;
+  const PackedWeight* weight = panels.packed;
+  if (weight == nullptr && panels.format->pack != nullptr)
+    weight = &passing.emplace(*panels.format, kernels_.width, kernels_.panels, panels.target->weight->view, nullptr);
+  const int64_t bundle = weight != nullptr ? round_up(weight->bundle_bytes(), 64) / int64_t(sizeof(float)) : 0;
+  float* memory = scratch.floats(bundle + unpacked + count_ * kernels_.panels * width);
+  float* sums = memory + bundle + unpacked;
+  PackedPanels packed{nullptr, 0};
+  if (weight != nullptr) {
+    packed = weight->panels(first, reinterpret_cast<uint8_t*>(memory));
+    if (tiles_ <= panels.format->packed_tiles) return multiply_packed(panels, packed, first, count, sums);
   }
-}
-
-const uint8_t* PanelProduct::pack_panel(const TargetPanels& panels, int64_t panel, float* memory) const {
-  const TensorView& view = panels.target->weight->view;
-  const int64_t row = panel * kernels_.width;
-  auto* to = reinterpret_cast<uint8_t*>(memory);
-  panels.format->pack(static_cast<const uint8_t*>(view.data) + row * view.stride[0], view.stride[0],
-                      int(std::min<int64_t>(kernels_.width, view.shape[0] - row)), groups_, to);
-  return to;
+  multiply_unpacked(panels, packed, first, count, memory + bundle, sums);
 }
 
 }  // namespace metallic::cpu

@@ -20,20 +20,29 @@ namespace metallic::cpu {
 inline constexpr int kGroupColumns = 32;
 inline constexpr int kGroupSteps = 8;         // of four columns
 inline constexpr int kMaxPanelTokens = 6;     // tokens of a tile
+inline constexpr int kLargestBias = 128;      // of the codes of weights
+inline constexpr int kMaxPanels = 2;          // panels that a kernel takes at once
 inline constexpr int64_t kUnpackGroups = 16;  // groups that are unpacked at a time, at most; a multiple of every block
 
 // What is known of 32 columns of a token beside their codes.
 struct TokenGroup {
   float scale;
   float scaled_sum;     // scale * the sum of the codes
-  int32_t minus_sum;    // of the codes
-  int32_t minus_first;  // of the first 16
+  int32_t minus_sum;    // of the codes, times kLargestBias
+  int32_t minus_first;  // of the first 16, likewise
 };
 
 // Some tokens as the kernels want them: the groups one after the other, the tokens side by side in each.
 struct TokenTile {
   const int8_t* codes;       // (groups, tokens, 32)
   const TokenGroup* groups;  // (groups, tokens)
+};
+
+// One or two packed panels. A panel is cut into chunks of some groups; those of neighbours lie in turn (bundles of
+// PanelKernels::panels, the last of a matrix may be smaller), so that a kernel reads both as one stream of bytes.
+struct PackedPanels {
+  const uint8_t* first;  // the first chunk of the first panel; the second panel's comes at once behind it
+  int64_t stride;        // from a chunk of a panel to its next
 };
 
 // Room for some groups of a panel, unpacked.
@@ -55,11 +64,15 @@ struct PanelFormat {
                       const UnpackedPanel& out);
 
   // For formats that have a packed form; null for others.
-  int64_t (*panel_bytes)(int64_t groups);
-  void (*pack)(const uint8_t* rows, int64_t row_stride, int count, int64_t groups, uint8_t* panel);
-  void (*unpack)(const uint8_t* panel, int64_t panel_groups, int64_t first, int64_t groups, const UnpackedPanel& out);
-  // sums (tokens, width) = the product of a packed panel with 1 to kMaxPanelTokens tokens.
-  void (*dot[kMaxPanelTokens + 1])(const uint8_t* panel, int64_t groups, const TokenTile& tokens, float* sums);
+  int64_t chunk_groups, chunk_bytes;
+  int64_t packed_tiles;  // so many tiles of tokens are multiplied from packed panels; for more, it pays to unpack first
+  int64_t panel_bytes(int64_t groups) const { return (groups + chunk_groups - 1) / chunk_groups * chunk_bytes; }
+  // The chunks of one panel, `stride` bytes apart.
+  void (*pack)(const uint8_t* rows, int64_t row_stride, int count, int64_t groups, uint8_t* panel, int64_t stride);
+  void (*unpack)(const PackedPanels& panel, int64_t first, int64_t groups, const UnpackedPanel& out);
+  // sums (tokens, panels * width) = the product of one or two packed panels with 1 to kMaxPanelTokens tokens.
+  void (*dot[kMaxPanels + 1][kMaxPanelTokens + 1])(const PackedPanels& panels, int64_t groups, const TokenTile& tokens,
+                                                   float* sums);
 };
 
 // sums (tokens, panels * width) += the product of one or two unpacked panels with 1 to kMaxPanelTokens tokens. The
@@ -69,11 +82,11 @@ using DotUnpacked = void (*)(const UnpackedPanel& panels, int64_t panel_groups, 
 
 struct PanelKernels {
   const char* name;
-  int width;                                      // rows of a panel
-  int tokens;                                     // best number of tokens of a tile
-  int panels;                                     // best number of panels at once
-  const PanelFormat* (*format)(Format format);    // null for what is no quantised format
-  DotUnpacked dot[2][2][3][kMaxPanelTokens + 1];  // by halves - 1, has_offset, panels and tokens
+  int width;                                                   // rows of a panel
+  int tokens;                                                  // best number of tokens of a tile
+  int panels;                                                  // best number of panels at once
+  const PanelFormat* (*format)(Format format);                 // null for what is no quantised format
+  DotUnpacked dot[2][2][kMaxPanels + 1][kMaxPanelTokens + 1];  // by halves - 1, has_offset, panels and tokens
   // A row of floats as number `token` of a tile of `tokens`. A number that is not finite makes its group's scale NaN.
   void (*quantize)(const float* x, int64_t groups, int token, int tokens, int8_t* codes, TokenGroup* info);
   // What that left of x: out = x - scale * code.

@@ -55,9 +55,9 @@ TEST_P(Panels, APackedPanelUnpacksToWhatTheRowsUnpackTo) {
     for (const int rows : {kernels().width, 1}) {
       const std::vector<uint8_t> bytes = Random(3).blocks(info.format, rows * columns);
       std::vector<uint8_t> panel(size_t(format->panel_bytes(groups)), 0xcc);
-      format->pack(bytes.data(), stride, rows, groups, panel.data());
+      format->pack(bytes.data(), stride, rows, groups, panel.data(), format->chunk_bytes);
       Unpacked from_panel(kernels(), *format, groups), from_rows(kernels(), *format, groups);
-      format->unpack(panel.data(), groups, 0, groups, from_panel.view());
+      format->unpack({panel.data(), format->chunk_bytes}, 0, groups, from_panel.view());
       format->unpack_rows(bytes.data(), stride, rows, 0, groups, from_rows.view());
       for (int64_t g = 0; g < groups; ++g)
         for (int64_t i = 0; i < kGroupColumns * rows; ++i) {
@@ -93,30 +93,45 @@ TEST_P(Panels, ATokensResultHasTheSameBitsInEveryKernelAndCompany) {
     const int width = kernels().width, most = kernels().tokens;
     const int64_t columns = info.block_elements * 2, groups = columns / kGroupColumns;
     const int64_t stride = info.block_bytes * 2;
-    const std::vector<uint8_t> bytes = Random(5).blocks(info.format, width * columns);
     const std::vector<float> x = Random(6).floats(most * columns);
-    Unpacked unpacked(kernels(), *format, groups);
-    format->unpack_rows(bytes.data(), stride, width, 0, groups, unpacked.view());
-    std::vector<uint8_t> panel;
-    if (format->pack != nullptr) {
-      panel.resize(size_t(format->panel_bytes(groups)));
-      format->pack(bytes.data(), stride, width, groups, panel.data());
-    }
     const auto& dots = kernels().dot[format->halves - 1][format->has_offset];
-    std::vector<float> alone(size_t(most * width));
-    for (int t = 0; t < most; ++t) {
-      const Tokens one(kernels(), {x.begin() + t * columns, x.begin() + (t + 1) * columns}, 1);
-      dots[1][1](unpacked.view(), groups, groups, one.tile(), alone.data() + t * width);
+    // As many panels as a kernel takes, side by side as a matrix has them.
+    const int panels = kernels().panels;
+    const int64_t packed_stride = panels * format->chunk_bytes;
+    std::vector<uint8_t> packed(format->pack != nullptr ? size_t(panels * format->panel_bytes(groups)) : 0);
+    std::vector<std::vector<float>> alone;  // (tokens, width) of each panel
+    for (int panel = 0; panel < panels; ++panel) {
+      const std::vector<uint8_t> bytes = Random(uint64_t(5 + panel)).blocks(info.format, width * columns);
+      Unpacked unpacked(kernels(), *format, groups);
+      format->unpack_rows(bytes.data(), stride, width, 0, groups, unpacked.view());
+      if (format->pack != nullptr)
+        format->pack(bytes.data(), stride, width, groups, packed.data() + panel * format->chunk_bytes, packed_stride);
+      alone.emplace_back(size_t(most * width));
+      for (int t = 0; t < most; ++t) {
+        const Tokens one(kernels(), {x.begin() + t * columns, x.begin() + (t + 1) * columns}, 1);
+        dots[1][1](unpacked.view(), groups, groups, one.tile(), alone.back().data() + t * width);
+      }
+      for (int count = 1; count <= most; ++count) {
+        const Tokens tokens(kernels(), {x.begin(), x.begin() + count * columns}, count);
+        const std::vector<float> expected(alone.back().begin(), alone.back().begin() + count * width);
+        std::vector<float> sums(expected.size());
+        dots[1][count](unpacked.view(), groups, groups, tokens.tile(), sums.data());
+        EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, unpacked";
+        if (format->pack == nullptr) continue;
+        const PackedPanels one{packed.data() + panel * format->chunk_bytes, packed_stride};
+        format->dot[1][count](one, groups, tokens.tile(), sums.data());
+        EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, packed";
+      }
     }
+    if (format->pack == nullptr || panels == 1) continue;
     for (int count = 1; count <= most; ++count) {
       const Tokens tokens(kernels(), {x.begin(), x.begin() + count * columns}, count);
-      const std::vector<float> expected(alone.begin(), alone.begin() + count * width);
-      std::vector<float> sums(expected.size());
-      dots[1][count](unpacked.view(), groups, groups, tokens.tile(), sums.data());
-      EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, unpacked";
-      if (format->pack == nullptr) continue;
-      format->dot[count](panel.data(), groups, tokens.tile(), sums.data());
-      EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, packed";
+      std::vector<float> sums(size_t(count * panels * width)), expected;
+      for (int t = 0; t < count; ++t)
+        for (const std::vector<float>& of_panel : alone)
+          expected.insert(expected.end(), of_panel.begin() + t * width, of_panel.begin() + (t + 1) * width);
+      format->dot[panels][count]({packed.data(), packed_stride}, groups, tokens.tile(), sums.data());
+      EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, " << panels << " packed panels";
     }
   }
 }
@@ -180,8 +195,8 @@ TEST_P(Panels, QuantizedTokensAreWithinHalfAStep) {
                 0.50001f * tokens.groups[g].scale)
           << g << ' ' << i;
     }
-    EXPECT_EQ(tokens.groups[g].minus_sum, -sum);
-    EXPECT_EQ(tokens.groups[g].minus_first, -first);
+    EXPECT_EQ(tokens.groups[g].minus_sum, -kLargestBias * sum);
+    EXPECT_EQ(tokens.groups[g].minus_first, -kLargestBias * first);
   }
 }
 

@@ -1,5 +1,6 @@
-// How each format lies in a panel: its codes in planes of bits, its scales behind them. Included in the unnamed
-// namespace of each folder's panels.cc, after the primitives (struct P).
+// How each format lies in a panel: chunk after chunk of a few groups, first their scales, then their codes in planes of
+// bits. So a panel is read from its first byte to its last. Included in the unnamed namespace of each folder's
+// panels.cc, after the primitives (struct P).
 //
 // A plane of b bits has b vectors for a group of 32 columns: step s (columns 4 s to 4 s + 3) is in vector s % b, at bit
 // b * (s / b) of its bytes. For b = 4 that is how the 32-weight formats lie in a file, four bytes at a time.
@@ -12,18 +13,33 @@ constexpr int power_of_two_from(int x) {
   return power;
 }
 
-// ---- scales: how many groups share a header, and how a group's scales are read
+// ---- scales: how many groups share a header of how many bytes, and how a group's scales are read
+struct NoHeader {
+  explicit NoHeader(const uint8_t*) {}
+};
+struct ScaleHeader {
+  P::V scale;
+  explicit ScaleHeader(const uint8_t* header) : scale(P::load_half(header)) {}
+};
+struct ScaleMinimumHeader {
+  P::V scale, minus_minimum;
+  explicit ScaleMinimumHeader(const uint8_t* header)
+      : scale(P::load_half(header)), minus_minimum(P::negate(P::load_half(header + 2 * P::kWidth))) {}
+};
+
 struct HalfScales {  // a float16 for each group
+  using Header = NoHeader;
   static constexpr int kSuper = 1, kHeader = 0, kBytes = 2 * P::kWidth, kHalves = 1;
-  static void read(const uint8_t*, const uint8_t* group, P::V* scale, P::V*) { scale[0] = P::load_half(group); }
+  static void read(const Header&, const uint8_t* group, P::V* scale, P::V*) { scale[0] = P::load_half(group); }
   template <class Block>
   static void pack(const Block& block, int, int row, uint8_t*, uint8_t* group) {
     __builtin_memcpy(group + 2 * row, &block.scale, 2);
   }
 };
 struct HalfPairs {  // scale and minimum
+  using Header = NoHeader;
   static constexpr int kSuper = 1, kHeader = 0, kBytes = 4 * P::kWidth, kHalves = 1;
-  static void read(const uint8_t*, const uint8_t* group, P::V* scale, P::V* offset) {
+  static void read(const Header&, const uint8_t* group, P::V* scale, P::V* offset) {
     scale[0] = P::load_half(group);
     offset[0] = P::load_half(group + 2 * P::kWidth);
   }
@@ -34,10 +50,11 @@ struct HalfPairs {  // scale and minimum
   }
 };
 struct SuperPairs {  // scale * s and -minimum * m, s and m of a byte each
+  using Header = ScaleMinimumHeader;
   static constexpr int kSuper = 8, kHeader = 4 * P::kWidth, kBytes = 2 * P::kWidth, kHalves = 1;
-  static void read(const uint8_t* header, const uint8_t* group, P::V* scale, P::V* offset) {
-    scale[0] = P::mul(P::load_half(header), P::load_u8(group));
-    offset[0] = P::negate(P::mul(P::load_half(header + 2 * P::kWidth), P::load_u8(group + P::kWidth)));
+  static void read(const Header& header, const uint8_t* group, P::V* scale, P::V* offset) {
+    scale[0] = P::mul(header.scale, P::load_u8(group));
+    offset[0] = P::mul(header.minus_minimum, P::load_u8(group + P::kWidth));
   }
   template <class Block>
   static void pack(const Block& block, int group_of_block, int row, uint8_t* header, uint8_t* group) {
@@ -48,12 +65,12 @@ struct SuperPairs {  // scale * s and -minimum * m, s and m of a byte each
   }
 };
 struct SuperNibbles {  // the same for 16 columns, s and m of four bits
+  using Header = ScaleMinimumHeader;
   static constexpr int kSuper = 8, kHeader = 4 * P::kWidth, kBytes = 2 * P::kWidth, kHalves = 2;
-  static void read(const uint8_t* header, const uint8_t* group, P::V* scale, P::V* offset) {
-    const P::V d = P::load_half(header), m = P::negate(P::load_half(header + 2 * P::kWidth));
+  static void read(const Header& header, const uint8_t* group, P::V* scale, P::V* offset) {
     for (int half = 0; half < 2; ++half) {
-      scale[half] = P::mul(d, P::load_low_nibbles(group + half * P::kWidth));
-      offset[half] = P::mul(m, P::load_high_nibbles(group + half * P::kWidth));
+      scale[half] = P::mul(header.scale, P::load_low_nibbles(group + half * P::kWidth));
+      offset[half] = P::mul(header.minus_minimum, P::load_high_nibbles(group + half * P::kWidth));
     }
   }
   template <class Block>
@@ -66,10 +83,10 @@ struct SuperNibbles {  // the same for 16 columns, s and m of four bits
 // scale * s, s of a signed byte for 32 / kParts columns. Small(block, i) is the i-th s.
 template <int kParts, auto kSmall>
 struct SuperBytes {
+  using Header = ScaleHeader;
   static constexpr int kSuper = 8, kHeader = 2 * P::kWidth, kBytes = kParts * P::kWidth, kHalves = kParts;
-  static void read(const uint8_t* header, const uint8_t* group, P::V* scale, P::V*) {
-    const P::V d = P::load_half(header);
-    for (int half = 0; half < kParts; ++half) scale[half] = P::mul(d, P::load_i8(group + half * P::kWidth));
+  static void read(const Header& header, const uint8_t* group, P::V* scale, P::V*) {
+    for (int half = 0; half < kParts; ++half) scale[half] = P::mul(header.scale, P::load_i8(group + half * P::kWidth));
   }
   template <class Block>
   static void pack(const Block& block, int group_of_block, int row, uint8_t* header, uint8_t* group) {
@@ -79,16 +96,18 @@ struct SuperBytes {
   }
 };
 struct SuperHalf {  // a float16 for 256 columns
+  using Header = ScaleHeader;
   static constexpr int kSuper = 8, kHeader = 2 * P::kWidth, kBytes = 0, kHalves = 1;
-  static void read(const uint8_t* header, const uint8_t*, P::V* scale, P::V*) { scale[0] = P::load_half(header); }
+  static void read(const Header& header, const uint8_t*, P::V* scale, P::V*) { scale[0] = header.scale; }
   template <class Block>
   static void pack(const Block& block, int, int row, uint8_t* header, uint8_t*) {
     __builtin_memcpy(header + 2 * row, &block.scale, 2);
   }
 };
 struct Exponents {  // MXFP4's powers of two
+  using Header = NoHeader;
   static constexpr int kSuper = 1, kHeader = 0, kBytes = P::kWidth, kHalves = 1;
-  static void read(const uint8_t*, const uint8_t* group, P::V* scale, P::V*) { scale[0] = P::load_exponents(group); }
+  static void read(const Header&, const uint8_t* group, P::V* scale, P::V*) { scale[0] = P::load_exponents(group); }
   template <class Block>
   static void pack(const Block& block, int, int row, uint8_t*, uint8_t* group) {
     group[row] = block.exponent;
@@ -145,16 +164,21 @@ struct Packed {
   static constexpr int kBias = kSigned ? P::kSignedBias : power_of_two_from(-F::kCodeMin) * (F::kCodeMin < 0);
   static constexpr TableBytes<Table> kTable = {};
 
-  static int64_t panel_bytes(int64_t groups) {
-    return groups * (kCodeBytes + Scales::kBytes) + (groups + Scales::kSuper - 1) / Scales::kSuper * Scales::kHeader;
-  }
-  static int64_t scales_at(int64_t panel_groups) { return panel_groups * kCodeBytes; }
-  static int64_t header_of(int64_t group) {
-    return group / Scales::kSuper * (Scales::kHeader + Scales::kSuper * Scales::kBytes);
-  }
-  static int64_t scales_of(int64_t group) {
-    return header_of(group) + Scales::kHeader + group % Scales::kSuper * Scales::kBytes;
-  }
+  // A chunk has as many groups as share a header, or as fill whole cache lines with scales; the codes begin with a line
+  // too, unless that would cost more than a file's bytes and 4 %.
+  static constexpr int64_t kLine = kLaneBytes < 64 ? kLaneBytes : 64;
+  static constexpr int kChunk = Scales::kSuper > 1 || Scales::kBytes >= kLine ? Scales::kSuper
+                                                                              : int(kLine / Scales::kBytes);
+  static constexpr int64_t kScaleBytes = Scales::kHeader + kChunk * Scales::kBytes;
+  static constexpr int64_t kWholeLines = (kScaleBytes + kLine - 1) / kLine * kLine;
+  static constexpr int64_t kFileBytes = int64_t(sizeof(typename F::Block)) * P::kWidth * kChunk / kBlockGroups;
+  static constexpr int64_t kCodesAt =
+      (kWholeLines + kChunk * kCodeBytes) * 100 <= 104 * kFileBytes ? kWholeLines : kScaleBytes;
+  static constexpr int64_t kChunkBytes = kCodesAt + kChunk * kCodeBytes;
+
+  // Where a group is in its chunk.
+  static int64_t scales_of(int64_t group) { return Scales::kHeader + group % kChunk * Scales::kBytes; }
+  static int64_t codes_of(int64_t group) { return kCodesAt + group % kChunk * kCodeBytes; }
 
   struct Planes {
     P::C low[kLow];

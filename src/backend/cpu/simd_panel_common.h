@@ -7,10 +7,14 @@ constexpr int64_t kPrefetch = 8192;  // bytes ahead of the codes
 // for each code.
 template <int kBias, int kHalves>
 inline P::I start_sum(const TokenGroup& x, int half) {
-  if constexpr (kBias == 0) return P::set_int(0);
-  if constexpr (kHalves == 1) return P::template times<kBias>(P::set_int(x.minus_sum));
-  if (half == 0) return P::template times<kBias>(P::set_int(x.minus_first));
-  return P::template times<kBias>(P::sub(P::set_int(x.minus_sum), P::set_int(x.minus_first)));
+  if constexpr (kBias == 0) {
+    return P::set_int(0);
+  } else if constexpr (kHalves == 1) {
+    return P::template share<kBias>(P::set_int(x.minus_sum));
+  } else {
+    const P::I first = P::set_int(x.minus_first);
+    return P::template share<kBias>(half == 0 ? first : P::sub(P::set_int(x.minus_sum), first));
+  }
 }
 
 template <class T, int... kStep>
@@ -28,6 +32,7 @@ inline P::V add_products(P::V accumulator, P::I sum, P::V scale, const TokenGrou
 template <int kHalves>
 inline P::V add_offsets(P::V accumulator, const P::V* offset, const TokenGroup& x) {
   if constexpr (kHalves == 1) return P::fma(offset[0], P::set(x.scaled_sum), accumulator);
-  const float first = x.scale * float(-x.minus_first), second = x.scale * float(x.minus_first - x.minus_sum);
+  const float scale = x.scale * (1.0f / float(kLargestBias));
+  const float first = scale * float(-x.minus_first), second = scale * float(x.minus_first - x.minus_sum);
   return P::fma(offset[1], P::set(second), P::fma(offset[0], P::set(first), accumulator));
 }

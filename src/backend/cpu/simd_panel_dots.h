@@ -4,56 +4,110 @@
 // Floor of a packed dot: the panel's bytes; of an unpacked one: a dot-product instruction for each vector of codes and
 // token. Per 32 columns it costs three more instructions for the scales, and a fourth for the offsets.
 
-template <class Pack, int kTokens>
-void dot_packed(const uint8_t* panel, int64_t groups, const TokenTile& tokens, float* sums) {
+// sum(p) += c[p] * four codes of a token, for each panel p. For one panel, instructions that take the four from memory
+// and spread them themselves (P::dot_at) save another that does; for two, they would load them twice.
+template <class Primitives>
+concept TakesTokensFromMemory = requires {
+  &Primitives::dot_at;
+};
+
+template <bool kSigned, int kPanels, class Sum, class Primitives = P>
+inline void dot_panels(const Sum& sum, const P::C* c, const int8_t* token) {
+  if constexpr (TakesTokensFromMemory<Primitives> && kPanels == 1) {
+    sum(0) = Primitives::dot_at(sum(0), c[0], token);
+  } else {
+    const P::T four = P::load_token(token);
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) sum(p) = P::template dot<kSigned>(sum(p), c[p], four);
+  }
+}
+
+// Few tokens: the products of a group are summed in two parts, since one instruction after the other would take longer
+// than the bytes take to arrive. The parts are whole numbers, so the sum is the same.
+template <int kSums>
+constexpr int kSumParts = kSums <= 2 ? 2 : 1;
+
+template <class Pack, int kPanels, int kTokens>
+void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tokens, float* sums) {
   using Scales = typename Pack::Scales;
-  constexpr int kHalves = Scales::kHalves;
+  constexpr int kHalves = Scales::kHalves, kParts = kHalves == 2 ? 1 : kSumParts<kPanels * kTokens>;
   constexpr bool kOffset = Pack::F::kHasOffset;
-  const uint8_t* codes = panel;
-  const uint8_t* scales = panel + Pack::scales_at(groups);
   const int8_t* x = tokens.codes;
   const TokenGroup* info = tokens.groups;
-  P::V accumulator[kTokens];
-#pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t) accumulator[t] = P::zero();
-  const auto one_group = [&](const uint8_t* header, const uint8_t* group) {
-#pragma GCC unroll 8
-    for (int64_t at = 0; at < Pack::kCodeBytes; at += 64) __builtin_prefetch(codes + kPrefetch + at);
-    P::I sum[kTokens][2];
-#pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t)
+  P::V accumulator[kPanels][kTokens];
 #pragma GCC unroll 2
-      for (int half = 0; half < kHalves; ++half) sum[t][half] = start_sum<Pack::kBias, kHalves>(info[t], half);
-    const typename Pack::Planes planes = Pack::load(codes);
+  for (int p = 0; p < kPanels; ++p)
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) accumulator[p][t] = P::zero();
+
+  const auto one_group = [&](const typename Scales::Header* header, const uint8_t* scales, const uint8_t* codes) {
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p)
+#pragma GCC unroll 8
+      for (int64_t at = 0; at < Pack::kCodeBytes; at += 64)
+        __builtin_prefetch(codes + p * Pack::kChunkBytes + kPrefetch + at);
+    constexpr int kSums = kHalves * kParts;
+    P::I sum[kPanels][kTokens][kSums];
+    typename Pack::Planes planes[kPanels];
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 2
+        for (int i = 0; i < kSums; ++i)
+          sum[p][t][i] = i < kHalves ? start_sum<Pack::kBias, kHalves>(info[t], i) : P::set_int(0);
+      planes[p] = Pack::load(codes + p * Pack::kChunkBytes);
+    }
     for_steps(
         [&](auto step) {
-          const P::C c = Pack::template step<step>(planes);
-          constexpr int kHalf = kHalves == 2 ? step / 4 : 0;
+          constexpr int kSum = kHalves == 2 ? step / 4 : step % kParts;
+          P::C c[kPanels];
+#pragma GCC unroll 2
+          for (int p = 0; p < kPanels; ++p) c[p] = Pack::template step<step>(planes[p]);
 #pragma GCC unroll 8
           for (int t = 0; t < kTokens; ++t)
-            sum[t][kHalf] =
-                P::template dot<Pack::kSigned>(sum[t][kHalf], c, P::load_token(x + t * kGroupColumns + 4 * step));
+            dot_panels<Pack::kSigned, kPanels>([&](int p) -> P::I& { return sum[p][t][kSum]; }, c,
+                                               x + t * kGroupColumns + 4 * step);
         },
         kAllSteps);
-    P::V scale[kHalves], offset[kHalves];
-    Scales::read(header, group, scale, offset);
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) {
+      P::V scale[kHalves], offset[kHalves];
+      Scales::read(header[p], scales + p * Pack::kChunkBytes, scale, offset);
 #pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) {
-      for (int half = 0; half < kHalves; ++half)
-        accumulator[t] = add_products(accumulator[t], sum[t][half], scale[half], info[t]);
-      if constexpr (kOffset) accumulator[t] = add_offsets<kHalves>(accumulator[t], offset, info[t]);
+      for (int t = 0; t < kTokens; ++t) {
+        if constexpr (kParts == 2) sum[p][t][0] = P::add(sum[p][t][0], sum[p][t][1]);
+#pragma GCC unroll 2
+        for (int half = 0; half < kHalves; ++half)
+          accumulator[p][t] = add_products(accumulator[p][t], sum[p][t][half], scale[half], info[t]);
+        if constexpr (kOffset) accumulator[p][t] = add_offsets<kHalves>(accumulator[p][t], offset, info[t]);
+      }
     }
-    codes += Pack::kCodeBytes;
     x += kTokens * kGroupColumns;
     info += kTokens;
   };
-  for (int64_t g = 0; g < groups; g += Scales::kSuper) {
-    const uint8_t* header = scales;
-    scales += Scales::kHeader;
-    for (int i = 0; i < Scales::kSuper; ++i, scales += Scales::kBytes) one_group(header, scales);
+
+  const uint8_t* chunk = panels.first;
+  for (int64_t left = groups; left > 0; left -= Pack::kChunk, chunk += panels.stride) {
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p)
+      for (int64_t at = 0; at < Pack::kCodesAt; at += 64)
+        __builtin_prefetch(chunk + p * Pack::kChunkBytes + kPrefetch + at);
+    if constexpr (kPanels == 1) {
+      const typename Scales::Header header[] = {typename Scales::Header(chunk)};
+      for (int i = 0; i < Pack::kChunk && i < left; ++i)
+        one_group(header, chunk + Pack::scales_of(i), chunk + Pack::codes_of(i));
+    } else {
+      const typename Scales::Header header[] = {typename Scales::Header(chunk),
+                                                typename Scales::Header(chunk + Pack::kChunkBytes)};
+      for (int i = 0; i < Pack::kChunk && i < left; ++i)
+        one_group(header, chunk + Pack::scales_of(i), chunk + Pack::codes_of(i));
+    }
   }
 #pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t) P::store(sums + t * P::kWidth, accumulator[t]);
+  for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) P::store(sums + (t * kPanels + p) * P::kWidth, accumulator[p][t]);
 }
 
 template <int kHalves, bool kOffset, int kPanels, int kTokens>
@@ -86,11 +140,8 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
 #pragma GCC unroll 2
         for (int p = 0; p < kPanels; ++p) c[p] = P::load(codes + p * panel_groups * kGroupBytes + s * kLaneBytes);
 #pragma GCC unroll 8
-        for (int t = 0; t < kTokens; ++t) {
-          const P::T token = P::load_token(x + t * kGroupColumns + 4 * s);
-#pragma GCC unroll 2
-          for (int p = 0; p < kPanels; ++p) sum[p][t] = P::template dot<true>(sum[p][t], c[p], token);
-        }
+        for (int t = 0; t < kTokens; ++t)
+          dot_panels<true, kPanels>([&](int p) -> P::I& { return sum[p][t]; }, c, x + t * kGroupColumns + 4 * s);
       }
 #pragma GCC unroll 2
       for (int p = 0; p < kPanels; ++p) {

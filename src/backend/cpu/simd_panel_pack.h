@@ -38,83 +38,114 @@ void unpack_rows(const uint8_t* rows, int64_t row_stride, int count, int64_t fir
 // One plane of kBits bits of a row's 32 codes: 4 * kBits bytes, of which byte k has code k, 4 kBits + k, ... at rising
 // bits.
 template <int kBits>
-inline void put_plane(const uint8_t* codes, int row, uint8_t* plane) {
+inline void make_plane(const uint8_t* codes, uint8_t* plane) {
   alignas(32) uint8_t bytes[4 * kBits] = {};
   for (int m = 0; m < 8 / kBits; ++m)
     for (int k = 0; k < 4 * kBits; ++k) bytes[k] = uint8_t(bytes[k] | codes[4 * kBits * m + k] << (kBits * m));
+  __builtin_memcpy(plane, bytes, sizeof(bytes));
+}
+
+// Planes of all rows, one row after the other, to where the kernels want them: four bytes of each row side by side.
+// Instruction sets that can turn 16 bytes of every row at once have P::interleave.
+template <class Primitives>
+concept Interleaves = requires {
+  &Primitives::interleave;
+};
+
+template <int kBits, class Primitives = P>
+inline void spread_planes(const uint8_t* rows, uint8_t* planes) {
+  if constexpr (Interleaves<Primitives> && kBits % 4 == 0) {
+#pragma GCC unroll 2
+    for (int i = 0; i < kBits; i += 4) Primitives::interleave(rows + 4 * i, 4 * kBits, planes + i * kLaneBytes);
+  } else {
+    for (int row = 0; row < P::kWidth; ++row)
 #pragma GCC unroll 8
-  for (int i = 0; i < kBits; ++i) __builtin_memcpy(plane + i * kLaneBytes + 4 * row, bytes + 4 * i, 4);
+      for (int i = 0; i < kBits; ++i)
+        __builtin_memcpy(planes + i * kLaneBytes + 4 * row, rows + 4 * (kBits * row + i), 4);
+  }
 }
 
 // Bits 0, 4, ... 28 of x, side by side.
-inline uint8_t every_fourth_bit(uint32_t x) {
+inline uint32_t every_fourth_bit(uint32_t x) {
   x &= 0x11111111;
   x = (x | x >> 3) & 0x03030303;
   x = (x | x >> 6) & 0x000f000f;
-  return uint8_t(x | x >> 12);
+  return (x | x >> 12) & 0xff;
 }
 
-// The formats of 32 weights a block hold their low four bits as the plane does, and a fifth in a word.
+// The formats of 32 weights a block hold their low four bits as the plane does, and a fifth in a word; eight bits are
+// their own plane.
 template <class Pack>
-constexpr bool kLiesLikeItsPlane = Pack::F::kBlock == kGroupColumns && Pack::kLow == 4;
+constexpr bool kLiesLikeItsPlane = Pack::F::kBlock == kGroupColumns && (Pack::kLow == 4 || Pack::kLow == 8);
 
-// The codes of a row's group in their planes.
-template <class Pack>
-inline void put_codes(const typename Pack::F::Block& block, int group_of_block, int row, uint8_t* plane) {
+// The codes of group kGroup of `count` rows' blocks, which `block(row)` gives, in their planes. With the group known,
+// the compiler decodes a row in few instructions.
+template <class Pack, int kGroup, class BlockOf>
+inline void put_codes(const BlockOf& block, int count, uint8_t* planes) {
   using F = typename Pack::F;
+  constexpr int kLow = Pack::kLow, kHigh = Pack::kHigh;
+  alignas(64) uint8_t low[P::kWidth * 4 * kLow] = {};
   if constexpr (kLiesLikeItsPlane<Pack>) {
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) __builtin_memcpy(plane + i * kLaneBytes + 4 * row, block.codes + 4 * i, 4);
-    if constexpr (Pack::kHigh == 1) {
-      const uint32_t high = block.high_bits;
-      for (int i = 0; i < 4; ++i) plane[4 * kLaneBytes + 4 * row + i] = every_fourth_bit(high >> i);
+    constexpr int kBias = kLow == 8 ? Pack::kBias : 0;
+    for (int row = 0; row < count; ++row)
+      for (int i = 0; i < 4 * kLow; ++i) low[4 * kLow * row + i] = uint8_t(uint8_t(block(row).codes[i]) + kBias);
+    if constexpr (kHigh == 1) {
+      uint32_t high[P::kWidth] = {}, bytes[P::kWidth];
+      for (int row = 0; row < count; ++row) high[row] = block(row).high_bits;
+      for (int row = 0; row < P::kWidth; ++row)
+        bytes[row] = every_fourth_bit(high[row]) | every_fourth_bit(high[row] >> 1) << 8 |
+                     every_fourth_bit(high[row] >> 2) << 16 | every_fourth_bit(high[row] >> 3) << 24;
+      __builtin_memcpy(planes + kLow * kLaneBytes, bytes, sizeof(bytes));
     }
-    return;
+  } else {
+    constexpr int kParts = kGroupColumns / F::kGroup;
+    alignas(64) uint8_t high[P::kWidth * 4 * (kHigh > 0 ? kHigh : 1)] = {};
+    for (int row = 0; row < count; ++row) {
+      alignas(32) int8_t decoded[kGroupColumns];
+      alignas(32) uint8_t codes[kGroupColumns], bits[kGroupColumns];
+      float scale, offset;  // go their own way
+      for (int part = 0; part < kParts; ++part)
+        F::decode(block(row), kGroup * kParts + part, decoded + part * F::kGroup, scale, offset);
+      for (int i = 0; i < kGroupColumns; ++i) codes[i] = Pack::stored(decoded[i]);
+      for (int i = 0; i < kGroupColumns; ++i) bits[i] = uint8_t(codes[i] & ((1 << kLow) - 1));
+      make_plane<kLow>(bits, low + 4 * kLow * row);
+      if constexpr (kHigh > 0) {
+        for (int i = 0; i < kGroupColumns; ++i) bits[i] = uint8_t(codes[i] >> kLow);
+        make_plane<kHigh>(bits, high + 4 * kHigh * row);
+      }
+    }
+    if constexpr (kHigh > 0) spread_planes<kHigh>(high, planes + kLow * kLaneBytes);
   }
-  if constexpr (F::kBlock == kGroupColumns && Pack::kLow == 8) {  // bytes, as they lie in the file
-    alignas(32) uint8_t codes[kGroupColumns];
-    for (int i = 0; i < kGroupColumns; ++i) codes[i] = uint8_t(uint8_t(block.codes[i]) + Pack::kBias);
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) __builtin_memcpy(plane + i * kLaneBytes + 4 * row, codes + 4 * i, 4);
-    return;
-  }
-  constexpr int kParts = kGroupColumns / F::kGroup;
-  alignas(32) int8_t decoded[kGroupColumns];
-  alignas(32) uint8_t codes[kGroupColumns], low[kGroupColumns], high[kGroupColumns];
-  float scale, offset;  // go their own way
-  for (int part = 0; part < kParts; ++part)
-    F::decode(block, group_of_block * kParts + part, decoded + part * F::kGroup, scale, offset);
-  for (int i = 0; i < kGroupColumns; ++i) codes[i] = Pack::stored(decoded[i]);
-  for (int i = 0; i < kGroupColumns; ++i) low[i] = uint8_t(codes[i] & ((1 << Pack::kLow) - 1));
-  put_plane<Pack::kLow>(low, row, plane);
-  if constexpr (Pack::kHigh > 0) {
-    for (int i = 0; i < kGroupColumns; ++i) high[i] = uint8_t(codes[i] >> Pack::kLow);
-    put_plane<Pack::kHigh>(high, row, plane + Pack::kLow * kLaneBytes);
-  }
+  spread_planes<kLow>(low, planes);
 }
 
 template <class Pack>
-void pack_panel(const uint8_t* rows, int64_t row_stride, int count, int64_t groups, uint8_t* panel) {
+void pack_panel(const uint8_t* rows, int64_t row_stride, int count, int64_t groups, uint8_t* panel, int64_t stride) {
   using Block = typename Pack::F::Block;
-  if (count < P::kWidth) clear(panel, Pack::panel_bytes(groups));
-  uint8_t* scales = panel + Pack::scales_at(groups);
-  for (int64_t g = 0; g < groups; ++g)
-    for (int row = 0; row < count; ++row) {
-      const auto& block =
-          *reinterpret_cast<const Block*>(rows + row * row_stride + g / Pack::kBlockGroups * int64_t(sizeof(Block)));
-      put_codes<Pack>(block, int(g % Pack::kBlockGroups), row, panel + g * Pack::kCodeBytes);
-      Pack::Scales::pack(block, int(g % Pack::kBlockGroups), row, scales + Pack::header_of(g),
-                         scales + Pack::scales_of(g));
-    }
+  for (int64_t g = 0; g < groups; ++g) {
+    const int i = int(g % Pack::kChunk), in_block = int(g % Pack::kBlockGroups);
+    const auto block = [&](int row) -> const Block& {
+      return *reinterpret_cast<const Block*>(rows + row * row_stride + g / Pack::kBlockGroups * int64_t(sizeof(Block)));
+    };
+    if (i == 0 && g > 0) panel += stride;
+    if (i == 0 && count < P::kWidth) clear(panel, Pack::kCodesAt);
+    for_steps(
+        [&](auto group) {
+          if (group == in_block) put_codes<Pack, group>(block, count, panel + Pack::codes_of(g));
+        },
+        std::make_integer_sequence<int, Pack::kBlockGroups>());
+    for (int row = 0; row < count; ++row)
+      Pack::Scales::pack(block(row), in_block, row, panel, panel + Pack::scales_of(g));
+  }
 }
 
 // The codes of the panels' planes with the bias of unpacked ones.
 template <class Pack>
-void unpack_panel(const uint8_t* panel, int64_t panel_groups, int64_t first, int64_t groups, const UnpackedPanel& out) {
+void unpack_panel(const PackedPanels& panel, int64_t first, int64_t groups, const UnpackedPanel& out) {
   constexpr int kHalves = Pack::Scales::kHalves;
-  const uint8_t* scales = panel + Pack::scales_at(panel_groups);
   for (int64_t g = 0; g < groups; ++g) {
-    const auto planes = Pack::load(panel + (first + g) * Pack::kCodeBytes);
+    const uint8_t* chunk = panel.first + (first + g) / Pack::kChunk * panel.stride;
+    const auto planes = Pack::load(chunk + Pack::codes_of(first + g));
     uint8_t* to = out.codes + g * kGroupSteps * kLaneBytes;
     for_steps(
         [&](auto step) {
@@ -123,7 +154,7 @@ void unpack_panel(const uint8_t* panel, int64_t panel_groups, int64_t first, int
         },
         kAllSteps);
     P::V scale[2], offset[2];
-    Pack::Scales::read(scales + Pack::header_of(first + g), scales + Pack::scales_of(first + g), scale, offset);
+    Pack::Scales::read(typename Pack::Scales::Header(chunk), chunk + Pack::scales_of(first + g), scale, offset);
 #pragma GCC unroll 2
     for (int half = 0; half < kHalves; ++half) {
       P::store(out.scales + (g * kHalves + half) * P::kWidth, scale[half]);
@@ -151,8 +182,8 @@ void quantize_token(const float* x, int64_t groups, int token, int tokens, int8_
     P::round_codes(v, P::set(inverse), codes, sums);
     info->scale = most * (1.0f / 127.0f) + P::reduce_add(nothing);
     info->scaled_sum = info->scale * float(sums[0] + sums[1]);
-    info->minus_sum = -(sums[0] + sums[1]);
-    info->minus_first = -sums[0];
+    info->minus_sum = -kLargestBias * (sums[0] + sums[1]);
+    info->minus_first = -kLargestBias * sums[0];
   }
 }
 
@@ -165,10 +196,13 @@ void token_remainder(const float* x, int64_t groups, int token, int tokens, cons
       out[g * kGroupColumns + i] = x[g * kGroupColumns + i] - info->scale * float(codes[i]);
 }
 
-template <class Pack, int kTokens>
+template <class Pack, int kPanels, int kTokens>
 void fill_dots(PanelFormat& format) {
-  format.dot[kTokens] = dot_packed<Pack, kTokens>;
-  if constexpr (kTokens > 1) fill_dots<Pack, kTokens - 1>(format);
+  format.dot[kPanels][kTokens] = dot_packed<Pack, kPanels, kTokens>;
+  if constexpr (kTokens > 1)
+    fill_dots<Pack, kPanels, kTokens - 1>(format);
+  else if constexpr (kPanels > 1)
+    fill_dots<Pack, kPanels - 1, P::kTokens>(format);
 }
 
 template <class F>
@@ -184,10 +218,12 @@ PanelFormat plain_format() {
 template <class Pack>
 PanelFormat packed_format() {
   PanelFormat format = plain_format<typename Pack::F>();
-  format.panel_bytes = Pack::panel_bytes;
+  format.chunk_groups = Pack::kChunk;
+  format.chunk_bytes = Pack::kChunkBytes;
+  format.packed_tiles = Pack::kLow == 8 ? 8 : 3;  // eight bits lie as the kernels take them
   format.pack = pack_panel<Pack>;
   format.unpack = unpack_panel<Pack>;
-  fill_dots<Pack, P::kTokens>(format);
+  fill_dots<Pack, P::kPanels, P::kTokens>(format);
   return format;
 }
 

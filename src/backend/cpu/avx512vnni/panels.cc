@@ -17,6 +17,10 @@
 namespace metallic::cpu {
 namespace {
 
+struct [[gnu::may_alias]] Four {
+  int8_t code[4];
+};
+
 struct P {
   using V = __m512;   // floats of the rows
   using I = __m512i;  // sums of the rows
@@ -35,6 +39,11 @@ struct P {
   template <bool>
   static I dot(I sum, C codes, T token) {
     return _mm512_dpbusd_epi32(sum, codes, token);
+  }
+  // The same with four codes of a token in memory.
+  static I dot_at(I sum, C codes, const int8_t* token) {
+    asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(codes), "m"(*reinterpret_cast<const Four*>(token)));
+    return sum;
   }
   // Each byte shifted right (left if negative), masked.
   template <int kShift, int kMask>
@@ -55,11 +64,30 @@ struct P {
   static C look_up(C table, C index) { return _mm512_shuffle_epi8(table, index); }
 
   static I set_int(int32_t x) { return _mm512_set1_epi32(x); }
+  // 16 bytes of each of 16 rows, as 4 vectors of four bytes of each.
+  static void interleave(const uint8_t* rows, int64_t stride, uint8_t* to) {
+    __m512i lanes[4];  // rows i, 4 + i, 8 + i, 12 + i
+    for (int i = 0; i < 4; ++i) {
+      lanes[i] = _mm512_castsi128_si512(bytes(rows + i * stride));
+      lanes[i] = _mm512_inserti32x4(lanes[i], bytes(rows + (4 + i) * stride), 1);
+      lanes[i] = _mm512_inserti32x4(lanes[i], bytes(rows + (8 + i) * stride), 2);
+      lanes[i] = _mm512_inserti32x4(lanes[i], bytes(rows + (12 + i) * stride), 3);
+    }
+    const __m512i low01 = _mm512_unpacklo_epi32(lanes[0], lanes[1]), low23 = _mm512_unpacklo_epi32(lanes[2], lanes[3]);
+    const __m512i high01 = _mm512_unpackhi_epi32(lanes[0], lanes[1]);
+    const __m512i high23 = _mm512_unpackhi_epi32(lanes[2], lanes[3]);
+    store_codes(to, _mm512_unpacklo_epi64(low01, low23));
+    store_codes(to + 64, _mm512_unpackhi_epi64(low01, low23));
+    store_codes(to + 128, _mm512_unpacklo_epi64(high01, high23));
+    store_codes(to + 192, _mm512_unpackhi_epi64(high01, high23));
+  }
+
+  static I add(I a, I b) { return _mm512_add_epi32(a, b); }
   static I sub(I a, I b) { return _mm512_sub_epi32(a, b); }
-  // kBias is a power of two.
+  // kBias / kLargestBias of x, which both divide.
   template <int kBias>
-  static I times(I x) {
-    return _mm512_slli_epi32(x, std::countr_zero(unsigned(kBias)));
+  static I share(I x) {
+    return kBias == kLargestBias ? x : _mm512_srai_epi32(x, unsigned(std::countr_zero(unsigned(kLargestBias / kBias))));
   }
   static V to_float(I x) { return _mm512_cvtepi32_ps(x); }
   static V zero() { return _mm512_setzero_ps(); }

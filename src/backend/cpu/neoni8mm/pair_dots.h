@@ -47,19 +47,21 @@ struct PairSums {
   }
 };
 
-template <class Pack, int kTokens>
-void dot_packed(const uint8_t* panel, int64_t groups, const TokenTile& tokens, float* sums) {
+template <class Pack, int kPanels, int kTokens>
+void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tokens, float* sums) {
   using Scales = typename Pack::Scales;
   constexpr int kHalves = Scales::kHalves, kPairsOfSteps = kGroupSteps / 2;
   constexpr bool kOffset = Pack::F::kHasOffset;
-  const uint8_t* codes = panel;
-  const uint8_t* scales = panel + Pack::scales_at(groups);
   const int8_t* x = tokens.codes;
   const TokenGroup* info = tokens.groups;
-  P::V accumulator[kTokens];
+  P::V accumulator[kPanels][kTokens];
+#pragma GCC unroll 2
+  for (int p = 0; p < kPanels; ++p)
 #pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t) accumulator[t] = P::zero();
-  const auto one_group = [&](const uint8_t* header, const uint8_t* group) {
+    for (int t = 0; t < kTokens; ++t) accumulator[p][t] = P::zero();
+  // A group of one panel.
+  const auto multiply = [&](P::V* sum, const typename Scales::Header& header, const uint8_t* scales,
+                            const uint8_t* codes) {
 #pragma GCC unroll 8
     for (int64_t at = 0; at < Pack::kCodeBytes; at += 64) __builtin_prefetch(codes + kPrefetch + at);
     PairSums<kTokens> products[kHalves];
@@ -74,24 +76,29 @@ void dot_packed(const uint8_t* panel, int64_t groups, const TokenTile& tokens, f
         std::make_integer_sequence<int, kPairsOfSteps>());
     for (int half = 0; half < kHalves; ++half) products[half].finish();
     P::V scale[kHalves], offset[kHalves];
-    Scales::read(header, group, scale, offset);
+    Scales::read(header, scales, scale, offset);
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
       for (int half = 0; half < kHalves; ++half)
-        accumulator[t] = add_products(accumulator[t], products[half].sum[t], scale[half], info[t]);
-      if constexpr (kOffset) accumulator[t] = add_offsets<kHalves>(accumulator[t], offset, info[t]);
+        sum[t] = add_products(sum[t], products[half].sum[t], scale[half], info[t]);
+      if constexpr (kOffset) sum[t] = add_offsets<kHalves>(sum[t], offset, info[t]);
     }
-    codes += Pack::kCodeBytes;
-    x += kTokens * kGroupColumns;
-    info += kTokens;
   };
-  for (int64_t g = 0; g < groups; g += Scales::kSuper) {
-    const uint8_t* header = scales;
-    scales += Scales::kHeader;
-    for (int i = 0; i < Scales::kSuper; ++i, scales += Scales::kBytes) one_group(header, scales);
-  }
+  const uint8_t* chunk = panels.first;
+  for (int64_t left = groups; left > 0; left -= Pack::kChunk, chunk += panels.stride)
+    for (int i = 0; i < Pack::kChunk && i < left; ++i) {
+#pragma GCC unroll 2
+      for (int p = 0; p < kPanels; ++p) {
+        const uint8_t* from = chunk + p * Pack::kChunkBytes;
+        multiply(accumulator[p], typename Scales::Header(from), from + Pack::scales_of(i), from + Pack::codes_of(i));
+      }
+      x += kTokens * kGroupColumns;
+      info += kTokens;
+    }
 #pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t) P::store(sums + t * P::kWidth, accumulator[t]);
+  for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) P::store(sums + (t * kPanels + p) * P::kWidth, accumulator[p][t]);
 }
 
 template <int kHalves, bool kOffset, int kPanels, int kTokens>

@@ -74,13 +74,17 @@ struct P {
   }
 
   static I set_int(int32_t x) { return {{x, x, x, x}}; }
+  static I add(I a, I b) {
+    for (int i = 0; i < 4; ++i) a.lane[i] += b.lane[i];
+    return a;
+  }
   static I sub(I a, I b) {
     for (int i = 0; i < 4; ++i) a.lane[i] -= b.lane[i];
     return a;
   }
   template <int kBias>
-  static I times(I x) {
-    for (int32_t& lane : x.lane) lane *= kBias;
+  static I share(I x) {
+    for (int32_t& lane : x.lane) lane /= kLargestBias / kBias;
     return x;
   }
   static V to_float(I x) {
