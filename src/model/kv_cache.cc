@@ -12,27 +12,32 @@ namespace metallic {
 
 namespace {
 
-Status check_format(const Backend& backend, Format format, int width, const char* what) {
+Status check_format(const Backend* backend, Format format, int width, const char* what) {
+  const auto held = [&](Format one) { return backend == nullptr || backend->holds_kv(one); };
   std::string known;
   for (const Format one : kKvFormats) {
-    if (!backend.holds_kv(one)) continue;
+    if (!held(one)) continue;
     if (one == format && width % format_info(format).block_elements == 0) return {};
     known += (known.empty() ? "" : ", ") + std::string(format_info(one).name);
   }
-  if (std::find(kKvFormats.begin(), kKvFormats.end(), format) != kKvFormats.end() && backend.holds_kv(format))
+  if (std::find(kKvFormats.begin(), kKvFormats.end(), format) != kKvFormats.end() && held(format))
     return fail(ErrorCode::kUnsupported, "a KV cache with {} of type {}: a head is {} wide, which is no multiple of {}",
                 what, format_info(format).name, width, format_info(format).block_elements);
-  return fail(ErrorCode::kUnsupported, "a KV cache with {} of type {}; the backend {} has: {}", what,
-              format_info(format).name, backend.name(), known);
+  return fail(ErrorCode::kUnsupported, "a KV cache with {} of type {}; {} has: {}", what, format_info(format).name,
+              backend == nullptr ? "the cpu backend" : fmt::format("the backend {}", backend->name()), known);
 }
 
 }  // namespace
 
+Status check_kv_formats(const Config& config, const KvFormats& formats, const Backend* backend) {
+  METALLIC_TRY(check_format(backend, formats.keys, config.head_dim, "keys"));
+  return check_format(backend, formats.values, config.value_dim, "values");
+}
+
 Result<KvCache> KvCache::create(const Config& config, Backend& backend, int pages, int page_tokens,
                                 const KvFormats& formats) {
   METALLIC_CHECK(pages > 0 && page_tokens > 0);
-  METALLIC_TRY(check_format(backend, formats.keys, config.head_dim, "keys"));
-  METALLIC_TRY(check_format(backend, formats.values, config.value_dim, "values"));
+  METALLIC_TRY(check_kv_formats(config, formats, &backend));
   const uint64_t rows = uint64_t(pages) * uint64_t(page_tokens);
   const auto key_bytes = checked_multiply(rows, *format_bytes(formats.keys, uint64_t(config.key_width())));
   const auto value_bytes = checked_multiply(rows, *format_bytes(formats.values, uint64_t(config.value_width())));

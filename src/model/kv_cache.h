@@ -10,6 +10,10 @@
 
 namespace metallic {
 
+// kUnsupported, naming those that are possible, for a format that is none of a cache's or whose block does not divide a
+// head's width. Without a backend: for what the cpu backend holds, which is all there are.
+Status check_kv_formats(const Config& config, const KvFormats& formats, const Backend* backend);
+
 // Which page belongs to whom is not known here: that is KvPages' business (engine).
 class KvCache {
  public:

@@ -10,6 +10,7 @@
 #include "backend/weight_bytes.h"
 #include "base/error.h"
 #include "model/activations.h"
+#include "model/kv_cache.h"
 
 namespace metallic {
 namespace {
@@ -163,12 +164,9 @@ Result<ModelSizes> model_sizes(const GgufFile& file, const Config& given, const 
   }
   sizes.blocks = collector.take();
 
-  const auto keys = format_bytes(options.kv_formats.keys, uint64_t(config.key_width()));
-  const auto values = format_bytes(options.kv_formats.values, uint64_t(config.value_width()));
-  if (!keys || !values)
-    return fail(ErrorCode::kUnsupported, "{}: a KV cache of type {} and {}: its rows are no whole blocks", file.path(),
-                format_info(options.kv_formats.keys).name, format_info(options.kv_formats.values).name);
-  sizes.kv_token_bytes = *keys + *values;
+  METALLIC_TRY(check_kv_formats(config, options.kv_formats, nullptr));
+  sizes.kv_token_bytes = *format_bytes(options.kv_formats.keys, uint64_t(config.key_width())) +
+                         *format_bytes(options.kv_formats.values, uint64_t(config.value_width()));
   sizes.attention_operations = 2.0 * config.heads * (double(config.head_dim) + config.value_dim);
 
   constexpr int kFew = 64, kMany = 128;
