@@ -380,7 +380,7 @@ tl::unexpected<Error> Planner::nothing_fits() const {
         ErrorCode::kOutOfMemory,
         "the KV cache for {} tokens takes {:.2f} GB, but the GPU has {:.2f} GB to give; ask for a shorter context "
         "(-c), a smaller type of cache (-ctk, -ctv) or --kv-offload auto",
-        context * asked_.sequences, gigabytes(kv_bytes(way)), gigabytes(gpu_budget_));
+        int64_t(context) * asked_.sequences, gigabytes(kv_bytes(way)), gigabytes(gpu_budget_));
   if (asked_.needs_gpu && gpu_fixed({.gpu = true, .rows = way.rows, .context = context}) > gpu_budget_)
     return fail(
         ErrorCode::kOutOfMemory,
@@ -399,7 +399,7 @@ tl::unexpected<Error> Planner::nothing_fits() const {
       "shorter context (-c), a smaller batch (-b), a smaller type of cache (-ctk, -ctv){}",
       gigabytes(ram_budget_), gigabytes(gpu_budget_), gigabytes(needed),
       asked_.no_disk ? "weights" : "buffers for reading weights", gigabytes(needed - others),
-      context * asked_.sequences, gigabytes(kv_bytes(way)), gigabytes(activation_bytes(way)),
+      int64_t(context) * asked_.sequences, gigabytes(kv_bytes(way)), gigabytes(activation_bytes(way)),
       gigabytes(program_bytes() + asked_.draft_bytes),
       asked_.no_disk ? ", or let weights be read from disk" : ", or give more memory (--ram)");
 }
