@@ -26,16 +26,6 @@ void RecordingBackend::linear(const LinearOp& op) {
   inner_->linear(op);
 }
 
-void RecordingBackend::sample(const SampleOp& op) {
-  SampleOp rest = op;
-  if (op.head != nullptr) {
-    linear({op.x, {op.head, 1}});
-    if (op.scale != 1.0f || op.softcap > 0) scale(op.logits, op.scale, op.softcap);
-    rest.head = nullptr;
-  }
-  inner_->sample(rest);
-}
-
 // Each expert has statistics of its own, of the rows that came to it.
 void RecordingBackend::experts(const ExpertsOp& op) {
   const int64_t pairs = int64_t(op.rows) * op.used;
