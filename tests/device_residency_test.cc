@@ -12,6 +12,7 @@
 #include "backend/transfers.h"
 #include "engine/evaluator.h"
 #include "memory/residency.h"
+#include "support/evaluate.h"
 #include "support/golden.h"
 
 namespace metallic {
@@ -140,19 +141,7 @@ struct RandomPlan {
   }
 };
 
-Result<std::vector<float>> outputs(Evaluator& on, std::span<const TokenId> tokens, size_t chunk) {
-  std::vector<float> all, part;
-  on.rewind(0);
-  for (size_t at = 0; at < tokens.size(); at += chunk) {
-    const size_t rows = std::min(chunk, tokens.size() - at);
-    std::vector<int32_t> wanted(rows);
-    for (size_t i = 0; i < rows; ++i) wanted[i] = int32_t(i);
-    if (const Status status = on.feed(tokens.subspan(at, rows), wanted, part); !status)
-      return tl::unexpected<Error>(status.error());
-    all.insert(all.end(), part.begin(), part.end());
-  }
-  return all;
-}
+using testing::outputs;
 
 uint64_t largest_slice(const GgufFile& file) {
   uint64_t largest = 0;

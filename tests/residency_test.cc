@@ -16,6 +16,7 @@
 #include "engine/evaluator.h"
 #include "memory/faulty_reader.h"
 #include "model/random_model.h"
+#include "support/evaluate.h"
 #include "support/golden.h"
 
 namespace metallic {
@@ -64,20 +65,7 @@ std::unique_ptr<Evaluator> evaluator(const std::shared_ptr<const Model>& model, 
   return result ? std::move(*result) : nullptr;
 }
 
-// Outputs of all positions: the sequence in chunks.
-Result<std::vector<float>> outputs(Evaluator& on, std::span<const TokenId> tokens, size_t chunk) {
-  std::vector<float> all, part;
-  on.rewind(0);
-  for (size_t at = 0; at < tokens.size(); at += chunk) {
-    const size_t rows = std::min(chunk, tokens.size() - at);
-    std::vector<int32_t> wanted(rows);
-    for (size_t i = 0; i < rows; ++i) wanted[i] = int32_t(i);
-    if (const Status status = on.feed(tokens.subspan(at, rows), wanted, part); !status)
-      return tl::unexpected<Error>(status.error());
-    all.insert(all.end(), part.begin(), part.end());
-  }
-  return all;
-}
+using testing::outputs;
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
