@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 
+#include "backend/timing_backend.h"
 #include "engine/measure_speed.h"
 
 namespace metallic::cli {
@@ -22,8 +23,11 @@ struct StartResult {
   uint64_t peak_bytes = 0;
 };
 
-std::string speed_table(const BenchSubject& subject, std::span<const SpeedResult> results);
-std::string speed_json(const BenchSubject& subject, std::span<const SpeedResult> results);
+// `operations` has an entry for each result, or none.
+std::string speed_table(const BenchSubject& subject, std::span<const SpeedResult> results,
+                        std::span<const OperationTimes> operations = {});
+std::string speed_json(const BenchSubject& subject, std::span<const SpeedResult> results,
+                       std::span<const OperationTimes> operations = {});
 std::string start_table(const BenchSubject& subject, const StartResult& start);
 std::string start_json(const BenchSubject& subject, const StartResult& start);
 

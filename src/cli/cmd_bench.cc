@@ -34,6 +34,7 @@ struct Options {
   int depth = 0;
   int repetitions = 5;
   bool start = false;
+  bool operations = false;
   std::string format = "md";
 };
 
@@ -51,6 +52,7 @@ std::vector<SpeedTest> wanted_tests(const Options& options) {
 struct Subject {
   std::optional<MemoryFile> file;  // of a shape
   std::shared_ptr<const Model> model;
+  std::shared_ptr<TimingBackend> timing;  // the model's backend, if operations are to be timed
   BenchSubject text;
 
   static Result<Subject> load(const Options& options) {
@@ -67,12 +69,28 @@ struct Subject {
       subject.text.model = spec.name();
       path = subject.file->path();
     }
-    METALLIC_ASSIGN(PlacedModel placed, load_model(path, engine));
-    subject.model = std::move(placed.model);
+    if (options.operations) {
+      METALLIC_TRY(subject.load_timed(path, engine));
+    } else {
+      METALLIC_ASSIGN(PlacedModel placed, load_model(path, engine));
+      subject.model = std::move(placed.model);
+    }
     subject.text.architecture = subject.model->config().spec->name;
     subject.text.backend = subject.model->backend().name();
     subject.text.threads = subject.model->backend().threads();
     return subject;
+  }
+
+ private:
+  // With all weights where they are computed with, and a clock around each operation.
+  Status load_timed(const std::string& path, const EngineOptions& engine) {
+    const std::string name = engine.backend == "auto" ? "cpu" : engine.backend;
+    if (name.starts_with("cuda"))
+      return fail(ErrorCode::kUnsupported, "--operations times those of a processor; for a GPU use nsys or ncu");
+    METALLIC_ASSIGN(auto inner, open_backend(name, engine.threads, engine.repack));
+    timing = std::make_shared<TimingBackend>(std::move(inner));
+    METALLIC_ASSIGN(model, Model::load(path, timing));
+    return {};
   }
 };
 
@@ -100,11 +118,17 @@ Status run_bench(const Options& options) {
                                                           .repetitions = options.repetitions,
                                                           .kv_formats = options.model.engine.kv_formats}));
   std::vector<SpeedResult> results;
+  std::vector<OperationTimes> operations;
+  const auto clear = [&] {
+    if (subject.timing) subject.timing->clear();
+  };
   for (const SpeedTest& test : tests) {
-    METALLIC_ASSIGN(SpeedResult result, tester->run(test));
+    METALLIC_ASSIGN(SpeedResult result, tester->run(test, clear));
+    if (subject.timing) operations.push_back(subject.timing->times());
     results.push_back(std::move(result));
   }
-  fmt::print("{}", options.format == "json" ? speed_json(subject.text, results) : speed_table(subject.text, results));
+  fmt::print("{}", options.format == "json" ? speed_json(subject.text, results, operations)
+                                            : speed_table(subject.text, results, operations));
   return {};
 }
 
@@ -142,6 +166,8 @@ void add_test_options(CLI::App& command, Options& options) {
   command.add_option("-r,--repetitions", options.repetitions, "measurements of each test")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
+  command.add_flag("--operations", options.operations,
+                   "print also where the time of each test went, operation by operation (processors only)");
   command.add_flag("--start", options.start,
                    "measure instead the time from the program's start to the first token, and the peak memory");
 }

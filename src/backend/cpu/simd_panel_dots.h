@@ -44,8 +44,7 @@ void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tok
 #pragma GCC unroll 2
     for (int p = 0; p < kPanels; ++p)
 #pragma GCC unroll 8
-      for (int64_t at = 0; at < Pack::kCodeBytes; at += 64)
-        __builtin_prefetch(codes + p * Pack::kChunkBytes + kPrefetch + at);
+      for (int64_t at = 0; at < Pack::kCodeBytes; at += 64) fetch_ahead(codes + p * Pack::kChunkBytes + at);
     constexpr int kSums = kHalves * kParts;
     P::I sum[kPanels][kTokens][kSums];
     typename Pack::Planes planes[kPanels];
@@ -91,8 +90,7 @@ void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tok
   for (int64_t left = groups; left > 0; left -= Pack::kChunk, chunk += panels.stride) {
 #pragma GCC unroll 2
     for (int p = 0; p < kPanels; ++p)
-      for (int64_t at = 0; at < Pack::kCodesAt; at += 64)
-        __builtin_prefetch(chunk + p * Pack::kChunkBytes + kPrefetch + at);
+      for (int64_t at = 0; at < Pack::kCodesAt; at += 64) fetch_ahead(chunk + p * Pack::kChunkBytes + at);
     if constexpr (kPanels == 1) {
       const typename Scales::Header header[] = {typename Scales::Header(chunk)};
       for (int i = 0; i < Pack::kChunk && i < left; ++i)

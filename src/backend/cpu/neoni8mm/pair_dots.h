@@ -63,7 +63,7 @@ void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tok
   const auto multiply = [&](P::V* sum, const typename Scales::Header& header, const uint8_t* scales,
                             const uint8_t* codes) {
 #pragma GCC unroll 8
-    for (int64_t at = 0; at < Pack::kCodeBytes; at += 64) __builtin_prefetch(codes + kPrefetch + at);
+    for (int64_t at = 0; at < Pack::kCodeBytes; at += 64) fetch_ahead(codes + at);
     PairSums<kTokens> products[kHalves];
     for (int half = 0; half < kHalves; ++half) products[half].template start<Pack::kBias, kHalves>(info, half);
     const typename Pack::Planes planes = Pack::load(codes);
