@@ -1,8 +1,8 @@
 // What the products of panels have in common: where sums start, and how scales and offsets come in. Included in the
 // unnamed namespace of each folder's panels.cc, after simd_panel_codes.h.
 
-// Panels are fetched so many bytes ahead into the second-level cache. Into the first, AMD Zen 4 has fewer lines under way:
-// a product with one token read 22 to 26 GB/s so, and 29 to 47 like this (a plain loop: 30 to 54; bench/gemv.cc).
+// Panels are fetched so many bytes ahead into the second-level cache. Into the first, AMD Zen 4 has fewer lines under
+// way: a product with one token read 22 to 26 GB/s so, and 29 to 47 like this (a plain loop: 30 to 54; bench/gemv.cc).
 constexpr int64_t kPrefetch = 16384;
 inline void fetch_ahead(const uint8_t* from) { __builtin_prefetch(from + kPrefetch, 0, 2); }
 
@@ -26,9 +26,12 @@ inline void for_steps(const T& f, std::integer_sequence<int, kStep...>) {
 }
 constexpr std::make_integer_sequence<int, kGroupSteps> kAllSteps;
 
-// accumulator + the products of 16 or 32 columns
-inline P::V add_products(P::V accumulator, P::I sum, P::V scale, const TokenGroup& x) {
-  return P::fma(P::to_float(sum), P::mul(scale, P::set(x.scale)), accumulator);
+// accumulator + the products of a group, whose halves may have scales of their own
+template <int kHalves>
+inline P::V add_products(P::V accumulator, const P::I* sums, const P::V* scales, const TokenGroup& x) {
+  if constexpr (kHalves == 1) return P::fma(P::to_float(sums[0]), P::mul(scales[0], P::set(x.scale)), accumulator);
+  const P::V first = P::mul(P::to_float(sums[0]), scales[0]);
+  return P::fma(P::fma(P::to_float(sums[1]), scales[1], first), P::set(x.scale), accumulator);
 }
 
 // accumulator + the offsets of a group

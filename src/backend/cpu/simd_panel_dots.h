@@ -2,7 +2,9 @@
 // each folder's panels.cc, after simd_panel_common.h.
 //
 // Floor of a packed dot: the panel's bytes; of an unpacked one: a dot-product instruction for each vector of codes and
-// token. Per 32 columns it costs three more instructions for the scales, and a fourth for the offsets.
+// token. Per 32 columns it costs three more instructions for the scales (five if its halves have their own), and
+// another for the offsets. AMD Zen 4 converts beside the multiplications: 8 of 10 are dot products, and 80 % of the
+// peak is reached from the first-level cache; 73 % with offsets and with two scales.
 
 // sum(p) += c[p] * four codes of a token, for each panel p. For one panel, instructions that take the four from memory
 // and spread them themselves (P::dot_at) save another that does; for two, they would load them twice.
@@ -76,9 +78,7 @@ void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tok
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
         if constexpr (kParts == 2) sum[p][t][0] = P::add(sum[p][t][0], sum[p][t][1]);
-#pragma GCC unroll 2
-        for (int half = 0; half < kHalves; ++half)
-          accumulator[p][t] = add_products(accumulator[p][t], sum[p][t][half], scale[half], info[t]);
+        accumulator[p][t] = add_products<kHalves>(accumulator[p][t], sum[p][t], scale, info[t]);
         if constexpr (kOffset) accumulator[p][t] = add_offsets<kHalves>(accumulator[p][t], offset, info[t]);
       }
     }
@@ -113,54 +113,56 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
                   float* sums) {
   constexpr int64_t kGroupBytes = kGroupSteps * kLaneBytes, kGroupScales = kHalves * P::kWidth;
   constexpr int kSteps = kGroupSteps / kHalves;
+  constexpr int kTogether = kHalves == 2 ? 1 : kPanels;  // panels whose sums the registers hold
   P::V accumulator[kPanels][kTokens];
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t)
 #pragma GCC unroll 2
     for (int p = 0; p < kPanels; ++p) accumulator[p][t] = P::load(sums + (t * kPanels + p) * P::kWidth);
-  const uint8_t* codes = panels.codes;
   const int8_t* x = tokens.codes;
   const TokenGroup* info = tokens.groups;
   for (int64_t g = 0; g < groups; ++g) {
 #pragma GCC unroll 2
-    for (int half = 0; half < kHalves; ++half) {
-      P::I sum[kPanels][kTokens];
-#pragma GCC unroll 8
-      for (int t = 0; t < kTokens; ++t) {
-        const P::I start = start_sum<P::kSignedBias, kHalves>(info[t], half);
+    for (int first = 0; first < kPanels; first += kTogether) {
+      const uint8_t* codes = panels.codes + (first * panel_groups + g) * kGroupBytes;
+      P::I sum[kTogether][kTokens][kHalves];
 #pragma GCC unroll 2
-        for (int p = 0; p < kPanels; ++p) sum[p][t] = start;
+      for (int half = 0; half < kHalves; ++half) {
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t) {
+          const P::I start = start_sum<P::kSignedBias, kHalves>(info[t], half);
+#pragma GCC unroll 2
+          for (int p = 0; p < kTogether; ++p) sum[p][t][half] = start;
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < kSteps; ++i) {
+          const int s = half * kSteps + i;
+          P::C c[kTogether];
+#pragma GCC unroll 2
+          for (int p = 0; p < kTogether; ++p) c[p] = P::load(codes + p * panel_groups * kGroupBytes + s * kLaneBytes);
+#pragma GCC unroll 8
+          for (int t = 0; t < kTokens; ++t)
+            dot_panels<true, kTogether>([&](int p) -> P::I& { return sum[p][t][half]; }, c,
+                                        x + t * kGroupColumns + 4 * s);
+        }
       }
-#pragma GCC unroll 8
-      for (int i = 0; i < kSteps; ++i) {
-        const int s = half * kSteps + i;
-        P::C c[kPanels];
 #pragma GCC unroll 2
-        for (int p = 0; p < kPanels; ++p) c[p] = P::load(codes + p * panel_groups * kGroupBytes + s * kLaneBytes);
-#pragma GCC unroll 8
-        for (int t = 0; t < kTokens; ++t)
-          dot_panels<true, kPanels>([&](int p) -> P::I& { return sum[p][t]; }, c, x + t * kGroupColumns + 4 * s);
-      }
+      for (int p = 0; p < kTogether; ++p) {
+        const int64_t at = ((first + p) * panel_groups + g) * kGroupScales;
+        P::V scale[kHalves], offset[kHalves];
 #pragma GCC unroll 2
-      for (int p = 0; p < kPanels; ++p) {
-        const P::V scale = P::load(panels.scales + (p * panel_groups + g) * kGroupScales + half * P::kWidth);
+        for (int half = 0; half < kHalves; ++half) {
+          scale[half] = P::load(panels.scales + at + half * P::kWidth);
+          if constexpr (kOffset) offset[half] = P::load(panels.offsets + at + half * P::kWidth);
+        }
 #pragma GCC unroll 8
-        for (int t = 0; t < kTokens; ++t)
-          accumulator[p][t] = add_products(accumulator[p][t], sum[p][t], scale, info[t]);
+        for (int t = 0; t < kTokens; ++t) {
+          P::V& to = accumulator[first + p][t];
+          to = add_products<kHalves>(to, sum[p][t], scale, info[t]);
+          if constexpr (kOffset) to = add_offsets<kHalves>(to, offset, info[t]);
+        }
       }
     }
-    if constexpr (kOffset) {
-#pragma GCC unroll 2
-      for (int p = 0; p < kPanels; ++p) {
-        P::V offset[kHalves];
-#pragma GCC unroll 2
-        for (int half = 0; half < kHalves; ++half)
-          offset[half] = P::load(panels.offsets + (p * panel_groups + g) * kGroupScales + half * P::kWidth);
-#pragma GCC unroll 8
-        for (int t = 0; t < kTokens; ++t) accumulator[p][t] = add_offsets<kHalves>(accumulator[p][t], offset, info[t]);
-      }
-    }
-    codes += kGroupBytes;
     x += kTokens * kGroupColumns;
     info += kTokens;
   }

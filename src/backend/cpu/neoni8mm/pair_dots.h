@@ -79,8 +79,9 @@ void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tok
     Scales::read(header, scales, scale, offset);
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
-      for (int half = 0; half < kHalves; ++half)
-        sum[t] = add_products(sum[t], products[half].sum[t], scale[half], info[t]);
+      P::I sums[kHalves];
+      for (int half = 0; half < kHalves; ++half) sums[half] = products[half].sum[t];
+      sum[t] = add_products<kHalves>(sum[t], sums, scale, info[t]);
       if constexpr (kOffset) sum[t] = add_offsets<kHalves>(sum[t], offset, info[t]);
     }
   };
@@ -119,26 +120,24 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
     for (int p = 0; p < kPanels; ++p) {
       const uint8_t* from = codes + p * panel_groups * kGroupBytes;
       const int64_t scales_at = (p * panel_groups + g) * kGroupScales;
+      PairSums<kTokens> products[kHalves];
+      P::V scale[kHalves], offset[kHalves];
 #pragma GCC unroll 2
       for (int half = 0; half < kHalves; ++half) {
-        PairSums<kTokens> products;
-        products.template start<P::kSignedBias, kHalves>(info, half);
+        products[half].template start<P::kSignedBias, kHalves>(info, half);
 #pragma GCC unroll 8
         for (int s = half * kSteps; s < (half + 1) * kSteps; s += 2)
-          products.add(P::load(from + s * kLaneBytes), P::load(from + (s + 1) * kLaneBytes), x + 4 * s);
-        products.finish();
-        const P::V scale = P::load(panels.scales + scales_at + half * P::kWidth);
-#pragma GCC unroll 8
-        for (int t = 0; t < kTokens; ++t)
-          accumulator[p][t] = add_products(accumulator[p][t], products.sum[t], scale, info[t]);
+          products[half].add(P::load(from + s * kLaneBytes), P::load(from + (s + 1) * kLaneBytes), x + 4 * s);
+        products[half].finish();
+        scale[half] = P::load(panels.scales + scales_at + half * P::kWidth);
+        if constexpr (kOffset) offset[half] = P::load(panels.offsets + scales_at + half * P::kWidth);
       }
-      if constexpr (kOffset) {
-        P::V offset[kHalves];
-#pragma GCC unroll 2
-        for (int half = 0; half < kHalves; ++half)
-          offset[half] = P::load(panels.offsets + scales_at + half * P::kWidth);
 #pragma GCC unroll 8
-        for (int t = 0; t < kTokens; ++t) accumulator[p][t] = add_offsets<kHalves>(accumulator[p][t], offset, info[t]);
+      for (int t = 0; t < kTokens; ++t) {
+        P::I sum[kHalves];
+        for (int half = 0; half < kHalves; ++half) sum[half] = products[half].sum[t];
+        accumulator[p][t] = add_products<kHalves>(accumulator[p][t], sum, scale, info[t]);
+        if constexpr (kOffset) accumulator[p][t] = add_offsets<kHalves>(accumulator[p][t], offset, info[t]);
       }
     }
     codes += kGroupBytes;
