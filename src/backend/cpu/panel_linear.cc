@@ -14,14 +14,14 @@
 namespace metallic::cpu {
 namespace {
 
-// The targets of one operation: those that take tokens of one level and of two. Work comes in units: as many panels as
-// a kernel takes at once, of one target.
+// The targets of one operation: those that take the tokens as codes, and the precise ones. Work comes in units: as many
+// panels as a kernel takes at once, of one target.
 class Work {
  public:
   Work(const LinearOp& op, const PanelKernels& kernels)
       : unit_panels_(kernels.panels),
-        products_{PanelProduct(kernels, op.x.shape[0], op.x.shape[1] / kGroupColumns, 1),
-                  PanelProduct(kernels, op.x.shape[0], op.x.shape[1] / kGroupColumns, 2)} {
+        products_{PanelProduct(kernels, op.x.shape[0], op.x.shape[1] / kGroupColumns, false),
+                  PanelProduct(kernels, op.x.shape[0], op.x.shape[1] / kGroupColumns, true)} {
     for (const bool precise : {true, false})  // the expensive ones first
       for (const LinearTarget& target : op.targets)
         if (is_precise(target) == precise) add(target, kernels);
@@ -78,7 +78,7 @@ class Work {
   }
 
   int64_t unit_panels_;
-  std::array<PanelProduct, 2> products_;  // of one level, of two
+  std::array<PanelProduct, 2> products_;  // plain, precise
   std::array<bool, 2> used_ = {};
   std::array<TargetPanels, kMaxTargets> targets_;
   std::array<int64_t, kMaxTargets + 1> first_unit_ = {};

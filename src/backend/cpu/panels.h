@@ -9,6 +9,7 @@
 // is loaded; or a part of it is unpacked from the file's bytes whenever it is needed. Both give the same codes.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -32,10 +33,17 @@ struct TokenGroup {
   int32_t minus_first;  // of the first 16, likewise
 };
 
+inline constexpr std::array<uint8_t, kUnpackGroups> kEveryGroup = [] {
+  std::array<uint8_t, kUnpackGroups> every = {};
+  for (size_t i = 0; i < every.size(); ++i) every[i] = uint8_t(i);
+  return every;
+}();
+
 // Some tokens as the kernels want them: the groups one after the other, the tokens side by side in each.
 struct TokenTile {
-  const int8_t* codes;       // (groups, tokens, 32)
-  const TokenGroup* groups;  // (groups, tokens)
+  const int8_t* codes;                          // (groups, tokens, 32)
+  const TokenGroup* groups;                     // (groups, tokens)
+  const uint8_t* columns = kEveryGroup.data();  // (groups): the group of an unpacked panel that each belongs to
 };
 
 // One or two packed panels. A panel is cut into chunks of some groups; those of neighbours lie in turn (bundles of
@@ -75,8 +83,8 @@ struct PanelFormat {
                                                    float* sums);
 };
 
-// sums (tokens, panels * width) += the product of one or two unpacked panels with 1 to kMaxPanelTokens tokens. The
-// second panel's arrays follow the first's, `panel_groups` groups later.
+// sums (tokens, panels * width) += the product of one or two unpacked panels with `groups` groups of 1 to
+// kMaxPanelTokens tokens. The second panel's arrays follow the first's, `panel_groups` groups later.
 using DotUnpacked = void (*)(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups, const TokenTile& tokens,
                              float* sums);
 

@@ -122,9 +122,10 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
   const int8_t* x = tokens.codes;
   const TokenGroup* info = tokens.groups;
   for (int64_t g = 0; g < groups; ++g) {
+    const int64_t column = tokens.columns[g];
 #pragma GCC unroll 2
     for (int first = 0; first < kPanels; first += kTogether) {
-      const uint8_t* codes = panels.codes + (first * panel_groups + g) * kGroupBytes;
+      const uint8_t* codes = panels.codes + (first * panel_groups + column) * kGroupBytes;
       P::I sum[kTogether][kTokens][kHalves];
 #pragma GCC unroll 2
       for (int half = 0; half < kHalves; ++half) {
@@ -148,7 +149,7 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
       }
 #pragma GCC unroll 2
       for (int p = 0; p < kTogether; ++p) {
-        const int64_t at = ((first + p) * panel_groups + g) * kGroupScales;
+        const int64_t at = ((first + p) * panel_groups + column) * kGroupScales;
         P::V scale[kHalves], offset[kHalves];
 #pragma GCC unroll 2
         for (int half = 0; half < kHalves; ++half) {

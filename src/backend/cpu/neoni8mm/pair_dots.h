@@ -112,14 +112,14 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
   for (int t = 0; t < kTokens; ++t)
 #pragma GCC unroll 2
     for (int p = 0; p < kPanels; ++p) accumulator[p][t] = P::load(sums + (t * kPanels + p) * P::kWidth);
-  const uint8_t* codes = panels.codes;
   const int8_t* x = tokens.codes;
   const TokenGroup* info = tokens.groups;
   for (int64_t g = 0; g < groups; ++g) {
+    const int64_t column = tokens.columns[g];
 #pragma GCC unroll 2
     for (int p = 0; p < kPanels; ++p) {
-      const uint8_t* from = codes + p * panel_groups * kGroupBytes;
-      const int64_t scales_at = (p * panel_groups + g) * kGroupScales;
+      const uint8_t* from = panels.codes + (p * panel_groups + column) * kGroupBytes;
+      const int64_t scales_at = (p * panel_groups + column) * kGroupScales;
       PairSums<kTokens> products[kHalves];
       P::V scale[kHalves], offset[kHalves];
 #pragma GCC unroll 2
@@ -140,7 +140,6 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
         if constexpr (kOffset) accumulator[p][t] = add_offsets<kHalves>(accumulator[p][t], offset, info[t]);
       }
     }
-    codes += kGroupBytes;
     x += kTokens * kGroupColumns;
     info += kTokens;
   }
