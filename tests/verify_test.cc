@@ -1,6 +1,7 @@
 // verify: sound files pass, and damage is reported wherever it can be told from a sound file.
 #include "engine/verify.h"
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 
@@ -120,6 +121,38 @@ TEST(Verify, ValuesThatNoWriterGivesAreWarnings) {
   types.assign(sound.begin(), sound.end());
   types[eos] = 1;
   EXPECT_NE(warning([&](GgufWriter& w) { w.set_ints("tokenizer.ggml.token_type", types); }).find("normal text"),
+            std::string::npos);
+}
+
+// Trained byte-level BPE has the same order of merges and of the tokens that they make.
+TEST(Verify, MergesThatDoNotFitTheVocabularyAreWarnings) {
+  const auto sound = GgufFile::open(model_path("qwen2.gguf"));
+  const auto merges_of = sound->get_array("tokenizer.ggml.merges").value()->strings().value();
+  const auto tokens_of = sound->get_array("tokenizer.ggml.tokens").value()->strings().value();
+  const std::vector<std::string> merges(merges_of.begin(), merges_of.end());
+  const std::vector<std::string> tokens(tokens_of.begin(), tokens_of.end());
+  const auto warning = [](const auto& change) {
+    const ChangedFile file(model_path("qwen2.gguf"), [&](GgufWriter& writer, auto&) { change(writer); });
+    return details_of(verify_file(file.path()), "metadata");
+  };
+  std::vector<std::string> changed = merges;
+  std::swap(changed[2], changed[3]);
+  EXPECT_NE(warning([&](GgufWriter& w) { w.set_strings("tokenizer.ggml.merges", changed); }).find("merge 3 ("),
+            std::string::npos);
+  changed = merges;
+  changed.push_back(merges.back());
+  EXPECT_NE(warning([&](GgufWriter& w) { w.set_strings("tokenizer.ggml.merges", changed); }).find("there twice"),
+            std::string::npos);
+  changed = merges;
+  changed.pop_back();
+  EXPECT_NE(warning([&](GgufWriter& w) { w.set_strings("tokenizer.ggml.merges", changed); }).find("no merge makes it"),
+            std::string::npos);
+  const auto types_of = *sound->get_array("tokenizer.ggml.token_type").value()->integers();
+  std::vector<int32_t> types(types_of.begin(), types_of.end());
+  std::string made = merges[1];
+  made.erase(made.find(' ', 1), 1);
+  types[size_t(std::ranges::find(tokens, made) - tokens.begin())] = 4;
+  EXPECT_NE(warning([&](GgufWriter& w) { w.set_ints("tokenizer.ggml.token_type", types); }).find("no normal token"),
             std::string::npos);
 }
 

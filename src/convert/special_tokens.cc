@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/printable.h"
 #include "convert/vocab.h"
 
 namespace metallic::convert {
@@ -51,24 +52,29 @@ void set_special(ExportedVocab& vocab, const std::string& name, TokenId id) {
 }
 
 // What is put around a text: the first and the last part of "single".
-void read_template(const nlohmann::json& processor, ExportedVocab& vocab) {
-  if (!processor.contains("single") || !processor["single"].is_array() || processor["single"].empty()) return;
+Status read_template(const std::string& path, const nlohmann::json& processor, ExportedVocab& vocab) {
+  if (!processor.contains("single") || !processor["single"].is_array() || processor["single"].empty()) return {};
   const nlohmann::json& single = processor["single"];
+  for (const nlohmann::json& part : single)
+    if (const std::string token = template_token(part); !token.empty() && find_token(vocab, token) == kNoToken)
+      return fail(ErrorCode::kCorrupt, "{}: post_processor adds the token '{}', which the vocabulary lacks", path,
+                  printable(token));
   const std::string first = template_token(single.front()), last = template_token(single.back());
   vocab.add["bos"] =
       !first.empty() && vocab.special.count("bos") != 0 && find_token(vocab, first) == vocab.special.at("bos");
   vocab.add["eos"] = !last.empty() && find_token(vocab, last) != kNoToken;
-  if (!vocab.add["eos"]) return;
+  if (!vocab.add["eos"]) return {};
   // The token at the end is the end of the text; another eos_token ends a turn.
   const TokenId end = find_token(vocab, last);
   if (vocab.special.count("eos") != 0 && vocab.special["eos"] != end) vocab.special["eot"] = vocab.special["eos"];
   vocab.special["eos"] = end;
+  return {};
 }
 
-void read_post_processor(const JsonObject& tokenizer, ExportedVocab& vocab) {
+Status read_post_processor(const JsonObject& tokenizer, ExportedVocab& vocab) {
   vocab.add["bos"] = vocab.add["eos"] = false;
   const auto found = tokenizer.json().find("post_processor");
-  if (found == tokenizer.json().end() || !found->is_object()) return;
+  if (found == tokenizer.json().end() || !found->is_object()) return {};
   const bool several = found->contains("processors") && (*found)["processors"].is_array();
   const nlohmann::json one = several ? nlohmann::json() : nlohmann::json::array({*found});
   for (const nlohmann::json& processor : several ? (*found)["processors"] : one) {
@@ -77,8 +83,9 @@ void read_post_processor(const JsonObject& tokenizer, ExportedVocab& vocab) {
       vocab.add["bos"] = vocab.add["eos"] = true;
       if (processor["type"] == "RobertaProcessing") vocab.add["sep"] = true;
     }
-    if (processor["type"] == "TemplateProcessing") read_template(processor, vocab);
+    if (processor["type"] == "TemplateProcessing") METALLIC_TRY(read_template(tokenizer.path(), processor, vocab));
   }
+  return {};
 }
 
 Result<std::string> read_text(const std::filesystem::path& path) {
@@ -119,7 +126,7 @@ Status read_special_tokens(const HfModel& model, const std::optional<JsonObject>
     set_special(vocab, "bos", find_token(vocab, token_text(settings, "cls_token")));
   if (token_text(settings, "eos_token").empty())
     set_special(vocab, "eos", find_token(vocab, token_text(settings, "sep_token")));
-  if (tokenizer) read_post_processor(*tokenizer, vocab);
+  if (tokenizer) METALLIC_TRY(read_post_processor(*tokenizer, vocab));
   if (settings) {
     for (const std::string name : {"bos", "eos"}) {
       const auto found = settings->json().find("add_" + name + "_token");

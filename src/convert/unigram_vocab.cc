@@ -116,7 +116,7 @@ Status read_unigram(const JsonObject& tokenizer, ExportedVocab& vocab) {
   vocab.add_space_prefix = vocab.remove_extra_spaces = false;
   METALLIC_TRY(read_normalizer(tokenizer, vocab));
   METALLIC_TRY(read_pre_tokenizer(tokenizer, vocab));
-  return read_added_tokens(tokenizer, vocab, true);
+  return read_added_tokens(tokenizer, vocab, {.spaces_escaped = true});
 }
 
 void set_unigram_normalizer(const SentencePieceModel& model, ExportedVocab& vocab) {

@@ -21,6 +21,11 @@ Result<std::optional<JsonObject>> open_if_present(const std::filesystem::path& p
 }
 
 Status read_tokenizer_json(const JsonObject& tokenizer, ExportedVocab& vocab) {
+  for (const char* part : {"normalizer", "pre_tokenizer", "post_processor", "decoder"}) {
+    const auto found = tokenizer.json().find(part);
+    if (found != tokenizer.json().end() && !found->is_null() && !found->is_object())
+      return fail(ErrorCode::kCorrupt, "{}: {} is no object", tokenizer.path(), part);
+  }
   METALLIC_ASSIGN(const JsonObject model, tokenizer.object({"model"}));
   METALLIC_ASSIGN(const std::string type, model.text_or({"type"}, "BPE"));
   METALLIC_ASSIGN(const bool byte_fallback, model.flag_or({"byte_fallback"}, false));
@@ -75,7 +80,7 @@ Result<ExportedVocab> read_vocab(const HfModel& model, const ConvertArch& arch, 
     Status status = read_sentencepiece_file(path, vocab);
     if (!status) return fail_while(path, status.error());
     if (settings) METALLIC_TRY(read_added_tokens_decoder(*settings, vocab));
-    if (tokenizer) METALLIC_TRY(read_added_tokens(*tokenizer, vocab, true));
+    if (tokenizer) METALLIC_TRY(read_added_tokens(*tokenizer, vocab, {.spaces_escaped = true, .may_replace = true}));
   } else if (tokenizer) {
     METALLIC_TRY(read_tokenizer_json(*tokenizer, vocab));
   } else {

@@ -37,6 +37,13 @@ struct ExportedVocab {
   void resize(size_t size);
   // Sets the token of an id; kCorrupt if the id has no place.
   Status set(int64_t id, std::string_view text, TokenType type, float score = 0);
+  bool has(int64_t id) const { return id >= 0 && size_t(id) < types.size() && types[size_t(id)] != TokenType::kUnused; }
+};
+
+// How tokens are added to a vocabulary.
+struct AddedTokens {
+  bool spaces_escaped = false;  // the vocabulary has U+2581 for spaces
+  bool may_replace = false;     // an id that has a token may get another one: files beside tokenizer.model do that
 };
 
 // Reads tokenizer.model, or else tokenizer.json, with what stands beside them. `pre` overrides the detection. kNotFound
@@ -54,7 +61,7 @@ Status read_sentencepiece_file(const std::string& path, ExportedVocab& vocab);
 // What a unigram tokenizer.model says beside its pieces.
 void set_unigram_normalizer(const SentencePieceModel& model, ExportedVocab& vocab);
 // Tokens that tokenizer.json adds to those of its model or of tokenizer.model.
-Status read_added_tokens(const JsonObject& tokenizer, ExportedVocab& vocab, bool spaces_escaped);
+Status read_added_tokens(const JsonObject& tokenizer, ExportedVocab& vocab, AddedTokens how);
 // The same of tokenizer_config.json.
 Status read_added_tokens_decoder(const JsonObject& settings, ExportedVocab& vocab);
 

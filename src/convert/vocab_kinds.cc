@@ -34,21 +34,29 @@ Status read_vocab_map(const JsonObject& model, ExportedVocab& vocab) {
   for (const auto& [text, id] : map.json().items()) {
     if (!id.is_number_integer())
       return fail(ErrorCode::kCorrupt, "{}: the id of the token '{}' is no integer", model.path(), printable(text));
-    Status status = vocab.set(id.get<int64_t>(), text, TokenType::kNormal);
+    const int64_t number = id.get<int64_t>();
+    if (vocab.has(number))
+      return fail(ErrorCode::kCorrupt, "{}: the tokens '{}' and '{}' have the same id, {}", model.path(),
+                  printable(vocab.tokens[size_t(number)]), printable(text), number);
+    Status status = vocab.set(number, text, TokenType::kNormal);
     if (!status) return fail_while(model.path(), status.error());
   }
+  if (map.json().empty()) return fail(ErrorCode::kCorrupt, "{}: model.vocab is empty", model.path());
   return {};
 }
 
 // {"content", "special"} for an id. The unknown token stays it.
-Status add_token(const std::string& path, int64_t id, const nlohmann::json& entry, bool spaces_escaped,
+Status add_token(const std::string& path, int64_t id, const nlohmann::json& entry, AddedTokens how,
                  ExportedVocab& vocab) {
   if (!entry.is_object() || !entry.contains("content") || !entry["content"].is_string())
     return fail(ErrorCode::kCorrupt, "{}: the added token {} has no content", path, id);
   std::string text = entry["content"].get<std::string>();
+  if (!how.may_replace && vocab.has(id) && vocab.tokens[size_t(id)] != text)
+    return fail(ErrorCode::kCorrupt, "{}: the added token '{}' has the id {}, which is that of '{}'", path,
+                printable(text), id, printable(vocab.tokens[size_t(id)]));
   const bool special = entry.contains("special") && entry["special"].is_boolean() && entry["special"].get<bool>();
   TokenType type = special || looks_special(text) ? TokenType::kControl : TokenType::kUserDefined;
-  if (type == TokenType::kUserDefined && spaces_escaped) text = replaced(std::move(text), kSpace, " ");
+  if (type == TokenType::kUserDefined && how.spaces_escaped) text = replaced(std::move(text), kSpace, " ");
   if (id >= 0 && size_t(id) < vocab.types.size() && vocab.types[size_t(id)] == TokenType::kUnknown)
     type = TokenType::kUnknown;
   Status status = vocab.set(id, text, type, kAddedScore);
@@ -79,15 +87,34 @@ Result<std::vector<std::pair<std::string, std::string>>> read_merges(const JsonO
   return merges;
 }
 
+// Merges of tokens to tokens, without marks for the beginnings or ends of words.
+Result<std::vector<std::pair<std::string, std::string>>> read_bpe_merges(const JsonObject& model) {
+  for (const std::string_view mark : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+    METALLIC_ASSIGN(const std::string text, model.text_or({mark}, ""));
+    if (!text.empty())
+      return fail(ErrorCode::kUnsupported, "{}: model.{} is '{}', which GGUF cannot say", model.path(), mark,
+                  printable(text));
+  }
+  METALLIC_ASSIGN(auto merges, read_merges(model));
+  METALLIC_ASSIGN(const JsonObject vocab, model.object({"vocab"}));
+  for (const auto& [left, right] : merges)
+    for (const std::string& token : {left, right, left + right})
+      if (!vocab.json().contains(token))
+        return fail(ErrorCode::kCorrupt, "{}: the merge '{} {}' needs the token '{}', which model.vocab lacks",
+                    model.path(), printable(left), printable(right), printable(token));
+  return merges;
+}
+
 }  // namespace
 
-Status read_added_tokens(const JsonObject& tokenizer, ExportedVocab& vocab, bool spaces_escaped) {
+Status read_added_tokens(const JsonObject& tokenizer, ExportedVocab& vocab, AddedTokens how) {
   const auto found = tokenizer.json().find("added_tokens");
   if (found == tokenizer.json().end() || found->is_null()) return {};
+  if (!found->is_array()) return fail(ErrorCode::kCorrupt, "{}: added_tokens is no array", tokenizer.path());
   for (const nlohmann::json& entry : *found) {
     if (!entry.is_object() || !entry.contains("id") || !entry["id"].is_number_integer())
       return fail(ErrorCode::kCorrupt, "{}: an entry of added_tokens has no id", tokenizer.path());
-    METALLIC_TRY(add_token(tokenizer.path(), entry["id"].get<int64_t>(), entry, spaces_escaped, vocab));
+    METALLIC_TRY(add_token(tokenizer.path(), entry["id"].get<int64_t>(), entry, how, vocab));
   }
   return {};
 }
@@ -101,7 +128,7 @@ Status read_added_tokens_decoder(const JsonObject& settings, ExportedVocab& voca
     if (error != std::errc() || end != key.data() + key.size())
       return fail(ErrorCode::kCorrupt, "{}: added_tokens_decoder has the key '{}', which is no id", settings.path(),
                   printable(key));
-    METALLIC_TRY(add_token(settings.path(), id, entry, true, vocab));
+    METALLIC_TRY(add_token(settings.path(), id, entry, {.spaces_escaped = true, .may_replace = true}, vocab));
   }
   return {};
 }
@@ -110,8 +137,8 @@ Status read_byte_level_bpe(const JsonObject& tokenizer, ExportedVocab& vocab) {
   vocab.model = "gpt2";
   METALLIC_ASSIGN(const JsonObject model, tokenizer.object({"model"}));
   METALLIC_TRY(read_vocab_map(model, vocab));
-  METALLIC_TRY(read_added_tokens(tokenizer, vocab, false));
-  METALLIC_ASSIGN(const auto merges, read_merges(model));
+  METALLIC_TRY(read_added_tokens(tokenizer, vocab, {}));
+  METALLIC_ASSIGN(const auto merges, read_bpe_merges(model));
   // A space inside a part would end it: it is written as the byte-level alphabet's letter for a space.
   for (const auto& [left, right] : merges)
     vocab.merges.push_back(replaced(left, " ", "\u0120") + " " + replaced(right, " ", "\u0120"));
@@ -132,19 +159,16 @@ Status read_sentencepiece_bpe(const JsonObject& tokenizer, ExportedVocab& vocab)
     if (text.size() == 6 && text.starts_with("<0x") && text.ends_with(">")) vocab.types[id] = TokenType::kByte;
     vocab.scores[id] = kAddedScore * 1000;  // what no merge makes comes last
   }
-  METALLIC_ASSIGN(const auto merges, read_merges(model));
+  METALLIC_ASSIGN(const auto merges, read_bpe_merges(model));
   float score = 0;
   for (const auto& [left, right] : merges) {  // best first: a score that falls says the same
-    const auto found = id_of.find(left + right);
-    if (found == id_of.end())
-      return fail(ErrorCode::kCorrupt, "{}: the merge '{} {}' makes no token", tokenizer.path(), printable(left),
-                  printable(right));
-    if (vocab.scores[found->second] == kAddedScore * 1000) vocab.scores[found->second] = --score;
+    const size_t id = id_of.at(left + right);
+    if (vocab.scores[id] == kAddedScore * 1000) vocab.scores[id] = --score;
   }
   const auto normalizer = tokenizer.json().find("normalizer");
   vocab.add_space_prefix =
       normalizer != tokenizer.json().end() && normalizer->dump().find("\"Prepend\"") != std::string::npos;
-  return read_added_tokens(tokenizer, vocab, true);
+  return read_added_tokens(tokenizer, vocab, {.spaces_escaped = true});
 }
 
 // What metallic does to text before WordPiece is BertNormalizer, which every released model has.
@@ -170,7 +194,7 @@ Status read_word_piece(const JsonObject& tokenizer, ExportedVocab& vocab) {
   vocab.model = "bert";
   METALLIC_ASSIGN(const JsonObject model, tokenizer.object({"model"}));
   METALLIC_TRY(read_vocab_map(model, vocab));
-  METALLIC_TRY(read_added_tokens(tokenizer, vocab, false));
+  METALLIC_TRY(read_added_tokens(tokenizer, vocab, {}));
   METALLIC_ASSIGN(const std::string inside, model.text_or({"continuing_subword_prefix"}, "##"));
   // GGUF marks the beginnings of words, Hugging Face what continues them; [unused1] and the like are neither.
   for (size_t id = 0; id < vocab.tokens.size(); ++id) {

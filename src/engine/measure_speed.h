@@ -2,7 +2,6 @@
 // that is to what the device can do.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -73,8 +72,7 @@ class SpeedTester {
   static Result<std::unique_ptr<SpeedTester>> create(std::shared_ptr<const Model> model,
                                                      std::span<const SpeedTest> tests, const SpeedOptions& options);
 
-  // `on_start` is called when all is warm, before what counts.
-  Result<SpeedResult> run(const SpeedTest& test, const std::function<void()>& on_start = {});
+  Result<SpeedResult> run(const SpeedTest& test);
 
  private:
   SpeedTester(std::shared_ptr<const Model> model, const SpeedOptions& options, Decoder decoder, KvCache cache,

@@ -26,8 +26,9 @@ class Findings {
   size_t left_out_ = 0;
 };
 
-VerifyCheck check_layout(const std::string& path);  // data without gaps, padding of zeros
-VerifyCheck check_metadata(const GgufFile& file);   // keys that are known, values that fit together
+VerifyCheck check_layout(const std::string& path);                // data without gaps, padding of zeros
+VerifyCheck check_metadata(const GgufFile& file);                 // keys that are known, values that fit together
+void check_vocabulary(const GgufFile& file, Findings& findings);  // a part of that
 VerifyCheck check_values(const GgufFile& file, ThreadPool& threads);
 VerifyCheck check_dequantised(const GgufFile& file, ThreadPool& threads);
 VerifyCheck check_tokenizer(const Model& model);

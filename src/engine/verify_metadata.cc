@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <unordered_set>
 
 #include "base/checked_math.h"
 #include "base/printable.h"
@@ -249,47 +248,6 @@ void check_value(const MetadataEntry& entry, Findings& findings) {
   if (const auto strings = array->strings())
     if (std::ranges::any_of(*strings, [](auto text) { return find_invalid_utf8(text) != std::string_view::npos; }))
       findings.warn(fmt::format("{} has strings that are not UTF-8", key));
-}
-
-// Types that no writer gives, to any token or to those that end or begin a text.
-void check_token_types(const GgufFile& file, Findings& findings) {
-  const MetadataValue* value = file.find("tokenizer.ggml.token_type");
-  const MetadataArray* array = value == nullptr ? nullptr : value->as_array();
-  const auto types = array == nullptr ? std::nullopt : array->integers();
-  if (!types) return;
-  constexpr int64_t kUndefined = 0, kNormal = 1, kLast = 6;
-  for (const int64_t type : *types)
-    if (type < kUndefined || type > kLast)
-      findings.failed(fmt::format("tokenizer.ggml.token_type has the value {}; types go from 0 to 6", type));
-  const auto undefined = std::ranges::find(*types, kUndefined);
-  if (undefined != types->end() && std::ranges::count(*types, kUndefined) != std::ranges::ssize(*types))
-    findings.warn(fmt::format("token {} has the type 0 (undefined)", undefined - types->begin()));
-  for (const std::string_view name : {"bos", "eos", "eot"}) {
-    const auto id = file.get_unsigned_or(fmt::format("tokenizer.ggml.{}_token_id", name), UINT64_MAX);
-    if (id && *id < types->size() && (*types)[size_t(*id)] == kNormal)
-      findings.warn(fmt::format("tokenizer.ggml.{}_token_id is {}, a token of normal text", name, *id));
-  }
-}
-
-void check_vocabulary(const GgufFile& file, Findings& findings) {
-  const MetadataValue* value = file.find("tokenizer.ggml.tokens");
-  const MetadataArray* array = value == nullptr ? nullptr : value->as_array();
-  const auto tokens = array == nullptr ? std::nullopt : array->strings();
-  if (!tokens) return;  // a required key of the architecture, if at all
-  for (const char* key : {"tokenizer.ggml.scores", "tokenizer.ggml.token_type"}) {
-    const MetadataValue* other = file.find(key);
-    if (other != nullptr && other->as_array() != nullptr && other->as_array()->size() != tokens->size())
-      findings.failed(fmt::format("{} has {} values for {} tokens", key, other->as_array()->size(), tokens->size()));
-  }
-  check_token_types(file, findings);
-  std::unordered_set<std::string_view> seen;
-  size_t twice = 0;
-  for (const std::string_view token : *tokens) twice += seen.insert(token).second ? 0 : 1;
-  if (twice > 0) findings.warn(fmt::format("{} tokens of the vocabulary appear more than once", twice));
-  const auto arch = file.get_string("general.architecture");
-  const auto size = arch ? file.get_unsigned(std::string(*arch) + ".vocab_size") : Result<uint64_t>(0);
-  if (arch && size && *size != tokens->size())
-    findings.warn(fmt::format("{}.vocab_size is {}, but there are {} tokens", *arch, *size, tokens->size()));
 }
 
 bool all_zero(std::span<const std::byte> bytes) {

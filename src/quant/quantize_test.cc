@@ -171,6 +171,29 @@ TEST_P(EveryEncoder, KeepsZeroAndStaysFiniteForTheSmallestAndLargest) {
   }
 }
 
+// As llama.cpp's C code has it: a Q4_0 or Q5_0 block of zeros has the scale 0 / -8 = -0, whatever the zeros' signs; the
+// minimum of a Q4_1 or Q5_1 block is the first of its smallest weights, sign included. (The gguf package takes the
+// sign of the first zero for the former, and any zero for the latter.)
+TEST(Quantize, SignsOfZeroAreThoseOfLlamaCpp) {
+  for (const bool first_negative : {false, true})
+    for (const bool others_negative : {false, true}) {
+      std::vector<float> weights(32, others_negative ? -0.0f : 0.0f);
+      weights[0] = first_negative ? -0.0f : 0.0f;
+      for (const Format format : {Format::kQ4_0, Format::kQ5_0, Format::kQ4_1, Format::kQ5_1}) {
+        std::vector<uint8_t> block(*format_bytes(format, 32));
+        quantize_rows(format, weights.data(), 1, 32, nullptr, block.data());
+        SCOPED_TRACE(format_info(format).name);
+        const bool has_minimum = format == Format::kQ4_1 || format == Format::kQ5_1;
+        EXPECT_EQ(block[0], 0);
+        EXPECT_EQ(block[1], has_minimum ? 0 : 0x80);
+        if (has_minimum) {
+          EXPECT_EQ(block[3], first_negative ? 0x80 : 0);
+        }
+        EXPECT_EQ(block.back(), format == Format::kQ4_0 ? 0x88 : 0) << "codes";
+      }
+    }
+}
+
 TEST(Quantize, WritesAllFormatsThatFilesStoreWeightsIn) {
   for (const FormatInfo& info : all_formats()) {
     const bool number = info.format == Format::kF64 || (info.format >= Format::kI8 && info.format <= Format::kI64);
