@@ -216,6 +216,24 @@ const Folder kFolders[] = {
      {{"rope.freq_base", 1000}},
      {{"blk.0.attn_qkv.weight", {32, 96, 1, 1}}},
      "bert-bge"},
+    {"nomic-bert-moe",
+     "nomic-bert-moe",
+     52,
+     {{"moe_every_n_layers", 2}, {"expert_count", 4}, {"expert_used_count", 2}, {"context_length", 512}},
+     {{"blk.1.ffn_down_exps.weight", {64, 32, 4, 1}}, {"blk.1.ffn_down_exps.bias", {32, 1, 1, 1}, kF32}},
+     "default"},
+    {"jina-bert",
+     "jina-bert-v2",
+     36,
+     {{"context_length", 8192}},
+     {{"blk.0.ffn_up.weight", {32, 64, 1, 1}}},
+     "bert-bge"},
+    {"jina-bert-code",
+     "jina-bert-v2",
+     48,
+     {},
+     {{"blk.0.attn_q_norm.bias", {48, 1, 1, 1}, kF32}, {"blk.0.attn_norm_2.weight", {48, 1, 1, 1}, kF32}},
+     "bert-bge"},
     {"modernbert",
      "modern-bert",
      26,
@@ -426,20 +444,6 @@ TEST_F(Broken, AShardThatShrinksMeanwhileIsNamedAndLeavesNoFile) {
   EXPECT_FALSE(std::filesystem::exists(output));
 }
 
-TEST_F(Broken, AVocabularyOfAnotherKindThanTheArchitecturesOwnIsTaken) {
-  const auto folder = copy("mistral");
-  std::filesystem::remove(folder / "tokenizer.model");
-  std::filesystem::copy_file(folder_path("bert") + "/tokenizer.json", folder / "tokenizer.json",
-                             std::filesystem::copy_options::overwrite_existing);
-  const TestFolder out;
-  const std::string path = (out.path() / "out.gguf").string();
-  const auto summary = convert::convert_folder(folder.string(), path);
-  ASSERT_TRUE(summary) << summary.error().message;
-  const auto file = GgufFile::open(path);
-  ASSERT_TRUE(file) << file.error().message;
-  EXPECT_EQ(file->find("tokenizer.ggml.token_type_count"), nullptr);
-}
-
 // Every number of config.json replaced by a senseless one: an error or a file, never a crash.
 // Released files leave out what equals the defaults of transformers' configuration classes.
 TEST_F(Broken, KeysThatConfigJsonLacksHaveTheDefaultsOfTransformers) {
@@ -536,6 +540,10 @@ TEST_F(Broken, WhatGgufCannotSayIsRefusedByName) {
   with("gpt2", "scale_attn_weights", false, "scale_attn_weights");
   with("bert", "position_embedding_type", "relative_key", "position_embedding_type");
   with("bert", "is_decoder", true, "is_decoder");
+  with("jina-bert", "feed_forward_type", "reglu", "feed_forward_type is 'reglu'");
+  with("jina-bert", "position_embedding_type", "absolute", "position_embedding_type is 'absolute'");
+  with("nomic-bert-moe", "moe_normalize_expert_weights", true, "moe_normalize_expert_weights");
+  with("nomic-bert-moe", "num_shared_experts", 1, "num_shared_experts");
   with("stablelm", "partial_rotary_factor", 7.0, "partial_rotary_factor");
   with("granite", "attention_multiplier", 1e300, "granite.attention.scale");
 }

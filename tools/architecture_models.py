@@ -519,6 +519,8 @@ def encoders():
     words = lambda: tok.word_piece(128)  # noqa: E731
     base = dict(vocab_size=128, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
     base |= dict(max_position_embeddings=64)
+    jina = dict(layer_norm_eps=1e-12, type_vocab_size=2, position_embedding_type="alibi", feed_forward_type="geglu")
+    jina |= dict(hidden_act="gelu", max_position_embeddings=8192)
     modern = base | dict(num_hidden_layers=4, norm_eps=1e-5, local_attention=16, pad_token_id=0, bos_token_id=None)
     modern |= dict(eos_token_id=None, cls_token_id=2, sep_token_id=3)
     modern_rope = {k: rope(t)["rope_parameters"] for k, t in (("full_attention", 160000.0), ("sliding_attention", 1e4))}
@@ -552,6 +554,40 @@ def encoders():
             "rope, SwiGLU (fc11 up, fc12 gate), fused Wqkv; config.json with the GPT-2-like keys of the released "
             "models",
             {"theta": rope(10000.0)},
+            encoder=True,
+        ),
+        Model(
+            "nomic-bert-moe",
+            "NomicMoe",
+            dict(vocab_size=160, n_embd=32, n_layer=4, n_head=4, n_inner=64, n_positions=2048, type_vocab_size=1)
+            | dict(layer_norm_epsilon=1e-5, rotary_emb_base=1000.0, pad_token_id=1, bos_token_id=0, eos_token_id=2)
+            | dict(moe_every_n_layers=2, num_experts=4, moe_top_k=2, num_shared_experts=0, activation_function="gelu")
+            | dict(moe_normalize_expert_weights=False, expert_choice_router=False, max_trained_positions=2048)
+            | dict(prenorm=False, rotary_emb_fraction=1.0, rotary_emb_interleaved=False, architectures=["NomicBertModel"]),
+            lambda: tok.unigram(160),
+            "layers 1 and 3 with 4 experts without gates, 2 used, weights not renormalised, one bias for all; erf gelu, "
+            "biases; evaluated by tools/remote_encoders.py",
+            {"experts used": {"moe_top_k": 1}, "theta": {"rotary_emb_base": 10000.0}},
+            encoder=True,
+        ),
+        Model(
+            "jina-bert",
+            "JinaBert",
+            base | jina,
+            words,
+            "ALiBi both ways, slopes of 4 heads; erf GeGLU with the gate first (jina-embeddings-v2-base-en); evaluated by "
+            "tools/remote_encoders.py",
+            {"ALiBi": {"position_embedding_type": "none"}},
+            encoder=True,
+        ),
+        Model(
+            "jina-bert-code",
+            "JinaCodeBert",
+            base | jina | dict(hidden_size=48, num_attention_heads=6, architectures=["JinaBertModel"]),
+            words,
+            "slopes of 6 heads; layer norms of whole Q and K rows; a second norm after attention; the gate last "
+            "(jina-embeddings-v2-base-code); evaluated by tools/remote_encoders.py",
+            {"ALiBi": {"position_embedding_type": "none"}},
             encoder=True,
         ),
         Model(

@@ -28,6 +28,7 @@ import transformers
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import architecture_models  # noqa: E402
 import architecture_tokenizers as tok  # noqa: E402
+import remote_encoders  # noqa: E402
 import tiny_vocab  # noqa: E402
 
 SEED = 40
@@ -190,7 +191,7 @@ def nomic_config(config):
 def write_config(model, network, folder):
     config = network.config.to_dict()
     config = {key: value for key, value in config.items() if not NOISE.match(key) and key not in model.drop}
-    config["architectures"] = [type(network).__name__]
+    config["architectures"] = model.config.get("architectures", [type(network).__name__])
     if model.layout == "released":
         config["torch_dtype"] = model.stored
         config.pop("dtype", None)
@@ -286,7 +287,8 @@ class SmallestMargin:
 def classes(model):
     name = {"Gemma3Text": "Gemma3"}.get(model.auto, model.auto)
     network = model.config.get("model_class") or name + ("Model" if model.encoder else "ForCausalLM")
-    return getattr(transformers, model.auto + "Config"), getattr(transformers, network)
+    source = transformers if hasattr(transformers, network) else remote_encoders
+    return getattr(source, model.auto + "Config"), getattr(source, network)
 
 
 def make_config(model, ids, changes=()):

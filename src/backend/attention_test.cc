@@ -1,4 +1,5 @@
 // Attention and the KV pages of the fast backends against the reference.
+#include "backend/alibi.h"
 #include "backend/kv_rows.h"
 #include "backend/paged_case.h"
 
@@ -28,7 +29,12 @@ std::vector<PagedShape> shapes() {
   add({{1500, 1}}, 32, 8, 2, 64, 64);  // one row and many keys
   add({{700, 2}, {0, 1}}, 16, 16, 1, 256, 256);
   add({{1030, 1}, {5, 1}}, 32, 14, 2, 96, 96);
-  add({{0, 40}}, 32, 40, 1, 16, 16);  // more query heads than an item takes
+  add({{0, 40}}, 32, 40, 1, 16, 16);      // more query heads than an item takes
+  for (const int64_t heads : {8, 6, 12})  // a power of two, and not; each with groups of one and of two
+    for (const bool causal : {true, false})
+      for (const int32_t window : {0, 40})
+        for (const int64_t group : {1, 2})
+          all.push_back({{{0, 70}, {300, 3}}, 16, heads, heads / group, 16, 16, window, causal, Format::kF32, 8.0f});
   for (const Format format : kKvFormats) all.push_back({{{0, 5}, {300, 2}}, 16, 8, 2, 64, 32, 0, true, format});
   return all;
 }
@@ -36,7 +42,7 @@ std::vector<PagedShape> shapes() {
 TEST_P(Attention, AgreesWithTheReferenceOnEveryPageTableRatioAndWindow) {
   for (const PagedShape& shape : shapes()) {
     const std::shared_ptr<Backend> backend = open(3), reference = make_reference_backend(2);
-    if (!backend->holds_kv(shape.format)) continue;
+    if (!backend->holds_kv(shape.format) || (shape.alibi > 0 && !backend->has_alibi())) continue;
     PagedCase actual(*backend, shape), expected(*reference, shape);
     SCOPED_TRACE(::testing::Message() << shape.heads << "/" << shape.kv_heads << " heads of " << shape.d << ", window "
                                       << shape.window << ", causal " << shape.causal << ", "
@@ -45,6 +51,44 @@ TEST_P(Attention, AgreesWithTheReferenceOnEveryPageTableRatioAndWindow) {
                          is_float32() ? 4e-6 : 4e-3);
     if (HasFatalFailure()) return;
   }
+}
+
+// (1 / 2)^(8 / n) and its powers for n heads; for other counts as MPT makes them: the 2nd, 4th ... slopes of the next
+// power of two, then the 1st, 3rd ...
+TEST(Alibi, SlopesAreThoseOfThePaperAndOfMptForAnyNumberOfHeads) {
+  EXPECT_EQ(alibi_slope(8, 8, 0), 0.5f);
+  EXPECT_EQ(alibi_slope(8, 8, 7), 1 / 256.0f);
+  EXPECT_FLOAT_EQ(alibi_slope(8, 16, 0), std::sqrt(0.5f));
+  EXPECT_FLOAT_EQ(alibi_slope(4, 4, 3), 1 / 16.0f);
+  EXPECT_EQ(alibi_slope(8, 1, 0), 1 / 256.0f);
+  for (const int64_t heads : {1, 2, 3, 5, 6, 7, 8, 12, 20, 33, 71, 112}) {
+    int64_t power = 1;
+    while (power < heads) power *= 2;
+    std::vector<float> all, mpt;
+    for (int64_t i = 1; i <= power; ++i) all.push_back(float(std::exp2(-8.0 * double(i) / double(power))));
+    for (size_t i = 1; i < all.size() && power != heads; i += 2) mpt.push_back(all[i]);
+    for (size_t i = 0; i < all.size(); i += power == heads ? 1 : 2) mpt.push_back(all[i]);
+    for (int64_t head = 0; head < heads; ++head)
+      EXPECT_FLOAT_EQ(alibi_slope(8, heads, head), mpt[size_t(head)]) << head << " of " << heads;
+  }
+}
+
+// One head, equal scores: the weights are those of the distances alone.
+TEST(Alibi, AQueryLosesSlopeTimesDistanceOnBothSides) {
+  const std::shared_ptr<Backend> reference = make_reference_backend(1);
+  const testing::Buffer query = testing::blank(*reference, {3, 1, 1}), out = testing::blank(*reference, {3, 1, 1}),
+                        keys = testing::blank(*reference, {1, 1, 4, 1}),
+                        values = testing::blank(*reference, {1, 1, 4, 1});
+  const testing::Buffer rows = testing::upload(*reference, std::vector<float>{1, 0, 0}, {3, 1, 1});
+  const int32_t table = 0;
+  const BatchSequence sequence{0, 3, 0, &table};
+  reference->store_kv({query.view, rows.view, keys.view, values.view, {&sequence, 1}});
+  AttentionOp op{query.view, keys.view, values.view, out.view, {&sequence, 1}, 1.0f, 0, false};
+  op.alibi = 1;  // a slope of 1/2
+  reference->attention(op);
+  const float e = std::exp(-0.5f);  // of a distance of one
+  testing::expect_near(testing::download(*reference, out),
+                       std::vector<float>{1 / (1 + e + e * e), e / (2 * e + 1), e * e / (1 + e + e * e)}, 0, 1e-6);
 }
 
 TEST_P(Attention, StoreKvWritesTheBytesOfTheReference) {

@@ -98,6 +98,9 @@ struct AttentionOp {
   bool causal;                   // if not, every query sees all position + rows keys of its sequence
   float softcap = 0;             // > 0: scores become softcap * tanh(score / softcap) (arXiv:2408.00118)
   const float* sinks = nullptr;  // (heads): a score that takes part in the softmax and has no value; or null
+  // > 0: the largest bias of alibi.h; after the soft cap, scores lose slope * |query's position - key's position|.
+  // Only where has_alibi().
+  float alibi = 0;
 };
 
 // out = activation(x), times `factor` if it has data (the gated feed-forward network). All (rows, width), f32.
@@ -180,6 +183,8 @@ class Backend : public Device {
   virtual bool holds_kv(Format format) const {
     return format == Format::kF32 || format == Format::kF16 || format == Format::kBF16;
   }
+  // Whether attention() knows linear biases.
+  virtual bool has_alibi() const { return true; }
 
   virtual void embed(const EmbedOp& op) = 0;
   virtual void norm(const NormOp& op) = 0;

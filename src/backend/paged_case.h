@@ -16,6 +16,7 @@ struct PagedShape {
   int32_t window;
   bool causal;
   Format format;
+  float alibi = 0;
 };
 
 // Queries, and pages filled with every sequence's keys and values, from a seed; the same on any backend.
@@ -48,7 +49,9 @@ class PagedCase {
   }
 
   AttentionOp op() const {
-    return {query.view, keys.view, values.view, out.view, sequences, 0.3f, shape_.window, shape_.causal};
+    AttentionOp op{query.view, keys.view, values.view, out.view, sequences, 0.3f, shape_.window, shape_.causal};
+    op.alibi = shape_.alibi;
+    return op;
   }
 
   // The output of the rows of `some` sequences, others unwritten.

@@ -13,13 +13,14 @@ std::string converted_classes(std::string_view name) {
   for (const convert::ConvertArch* arch : convert::all_convert_archs()) {
     if (arch->name != name) continue;
     for (const std::string_view hf_name : arch->hf_names)
-      classes += (classes.empty() ? "" : ", ") + std::string(hf_name);
+      classes += (classes.empty() ? "" : ", ") + std::string(hf_name) +
+                 (arch->only_with.empty() ? "" : fmt::format(" with {}", arch->only_with));
   }
   return classes;
 }
 
 std::string positions(const ArchSpec& spec) {
-  if (!spec.rope) return "learned";
+  if (!spec.rope) return spec.alibi > 0 ? "ALiBi" : "learned";
   std::string text = spec.rope_style == RopeStyle::kHalves ? "rope, halves" : "rope, neighbours";
   if (spec.no_rope_every != 0) text += fmt::format(", none in 1 of {}", spec.no_rope_every);
   return text;

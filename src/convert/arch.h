@@ -41,13 +41,15 @@ struct ConvertArch {
   Status (*add_tensors)(const HfModel& model, TensorPlan& plan) = nullptr;  // tensors that no checkpoint has
   std::span<const std::string_view> activations = {};  // hidden_act must be one of them; the first if it is not given
   std::string_view pre_tokenizer = {};                 // name for a pre-tokeniser that several families share
+  // A number of config.json that must be positive; where it is not, the next entry of that name is meant.
+  std::string_view only_with = {};
   // JSON: what transformers' configuration class assumes for keys that config.json lacks.
   std::string_view defaults = "{}";
 };
 
 std::span<const ConvertArch* const> all_convert_archs();
 // kUnsupported lists the known names.
-Result<const ConvertArch*> find_convert_arch(std::string_view hf_name);
+Result<const ConvertArch*> find_convert_arch(std::string_view hf_name, const JsonObject& config);
 
 // Reads the common letters of Dims.
 Result<HfModel> read_model(const std::string& folder, const ConvertArch& arch, JsonObject config);

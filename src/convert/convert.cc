@@ -48,7 +48,7 @@ Result<JsonObject> open_config(const std::string& folder) {
 
 Result<const ConvertArch*> find_arch(const JsonObject& config) {
   METALLIC_ASSIGN(const std::vector<std::string> names, config.texts({"architectures"}));
-  auto arch = find_convert_arch(names.empty() ? "" : names.front());
+  auto arch = find_convert_arch(names.empty() ? "" : names.front(), config);
   if (!arch) return fail_while(config.path(), arch.error());
   return arch;
 }

@@ -203,13 +203,14 @@ TEST(Rope, OldAndNewKeysSayTheSame) {
 }
 
 TEST(ConvertArch, NamesAreUniqueAndRulesComplete) {
-  std::set<std::string_view> names;
+  std::set<std::string> names;
   for (const ConvertArch* arch : all_convert_archs()) {
     EXPECT_FALSE(arch->rules.empty()) << arch->name;
-    for (const std::string_view name : arch->hf_names) EXPECT_TRUE(names.insert(name).second) << name;
+    for (const std::string_view name : arch->hf_names)
+      EXPECT_TRUE(names.insert(std::string(name) + std::string(arch->only_with)).second) << name;
     for (const TensorRule& rule : arch->rules) EXPECT_NE(rule.transform, nullptr) << rule.from;
   }
-  const auto unknown = find_convert_arch("MambaForCausalLM");
+  const auto unknown = find_convert_arch("MambaForCausalLM", parse("{}"));
   ASSERT_FALSE(unknown);
   for (const char* part : {"'MambaForCausalLM'", "LlamaForCausalLM", "BertModel"})
     EXPECT_NE(unknown.error().message.find(part), std::string::npos);

@@ -21,8 +21,9 @@ struct ArchSpec {
   bool norms_after = false;     // of what they add
   bool norms_residual = false;  // of the residual after each
   bool head_norms = false;      // of the rows of Q and K
-  bool rope = true;             // false: positions are learned (position_embd.weight)
+  bool rope = true;             // false: positions are learned (position_embd.weight), or there is ALiBi
   RopeStyle rope_style = RopeStyle::kHalves;
+  float alibi = 0;  // the largest linear bias of attention (ALiBi) if the file names none; 0: there is none
   Activation activation = Activation::kSilu;
   bool gated = true;                 // the feed-forward part has a gate (else only where the file has one)
   float gate_clamp = 0;              // the clamped gate of gpt-oss

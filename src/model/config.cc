@@ -150,6 +150,7 @@ Status read_experts(const ConfigKeys& keys, Config& config) {
   if (experts.used > experts.count)
     return fail(ErrorCode::kCorrupt, "{}: {} of {} experts cannot be used", path, experts.used, experts.count);
   METALLIC_ASSIGN(experts.width, keys.size_or("expert_feed_forward_length", config.ff_width));
+  METALLIC_ASSIGN(experts.every, keys.count("moe_every_n_layers"));
   METALLIC_ASSIGN(experts.groups, keys.size_or("expert_group_count", 1));
   METALLIC_ASSIGN(experts.groups_used, keys.size_or("expert_group_used_count", 1));
   if (experts.count % experts.groups != 0 || experts.groups_used > experts.groups ||
@@ -187,6 +188,10 @@ Status read_scales(const ConfigKeys& keys, Config& config) {
   config.attention_scale = config.attention_scale_given ? attention_scale : 1.0f / std::sqrt(float(config.head_dim));
   METALLIC_ASSIGN(config.attention_softcap, keys.number("attn_logit_softcapping", 0.0));
   METALLIC_ASSIGN(config.final_softcap, keys.number("final_logit_softcapping", 0.0));
+  METALLIC_ASSIGN(config.alibi, keys.number("attention.max_alibi_bias", double(config.spec->alibi)));
+  if (config.alibi < 0)
+    return fail(ErrorCode::kCorrupt, "{}: {} is {}; it must not be negative", keys.file().path(),
+                keys.name("attention.max_alibi_bias"), config.alibi);
   METALLIC_ASSIGN(
       config.embedding_scale,
       keys.positive("embedding_scale", config.spec->scale_embedding ? std::sqrt(float(config.width)) : 1.0));

@@ -35,6 +35,7 @@ struct ExpertConfig {
   int used = 0;
   int width = 0;         // feed-forward length of an expert
   int shared_width = 0;  // of the shared expert; known once the weights are loaded
+  int every = 0;         // layer i is a mixture if and only if i % every == 1; 0: as its tensors say
   int groups = 1, groups_used = 1;
   RouterKind router = RouterKind::kSoftmax;
   bool normalise = true;
@@ -64,6 +65,7 @@ struct Config {
   float attention_scale = 0;
   bool attention_scale_given = false;
   float attention_softcap = 0, final_softcap = 0;  // 0: none
+  float alibi = 0;                                 // the largest linear bias of attention (backend/alibi.h); 0: none
   float embedding_scale = 1, residual_scale = 1, logit_scale = 1;
   bool parallel_residual = false;
   bool causal = true;

@@ -26,6 +26,11 @@ Result<Decoder> Decoder::create(const Config& config, const Weights& weights, Ba
     return fail(ErrorCode::kOutOfRange,
                 "a context of {} is not possible: this model has learned {} positions and no more", context,
                 weights.positions.rows());
+  if (config.alibi > 0 && !backend.has_alibi())
+    return fail(
+        ErrorCode::kUnsupported,
+        "this model biases its attention by distance (ALiBi), which the backend '{}' cannot do: ask for --device cpu",
+        backend.name());
   Decoder decoder(config, weights, backend);
   METALLIC_ASSIGN(decoder.activations_, Activations::create(config, backend, max_rows));
   const std::vector<float>& factors = rope_factors(config, weights, context);
@@ -99,6 +104,7 @@ void Decoder::attention_block(int index, const Batch& batch, const KvCache& cach
                         config_.causal};
   attention.softcap = config_.attention_softcap;
   attention.sinks = layer.sinks.data();
+  attention.alibi = config_.alibi;
   backend_.attention(attention);
   int64_t attended_width = int64_t(config_.heads) * config_.value_dim;
   float* attended = a.attended;
@@ -111,6 +117,8 @@ void Decoder::attention_block(int index, const Batch& batch, const KvCache& cach
                                       row_view(a.added, rows, config_.width), false, Precision::kDoubleCodes};
   backend_.linear({row_view(attended, rows, attended_width), {&attention_output, 1}});
   add_to_residual(a.added, layer.attention_post_norm, layer.attention_residual_norm, rows);
+  // Without a norm before attention, `normed` is still the block's input.
+  if (layer.attention_second_norm) add_to_residual(a.normed, {}, layer.attention_second_norm, rows);
 
   if (!config_.parallel_residual) normalise(a.residual, layer.ffn_norm, rows, config_.width, a.ffn_input);
   ffn_block(layer, rows);
@@ -242,7 +250,8 @@ void Decoder::normalise(const float* x, const Norm& norm, int64_t rows, int64_t 
 
 void Decoder::normalise_heads(float* x, const HeadNorm& norm, int64_t rows) {
   const TensorView view = head_view(x, rows, norm.heads, norm.width);
-  backend_.norm({config_.spec->norm, config_.norm_epsilon, view, norm.weight.data(), nullptr, view, norm.stride});
+  backend_.norm(
+      {config_.spec->norm, config_.norm_epsilon, view, norm.weight.data(), norm.bias.data(), view, norm.stride});
 }
 
 }  // namespace metallic

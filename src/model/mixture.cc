@@ -14,9 +14,14 @@ void Decoder::feed_forward(const FeedForward& ffn, int64_t inner, int rows, floa
   };
   const bool gated = bool(ffn.gate);
   backend_.linear({row_view(a.ffn_input, rows, config_.width), std::span(projections).first(gated ? 2 : 1)});
+  activate(gate, up, gated);
+  linear(gate, ffn.down.weight, ffn.down.bias.data(), row_view(out, rows, config_.width));
+}
+
+// gate = activation(gate) * up, or activation(up) without a gate.
+void Decoder::activate(const TensorView& gate, const TensorView& up, bool gated) {
   backend_.activate(gated ? ActivateOp{config_.spec->activation, gate, up, gate, config_.spec->gate_clamp}
                           : ActivateOp{config_.spec->activation, up, {}, gate});
-  linear(gate, ffn.down.weight, ffn.down.bias.data(), row_view(out, rows, config_.width));
 }
 
 // out = sum over the chosen experts of weight * expert(x), and the shared expert.
@@ -41,6 +46,12 @@ void Decoder::mixture(const Experts& experts, int rows, float* out) {
   } else {
     backend_.scale(added, 0.0f, 0.0f);
   }
+  if (const float* bias = experts.output_bias.data()) {
+    TensorView all = row_view(const_cast<float*>(bias), 1, config_.width);
+    all.shape = added.shape;
+    all.stride[0] = 0;
+    backend_.binary({BinaryKind::kAdd, added, all, added});
+  }
 
   const TensorView logits = row_view(a.router, rows, sizes.count);
   linear(x, experts.router.weight, experts.router.bias.data(), logits);
@@ -53,9 +64,10 @@ void Decoder::mixture(const Experts& experts, int rows, float* out) {
   const TensorView gate = row_view(a.gate, pairs, sizes.width);
   const TensorView up = row_view(a.up, pairs, sizes.width);
   const TensorView down = row_view(a.expert_output, pairs, config_.width);
-  backend_.experts({x, experts.gate, experts.gate_bias.data(), a.expert_ids, rows, sizes.used, gate});
+  const bool gated = !experts.gate.empty();
+  if (gated) backend_.experts({x, experts.gate, experts.gate_bias.data(), a.expert_ids, rows, sizes.used, gate});
   backend_.experts({x, experts.up, experts.up_bias.data(), a.expert_ids, rows, sizes.used, up});
-  backend_.activate({config_.spec->activation, gate, up, gate, config_.spec->gate_clamp});
+  activate(gate, up, gated);
   backend_.experts({gate, experts.down, experts.down_bias.data(), a.expert_ids, rows, sizes.used, down});
   backend_.combine({down, a.expert_weights, sizes.used, added});
 }

@@ -27,10 +27,14 @@ class LayerLoader {
     METALLIC_TRY(
         projection("attn_output", whole(config_.width), int64_t(config_.heads) * value_dim, layer.attention_output));
     METALLIC_TRY(block_norm("attn_output_norm", spec.norms_residual, layer.attention_residual_norm));
+    if (spec.norms_residual && !layer.attention_norm)
+      METALLIC_TRY(block_norm("attn_norm_2", false, layer.attention_second_norm));
     if (spec.ffn_norm != "post_attention_norm")
       METALLIC_TRY(block_norm("post_attention_norm", spec.norms_after, layer.attention_post_norm));
     METALLIC_TRY(block_norm(spec.ffn_norm, spec.norms_before && !config_.parallel_residual, layer.ffn_norm));
-    if (loader_.has(prefix_ + "ffn_gate_inp.weight")) {
+    const bool mixture = loader_.has(prefix_ + "ffn_gate_inp.weight");
+    METALLIC_TRY(check_mixture(mixture));
+    if (mixture) {
       METALLIC_TRY(load_experts(layer.experts));
     } else {
       METALLIC_TRY(load_ffn(layer.ffn));
@@ -57,6 +61,13 @@ class LayerLoader {
     return required || loader_.has(weight(name)) ? norm(name, config_.width, result) : Status();
   }
 
+  Status check_mixture(bool found) const {
+    const int every = config_.experts.every;
+    if (every == 0 || found == (index_ % every == 1)) return {};
+    return fail(ErrorCode::kCorrupt, "{}: block {} has {}experts, against {}.moe_every_n_layers, which is {}",
+                loader_.file().path(), index_, found ? "" : "no ", config_.spec->name, every);
+  }
+
   Status load_attention(LayerWeights& layer) {
     const int64_t q = config_.query_width(), k = config_.key_width(), v = config_.value_width();
     if (loader_.has(weight("attn_qkv"))) {
@@ -78,13 +89,18 @@ class LayerLoader {
     const int64_t dim = config_.head_dim;
     if (info == nullptr && !config_.spec->head_norms) return {};
     if (info == nullptr) return tl::unexpected<Error>(loader_.vector(weight(name), dim).error());
+    const std::string bias = fmt::format("{}{}.bias", prefix_, name);
     if (info->rank == 2) {
       METALLIC_ASSIGN(result.weight, loader_.table(weight(name), heads, dim));
+      if (loader_.has(bias)) {
+        METALLIC_ASSIGN(result.bias, loader_.table(bias, heads, dim));
+      }
       result.heads = heads, result.width = dim, result.stride = dim;
       return {};
     }
     const bool shared = info->size[0] == uint64_t(dim);
     METALLIC_ASSIGN(result.weight, loader_.vector(weight(name), shared ? dim : heads * dim));
+    METALLIC_ASSIGN(result.bias, loader_.optional_vector(bias, shared ? dim : heads * dim));
     result.heads = shared ? heads : 1;
     result.width = shared ? dim : heads * dim;
     return {};
@@ -133,12 +149,19 @@ class LayerLoader {
                   loader_.file().path(), weight("ffn_gate_inp"));
     METALLIC_TRY(projection("ffn_gate_inp", whole(sizes.count), config_.width, experts.router));
     METALLIC_ASSIGN(experts.selection_bias, loader_.optional_vector(prefix_ + "exp_probs_b.bias", sizes.count));
-    METALLIC_ASSIGN(experts.gate, expert_matrices("ffn_gate", sizes.width, config_.width));
+    if (config_.spec->gated || loader_.has(weight("ffn_gate_exps"))) {
+      METALLIC_ASSIGN(experts.gate, expert_matrices("ffn_gate", sizes.width, config_.width));
+    }
     METALLIC_ASSIGN(experts.up, expert_matrices("ffn_up", sizes.width, config_.width));
     METALLIC_ASSIGN(experts.down, expert_matrices("ffn_down", config_.width, sizes.width));
     METALLIC_TRY(expert_bias("ffn_gate_exps", sizes.width, experts.gate_bias));
     METALLIC_TRY(expert_bias("ffn_up_exps", sizes.width, experts.up_bias));
-    METALLIC_TRY(expert_bias("ffn_down_exps", config_.width, experts.down_bias));
+    const TensorInfo* down_bias = loader_.file().find_tensor(prefix_ + "ffn_down_exps.bias");
+    if (down_bias != nullptr && down_bias->rank == 1 && sizes.count > 1) {
+      METALLIC_ASSIGN(experts.output_bias, loader_.vector(prefix_ + "ffn_down_exps.bias", config_.width));
+    } else {
+      METALLIC_TRY(expert_bias("ffn_down_exps", config_.width, experts.down_bias));
+    }
     const TensorInfo* shared = loader_.file().find_tensor(weight("ffn_up_shexp"));
     if (shared == nullptr) return {};
     const int64_t inner = int64_t(std::min<uint64_t>(shared->size[1], INT32_MAX));
@@ -195,7 +218,7 @@ Status load_embedding(TensorLoader& loader, Config& config, Weights& weights) {
   METALLIC_ASSIGN(weights.embedding, tied ? loader.matrix("token_embd.weight", config.vocab, config.width)
                                           : loader.lookup("token_embd.weight", config.vocab, config.width));
   const TensorInfo* positions = loader.file().find_tensor("position_embd.weight");
-  if (positions == nullptr && !config.spec->rope)
+  if (positions == nullptr && !config.spec->rope && config.alibi == 0)
     return tl::unexpected<Error>(loader.matrix("position_embd.weight", config.context_length, config.width).error());
   if (positions != nullptr) {
     config.context_length = int(std::min<uint64_t>(positions->size[1], uint64_t(config.context_length)));

@@ -22,6 +22,7 @@ struct Norm {
 // A norm on the rows of Q or K, seen as (heads, width).
 struct HeadNorm {
   DeviceVector weight;
+  DeviceVector bias;  // like weight, or none
   int64_t heads = 0, width = 0;
   int64_t stride = 0;  // floats between the weights of two heads; 0: they share them
   explicit operator bool() const { return weight.data() != nullptr; }
@@ -39,14 +40,16 @@ struct FeedForward {
   Projection gate, up, down;
 };
 
-// A mixture of experts: the matrices of each, and one array of biases for all.
+// A mixture of experts: the matrices of each (no gates where the feed-forward part has none), and one array of biases
+// for all.
 struct Experts {
   Projection router;            // (experts, width)
   DeviceVector selection_bias;  // (experts), or none
   std::vector<Weight> gate, up, down;
   DeviceVector gate_bias, up_bias, down_bias;
-  FeedForward shared;  // an expert for all tokens, or none
-  Weight shared_gate;  // (1, width): the shared expert counts sigmoid of this much, or all if none
+  DeviceVector output_bias;  // (width): added once to what all chosen experts give, or none
+  FeedForward shared;        // an expert for all tokens, or none
+  Weight shared_gate;        // (1, width): the shared expert counts sigmoid of this much, or all if none
   explicit operator bool() const { return bool(router); }
 };
 
@@ -72,6 +75,7 @@ struct LayerWeights {
   Projection attention_output;   // (width, heads * value_dim)
   Norm attention_post_norm;      // of what attention adds
   Norm attention_residual_norm;  // of the residual after attention
+  Norm attention_second_norm;    // of that and the block's input again (jina-bert-v2 for code)
   Norm ffn_norm;                 // before
   FeedForward ffn;
   Experts experts;         // instead of it

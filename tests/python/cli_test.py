@@ -573,7 +573,7 @@ class Numbers(CommandTest):
 
 class Files(CommandTest):
     def test_embed_gives_the_embeddings_of_transformers_for_texts(self):
-        for name in ("bert", "nomic-bert", "modernbert"):
+        for name in ("bert", "nomic-bert", "nomic-bert-moe", "jina-bert", "jina-bert-code", "modernbert"):
             folder, model = MODELS.parent / "architectures" / name, self.folder / f"{name}.gguf"
             self.good("convert", folder, model)
             for one, golden in zip(json.loads((folder / "encodings.json").read_text()), numpy.load(folder / "embeddings.npy")):

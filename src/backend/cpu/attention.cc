@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "backend/alibi.h"
 #include "backend/cpu/cpu.h"
 #include "backend/strided.h"
 
@@ -94,6 +95,7 @@ class Attention {
                  float* out) const;
   void softmax(const Item& item, int64_t begin, int64_t end, float* scores, const Partial& result) const;
   void cap(float* x, int64_t count) const;
+  void add_bias(int64_t head, int64_t position, int64_t from, int64_t to, float* scores) const;
   void load_keys(const Item& item, int64_t begin, int64_t count, float* rows, float* out) const;
   void multiply(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t rows, int64_t count,
                 int64_t vectors, float* out, int64_t out_stride) const;
@@ -138,6 +140,8 @@ void Attention::softmax(const Item& item, int64_t begin, int64_t end, float* sco
     const int64_t to = std::clamp(end_of(*item.sequence, row), from, end);
     float* weights = scores + t * kScoreStride;
     if (op_.softcap > 0) cap(weights + (from - begin), to - from);
+    if (op_.alibi > 0)
+      add_bias(item.kv_head * group_ + t % group_, item.sequence->position + row, from, to, weights - begin);
     result.highest[t] = kernels_.maximum(weights + (from - begin), to - from);
     result.sum[t] = kernels_.exp_sum(weights + (from - begin), to - from, result.highest[t], weights + (from - begin));
     std::fill(weights, weights + (from - begin), 0.0f);
@@ -150,6 +154,12 @@ void Attention::cap(float* x, int64_t count) const {
   kernels_.scale(x, count, 1.0f / op_.softcap, x);
   kernels_.activate(Activation::kTanh, x, nullptr, count, x);
   kernels_.scale(x, count, op_.softcap, x);
+}
+
+// scores[p] of the keys at p in [from, to) lose by their distance from the query (alibi.h).
+void Attention::add_bias(int64_t head, int64_t position, int64_t from, int64_t to, float* scores) const {
+  const float slope = alibi_slope(op_.alibi, op_.query.shape[1], head);
+  for (int64_t p = from; p < to; ++p) scores[p] -= slope * float(std::abs(position - p));
 }
 
 // out (rows, vectors * width) += a (rows, count) * b (count, vectors * width). Each a lies a_stride floats behind the

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/activation.h"
+#include "backend/alibi.h"
 #include "backend/copy.h"
 #include "backend/host_backend.h"
 #include "backend/kv_rows.h"
@@ -207,6 +208,7 @@ class ReferenceBackend final : public HostBackend {
     const int64_t begin = op.window > 0 ? std::max<int64_t>(0, first) : 0;
     const int64_t end = op.causal ? position + 1 : op.window > 0 ? std::min(known, position + side + 1) : known;
     const float* query = float_at(op.query, sequence.first_row + i, head);
+    const double slope = op.alibi > 0 ? double(alibi_slope(op.alibi, op.query.shape[1], head)) : 0;
 
     std::vector<float> row(size_t(std::max(op.keys.shape[3], op.values.shape[3])));
     std::vector<double> weights(size_t(end - begin));
@@ -216,6 +218,7 @@ class ReferenceBackend final : public HostBackend {
       weights[size_t(t - begin)] = dot(query, row.data(), op.keys.shape[3]) * double(op.scale);
       if (op.softcap > 0)
         weights[size_t(t - begin)] = double(op.softcap) * std::tanh(weights[size_t(t - begin)] / double(op.softcap));
+      weights[size_t(t - begin)] -= slope * double(std::abs(position - t));
       highest = std::max(highest, weights[size_t(t - begin)]);
     }
     if (op.sinks != nullptr) {

@@ -33,6 +33,8 @@ const ConvertArch& convert_gpt_oss();
 const ConvertArch& convert_bert();
 const ConvertArch& convert_roberta();
 const ConvertArch& convert_nomic_bert();
+const ConvertArch& convert_nomic_bert_moe();
+const ConvertArch& convert_jina_bert();
 const ConvertArch& convert_modern_bert();
 
 }  // namespace metallic::convert

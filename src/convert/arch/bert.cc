@@ -1,6 +1,7 @@
 // BERT, RoBERTa, Nomic BERT and ModernBERT: encoders, whose attention sees both ways.
 #include "base/error.h"
 #include "convert/arch/archs.h"
+#include "convert/transforms.h"
 
 namespace metallic::convert {
 namespace {
@@ -53,6 +54,52 @@ constexpr TensorRule kNomic[] = {
     {"encoder.layers.{b}.norm2", "blk.{b}.layer_output_norm", "W"},
 };
 
+// fc1 and fc2 of the dense layers; those of each expert stacked, w2 transposed. The experts of a layer share one bias.
+Status stacked_rows(const RuleMatch& match, const Dims& dims, TensorPlan& plan) {
+  return plan.add(match.to[0], {dims['E'], dims['F'], dims['W']}, match.view());
+}
+Status stacked_columns(const RuleMatch& match, const Dims& dims, TensorPlan& plan) {
+  const WeightView experts = match.view().split(0, {dims['E'], dims['F']});
+  return plan.add(match.to[0], {dims['E'], dims['W'], dims['F']}, experts.swap(1, 2));
+}
+
+constexpr TensorRule kNomicMoe[] = {
+    {"embeddings.word_embeddings", "token_embd", "VW"},
+    {"embeddings.token_type_embeddings", "token_types", "tW", copy_tensor, false},
+    {"emb_ln", "token_embd_norm", "W"},
+    {"encoder.layers.{b}.attn.Wqkv", "blk.{b}.attn_qkv", "TW"},
+    {"encoder.layers.{b}.attn.out_proj", "blk.{b}.attn_output", "WW"},
+    {"encoder.layers.{b}.norm1", "blk.{b}.attn_output_norm", "W"},
+    {"encoder.layers.{b}.mlp.fc1", "blk.{b}.ffn_up", "FW", copy_tensor, false},
+    {"encoder.layers.{b}.mlp.fc2", "blk.{b}.ffn_down", "WF", copy_tensor, false},
+    {"encoder.layers.{b}.mlp.router.layer", "blk.{b}.ffn_gate_inp", "EW", copy_tensor, false},
+    {"encoder.layers.{b}.mlp.experts.mlp.w1", "blk.{b}.ffn_up_exps", "XW", stacked_rows, false},
+    {"encoder.layers.{b}.mlp.experts.mlp.w2", "blk.{b}.ffn_down_exps", "XW", stacked_columns, false},
+    {"encoder.layers.{b}.mlp.experts", "blk.{b}.ffn_down_exps", "W", copy_tensor, false},
+    {"encoder.layers.{b}.norm2", "blk.{b}.layer_output_norm", "W"},
+};
+
+// Jina Embeddings 2: first as for text, then the names of the model for code, where `up_gated_layer` has the gate last.
+constexpr TensorRule kJina[] = {
+    {"embeddings.word_embeddings", "token_embd", "VW"},
+    {"embeddings.token_type_embeddings", "token_types", "tW"},
+    {"embeddings.LayerNorm", "token_embd_norm", "W"},
+    {"encoder.layer.{b}.attention.self.query", "blk.{b}.attn_q", "WW"},
+    {"encoder.layer.{b}.attention.self.key", "blk.{b}.attn_k", "WW"},
+    {"encoder.layer.{b}.attention.self.value", "blk.{b}.attn_v", "WW"},
+    {"encoder.layer.{b}.attention.output.dense", "blk.{b}.attn_output", "WW"},
+    {"encoder.layer.{b}.attention.output.LayerNorm", "blk.{b}.attn_output_norm", "W"},
+    {"encoder.layer.{b}.mlp.gated_layers", "blk.{b}.ffn_gate,blk.{b}.ffn_up", "GW", split_halves},
+    {"encoder.layer.{b}.mlp.wo", "blk.{b}.ffn_down", "WF"},
+    {"encoder.layer.{b}.mlp.layernorm", "blk.{b}.layer_output_norm", "W"},
+    {"encoder.layer.{b}.attention.self.layer_norm_q", "blk.{b}.attn_q_norm", "W", copy_tensor, false},
+    {"encoder.layer.{b}.attention.self.layer_norm_k", "blk.{b}.attn_k_norm", "W", copy_tensor, false},
+    {"encoder.layer.{b}.layer_norm_1", "blk.{b}.attn_norm_2", "W", copy_tensor, false},
+    {"encoder.layer.{b}.mlp.up_gated_layer", "blk.{b}.ffn_up,blk.{b}.ffn_gate", "GW", split_halves, false},
+    {"encoder.layer.{b}.mlp.down_layer", "blk.{b}.ffn_down", "WF", copy_tensor, false},
+    {"encoder.layer.{b}.layer_norm_2", "blk.{b}.layer_output_norm", "W", copy_tensor, false},
+};
+
 constexpr TensorRule kModern[] = {
     {"embeddings.tok_embeddings", "token_embd", "VW"},
     {"embeddings.norm", "token_embd_norm", "W"},
@@ -68,10 +115,11 @@ constexpr TensorRule kModern[] = {
 constexpr std::string_view kModernDropped[] = {"head.dense.", "head.norm.", "decoder.", "rotary_emb.inv_freq"};
 
 constexpr std::string_view kAbsolute[] = {"absolute"};
+constexpr std::string_view kAlibi[] = {"alibi"};
+constexpr std::string_view kGeglu[] = {"geglu"};
 
-Status set_dims(HfModel& model) {
+Status set_encoder_dims(HfModel& model) {
   METALLIC_TRY(refuse_flags(model.config, {"is_decoder"}));
-  METALLIC_TRY(require_text(model.config, {"position_embedding_type"}, kAbsolute));
   METALLIC_ASSIGN(const int64_t types, model.config.size_or({"type_vocab_size"}, 2));
   model.dims.set('t', types);
   model.dims.set('T', 3 * model.dims['W']);
@@ -79,6 +127,17 @@ Status set_dims(HfModel& model) {
     return fail(ErrorCode::kUnsupported, "{}: hidden_size must be heads x head size, without KV heads of their own",
                 model.config.path());
   return {};
+}
+
+Status set_dims(HfModel& model) {
+  METALLIC_TRY(require_text(model.config, {"position_embedding_type"}, kAbsolute));
+  return set_encoder_dims(model);
+}
+
+Status set_jina_dims(HfModel& model) {
+  METALLIC_TRY(require_text(model.config, {"position_embedding_type"}, kAlibi));
+  METALLIC_TRY(require_text(model.config, {"feed_forward_type"}, kGeglu));
+  return set_encoder_dims(model);
 }
 
 Status write_encoder_keys(const HfModel& model, KeyWriter& keys) {
@@ -98,20 +157,47 @@ Status set_roberta_dims(HfModel& model) {
   return {};
 }
 
-Status set_nomic_dims(HfModel& model) {
+// `said` positions were meant to be possible, `trained` ones are; more needs another rope.
+Status set_nomic_dims(HfModel& model, int64_t said, int64_t trained) {
   METALLIC_TRY(set_dims(model));
-  // nomic-embed-text v1 and v1.5 say 8192 positions and were trained on 2048; more needs another rope.
-  METALLIC_ASSIGN(const int64_t trained, model.config.size_or({"max_trained_positions"}, 2048));
-  if (model.dims['C'] == 8192 && trained == 2048) model.dims.set('C', trained);
+  METALLIC_ASSIGN(const int64_t most, model.config.size_or({"max_trained_positions"}, 2048));
+  if (model.dims['C'] == said && most == 2048) model.dims.set('C', trained);
   METALLIC_ASSIGN(const bool norm_first, model.config.flag_or({"prenorm"}, false));
   METALLIC_ASSIGN(const bool neighbours, model.config.flag_or({"rotary_emb_interleaved"}, false));
   METALLIC_ASSIGN(const double share, model.config.number_or({"rotary_emb_fraction"}, 1));
-  METALLIC_ASSIGN(const int64_t experts_every, model.config.integer_or({"moe_every_n_layers"}, 0));
-  if (norm_first || neighbours || share != 1 || experts_every != 0)
+  if (norm_first || neighbours || share != 1)
     return fail(ErrorCode::kUnsupported,
-                "{}: prenorm, rotary_emb_interleaved, rotary_emb_fraction other than 1 and moe_every_n_layers are not "
-                "supported",
+                "{}: prenorm, rotary_emb_interleaved and rotary_emb_fraction other than 1 are not supported",
                 model.config.path());
+  return {};
+}
+
+// nomic-embed-text v1 and v1.5.
+Status set_nomic_dims(HfModel& model) { return set_nomic_dims(model, 8192, 2048); }
+
+// nomic-embed-text v2.
+Status set_nomic_moe_dims(HfModel& model) {
+  METALLIC_TRY(set_nomic_dims(model, 2048, 512));
+  METALLIC_TRY(refuse_flags(model.config, {"expert_choice_router", "moe_normalize_expert_weights"}));
+  METALLIC_ASSIGN(const int64_t shared, model.config.integer_or({"num_shared_experts"}, 0));
+  if (shared != 0)
+    return fail(ErrorCode::kUnsupported, "{}: num_shared_experts is {}; only 0 is supported", model.config.path(),
+                shared);
+  METALLIC_ASSIGN(const int64_t experts, model.config.size({"num_experts"}));
+  if (experts > INT32_MAX / model.dims['F'])
+    return fail(ErrorCode::kCorrupt, "{}: {} experts of {} are too many", model.config.path(), experts,
+                model.dims['F']);
+  model.dims.set('E', experts);
+  model.dims.set('X', experts * model.dims['F']);
+  return {};
+}
+
+Status write_nomic_moe_keys(const HfModel& model, KeyWriter& keys) {
+  METALLIC_TRY(write_encoder_keys(model, keys));
+  METALLIC_ASSIGN(const int64_t every, model.config.size({"moe_every_n_layers"}));
+  METALLIC_ASSIGN(const int64_t used, model.config.size_or({"moe_top_k"}, 1));
+  keys.size("moe_every_n_layers", every);
+  keys.size("expert_used_count", used);
   return {};
 }
 
@@ -135,6 +221,7 @@ constexpr std::string_view kRobertaNames[] = {"XLMRobertaModel", "XLMRobertaForM
                                               "RobertaForMaskedLM", "CamembertModel"};
 constexpr std::string_view kRobertaPrefixes[] = {"roberta."};
 constexpr std::string_view kNomicNames[] = {"NomicBertModel"};
+constexpr std::string_view kJinaNames[] = {"JinaBertModel", "JinaBertForMaskedLM"};
 constexpr std::string_view kModernNames[] = {"ModernBertModel", "ModernBertForMaskedLM"};
 constexpr std::string_view kBertPrefixes[] = {"bert."};
 
@@ -172,6 +259,32 @@ const ConvertArch& convert_nomic_bert() {
                                      .set_dims = set_nomic_dims,
                                      .write_keys = write_encoder_keys,
                                      .activations = kSwiglu};
+  return kArch;
+}
+
+const ConvertArch& convert_nomic_bert_moe() {
+  static constexpr ConvertArch kArch{.hf_names = kNomicNames,
+                                     .name = "nomic-bert-moe",
+                                     .rules = kNomicMoe,
+                                     .options = {kBertPrefixes, kBertDropped},
+                                     .set_dims = set_nomic_moe_dims,
+                                     .write_keys = write_nomic_moe_keys,
+                                     .activations = kGelu,
+                                     .only_with = "moe_every_n_layers",
+                                     .defaults = R"({"layer_norm_epsilon": 1e-12})"};
+  return kArch;
+}
+
+const ConvertArch& convert_jina_bert() {
+  static constexpr ConvertArch kArch{.hf_names = kJinaNames,
+                                     .name = "jina-bert-v2",
+                                     .rules = kJina,
+                                     .options = {kBertPrefixes, kBertDropped},
+                                     .set_dims = set_jina_dims,
+                                     .write_keys = write_encoder_keys,
+                                     .activations = kGelu,
+                                     .defaults = R"({"layer_norm_eps": 1e-12, "position_embedding_type": "absolute",
+                                     "feed_forward_type": "original"})"};
   return kArch;
 }
 

@@ -9,11 +9,12 @@ namespace metallic {
 
 std::span<const ArchSpec* const> all_arch_specs() {
   static const std::array kSpecs = {
-      &llama_spec(),     &smollm3_spec(), &qwen2_spec(),      &qwen2moe_spec(),   &qwen3_spec(),
-      &qwen3moe_spec(),  &gemma_spec(),   &gemma2_spec(),     &gemma3_spec(),     &phi3_spec(),
-      &gpt2_spec(),      &gptneox_spec(), &starcoder2_spec(), &stablelm_spec(),   &olmo2_spec(),
-      &command_r_spec(), &cohere2_spec(), &granite_spec(),    &granitemoe_spec(), &glm4_spec(),
-      &deepseek2_spec(), &gpt_oss_spec(), &bert_spec(),       &nomic_bert_spec(), &modern_bert_spec(),
+      &llama_spec(),        &smollm3_spec(),     &qwen2_spec(),      &qwen2moe_spec(),   &qwen3_spec(),
+      &qwen3moe_spec(),     &gemma_spec(),       &gemma2_spec(),     &gemma3_spec(),     &phi3_spec(),
+      &gpt2_spec(),         &gptneox_spec(),     &starcoder2_spec(), &stablelm_spec(),   &olmo2_spec(),
+      &command_r_spec(),    &cohere2_spec(),     &granite_spec(),    &granitemoe_spec(), &glm4_spec(),
+      &deepseek2_spec(),    &gpt_oss_spec(),     &bert_spec(),       &nomic_bert_spec(), &nomic_bert_moe_spec(),
+      &jina_bert_v2_spec(), &modern_bert_spec(),
   };
   return kSpecs;
 }

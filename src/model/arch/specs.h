@@ -29,6 +29,8 @@ const ArchSpec& deepseek2_spec();
 const ArchSpec& gpt_oss_spec();
 const ArchSpec& bert_spec();
 const ArchSpec& nomic_bert_spec();
+const ArchSpec& nomic_bert_moe_spec();
+const ArchSpec& jina_bert_v2_spec();
 const ArchSpec& modern_bert_spec();
 
 }  // namespace metallic
