@@ -176,7 +176,7 @@ Status SpeedTester::work(const SpeedTest& test, int tokens) {
   return {};
 }
 
-Result<SpeedResult> SpeedTester::run(const SpeedTest& test) {
+Result<SpeedResult> SpeedTester::run(const SpeedTest& test, const std::function<void()>& on_start) {
   METALLIC_CHECK(test.tokens > 0 && test.depth + test.tokens <= context_ && size_t(test.sequences) <= filled_.size());
   SpeedResult result;
   result.test = test;
@@ -189,6 +189,7 @@ Result<SpeedResult> SpeedTester::run(const SpeedTest& test) {
   // The first time twice: a backend may lay its weights out when they are used for the second time.
   for (int passes = std::exchange(warm_, true) ? 1 : 2; passes > 0; --passes)
     METALLIC_TRY(work(test, decode ? std::min(test.tokens, kWarmSteps) : test.tokens));
+  if (on_start) on_start();
   for (int i = 0; i < options_.repetitions; ++i) {
     const auto start = std::chrono::steady_clock::now();
     METALLIC_TRY(work(test, test.tokens));

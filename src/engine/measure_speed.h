@@ -2,6 +2,7 @@
 // that is to what the device can do.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -72,7 +73,8 @@ class SpeedTester {
   static Result<std::unique_ptr<SpeedTester>> create(std::shared_ptr<const Model> model,
                                                      std::span<const SpeedTest> tests, const SpeedOptions& options);
 
-  Result<SpeedResult> run(const SpeedTest& test);
+  // `on_start` is called when all is warm, before what counts.
+  Result<SpeedResult> run(const SpeedTest& test, const std::function<void()>& on_start = {});
 
  private:
   SpeedTester(std::shared_ptr<const Model> model, const SpeedOptions& options, Decoder decoder, KvCache cache,

@@ -56,9 +56,9 @@ class PanelProduct {
   // Where a tile's group lies among all (group, row of codes).
   int64_t position(int64_t tile, int64_t first_group) const;
   TokenTile tile(int64_t index, int64_t first_group) const;
-  // The groups from `first_group` on, of kUnpackGroups at most, that second rows of a tile have: how many.
+  // The groups from `first_group` on, of a chunk at most, that second rows of a tile have: how many.
   TokenTile remainder_tile(int64_t index, int64_t first_group, int64_t& groups) const;
-  int64_t chunks() const { return (groups_ + kUnpackGroups - 1) / kUnpackGroups; }
+  int64_t chunks() const { return (groups_ + chunk_ - 1) / chunk_; }
 
   // What a row of codes leaves of x, where it is much, else zeros: (groups, 32). Marks these groups.
   void remainder(const float* x, int64_t row, int64_t rows, const Rows& of, float* out, uint8_t* marks) const;
@@ -78,9 +78,9 @@ class PanelProduct {
 
   const PanelKernels& kernels_;
   TokenForm form_;
-  int64_t levels_;  // rows of codes of a token that lie side by side
-  int64_t count_;   // rows of codes
-  int64_t groups_, tile_rows_, tiles_;
+  int64_t levels_;                              // rows of codes of a token that lie side by side
+  int64_t count_;                               // rows of codes
+  int64_t groups_, chunk_, tile_rows_, tiles_;  // chunk_: groups that are unpacked at a time
   Rows rows_, remainder_;               // the latter kSeparate only: of each chunk the marked groups, from its begin on
   uint8_t* columns_ = nullptr;          // (tiles, groups): which these are, within their chunk
   uint8_t* remainder_count_ = nullptr;  // (tiles, chunks): how many

@@ -21,6 +21,14 @@ int64_t code_floats(const PanelKernels& kernels) {
 }
 int64_t scale_floats(const PanelKernels& kernels) { return kernels.panels * kUnpackGroups * 2 * kernels.width; }
 
+// Pieces of like size: a small one costs each tile of tokens nearly as much as a large one. Where formats have blocks
+// of 256 columns, whole blocks.
+int64_t even_chunk(int64_t groups) {
+  constexpr int64_t kBlockGroups = 8;
+  const int64_t size = tile_count(groups, std::max<int64_t>(1, tile_count(groups, kUnpackGroups)));
+  return std::max<int64_t>(1, groups % kBlockGroups == 0 ? round_up(size, kBlockGroups) : size);
+}
+
 }  // namespace
 
 PanelProduct::PanelProduct(const PanelKernels& kernels, int64_t tokens, int64_t groups, bool precise)
@@ -31,6 +39,7 @@ PanelProduct::PanelProduct(const PanelKernels& kernels, int64_t tokens, int64_t 
       levels_(form_ == TokenForm::kPairs ? 2 : 1),
       count_(tokens * levels_),
       groups_(groups),
+      chunk_(even_chunk(groups)),
       tile_rows_(kernels.tokens / levels_ * levels_),
       tiles_(tile_count(count_, tile_rows_)) {
   // As many tiles as needed, of like size: a small one costs nearly as much as a full one.
@@ -69,7 +78,7 @@ TokenTile PanelProduct::tile(int64_t index, int64_t first_group) const {
 
 TokenTile PanelProduct::remainder_tile(int64_t index, int64_t first_group, int64_t& groups) const {
   const int64_t at = position(index, first_group);
-  groups = remainder_count_[index * chunks() + first_group / kUnpackGroups];
+  groups = remainder_count_[index * chunks() + first_group / chunk_];
   return {remainder_.codes + at * kGroupColumns, remainder_.info + at, columns_ + index * groups_ + first_group};
 }
 
@@ -91,8 +100,8 @@ void PanelProduct::remainder(const float* x, int64_t row, int64_t rows, const Ro
 
 void PanelProduct::quantize_remainder(int64_t tile, const float* rest, const uint8_t* marks) const {
   const int64_t rows = first_row(tile + 1) - first_row(tile);
-  for (int64_t begin = 0; begin < groups_; begin += kUnpackGroups) {
-    const int64_t end = std::min(groups_, begin + kUnpackGroups);
+  for (int64_t begin = 0; begin < groups_; begin += chunk_) {
+    const int64_t end = std::min(groups_, begin + chunk_);
     uint8_t* columns = columns_ + tile * groups_ + begin;
     int64_t count = 0;
     for (int64_t g = begin; g < end; ++g) {
@@ -103,7 +112,7 @@ void PanelProduct::quantize_remainder(int64_t tile, const float* rest, const uin
                           remainder_.codes + at * kGroupColumns, remainder_.info + at);
       columns[count++] = uint8_t(g - begin);
     }
-    remainder_count_[tile * chunks() + begin / kUnpackGroups] = uint8_t(count);
+    remainder_count_[tile * chunks() + begin / chunk_] = uint8_t(count);
   }
 }
 
@@ -167,8 +176,8 @@ void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPan
   float* rest = sums + count_ * width;  // sums of the second rows
   std::fill_n(sums, (separate ? 2 : 1) * count_ * width, 0.0f);
   const auto& dots = kernels_.dot[panels.format->halves - 1][panels.format->has_offset][count];
-  for (int64_t g = 0; g < groups_; g += kUnpackGroups) {
-    const int64_t groups = std::min(kUnpackGroups, groups_ - g);
+  for (int64_t g = 0; g < groups_; g += chunk_) {
+    const int64_t groups = std::min(chunk_, groups_ - g);
     unpack_all(panels, packed, first, count, g, groups, memory);
     const bool last = g + groups == groups_;
     for (int64_t i = 0; i < tiles_; ++i) {
