@@ -79,9 +79,9 @@ void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tok
     Scales::read(header, scales, scale, offset);
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
-      P::I sums[kHalves];
-      for (int half = 0; half < kHalves; ++half) sums[half] = products[half].sum[t];
-      sum[t] = add_products<kHalves>(sum[t], sums, scale, info[t]);
+      P::I halves[kHalves];
+      for (int half = 0; half < kHalves; ++half) halves[half] = products[half].sum[t];
+      sum[t] = add_products<kHalves>(sum[t], halves, scale, info[t]);
       if constexpr (kOffset) sum[t] = add_offsets<kHalves>(sum[t], offset, info[t]);
     }
   };
@@ -134,9 +134,9 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
       }
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t) {
-        P::I sum[kHalves];
-        for (int half = 0; half < kHalves; ++half) sum[half] = products[half].sum[t];
-        accumulator[p][t] = add_products<kHalves>(accumulator[p][t], sum, scale, info[t]);
+        P::I halves[kHalves];
+        for (int half = 0; half < kHalves; ++half) halves[half] = products[half].sum[t];
+        accumulator[p][t] = add_products<kHalves>(accumulator[p][t], halves, scale, info[t]);
         if constexpr (kOffset) accumulator[p][t] = add_offsets<kHalves>(accumulator[p][t], offset, info[t]);
       }
     }
