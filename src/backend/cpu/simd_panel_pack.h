@@ -145,7 +145,11 @@ void unpack_panel(const PackedPanels& panel, int64_t first, int64_t groups, cons
   constexpr int kHalves = Pack::Scales::kHalves;
   for (int64_t g = 0; g < groups; ++g) {
     const uint8_t* chunk = panel.first + (first + g) / Pack::kChunk * panel.stride;
-    const auto planes = Pack::load(chunk + Pack::codes_of(first + g));
+    const uint8_t *codes = chunk + Pack::codes_of(first + g), *scales = chunk + Pack::scales_of(first + g);
+#pragma GCC unroll 8
+    for (int64_t at = 0; at < Pack::kCodeBytes; at += 64) fetch_ahead(codes + at);
+    fetch_ahead(scales);
+    const auto planes = Pack::load(codes);
     uint8_t* to = out.codes + g * kGroupSteps * kLaneBytes;
     for_steps(
         [&](auto step) {
@@ -154,7 +158,7 @@ void unpack_panel(const PackedPanels& panel, int64_t first, int64_t groups, cons
         },
         kAllSteps);
     P::V scale[2], offset[2];
-    Pack::Scales::read(typename Pack::Scales::Header(chunk), chunk + Pack::scales_of(first + g), scale, offset);
+    Pack::Scales::read(typename Pack::Scales::Header(chunk), scales, scale, offset);
 #pragma GCC unroll 2
     for (int half = 0; half < kHalves; ++half) {
       P::store(out.scales + (g * kHalves + half) * P::kWidth, scale[half]);
