@@ -24,6 +24,16 @@ bool all_stay(const Plan& plan) {
   });
 }
 
+// What "auto" means for a model whose attention no GPU computes yet (Backend::has_alibi).
+std::string backend_for(const Config& config, const std::string& asked) {
+  if (asked != "auto" || config.alibi == 0) return asked;
+  const std::vector<DeviceInfo> devices = list_devices();
+  if (std::any_of(devices.begin(), devices.end(),
+                  [](const DeviceInfo& device) { return is_cuda(device.name) && device.problem.empty(); }))
+    log(LogLevel::kWarning, "the GPU is not used: it cannot bias attention by distance (ALiBi), as this model does");
+  return "cpu";
+}
+
 }  // namespace
 
 Result<PlacedModel> load_model(const std::string& path, const EngineOptions& given) {
@@ -31,6 +41,7 @@ Result<PlacedModel> load_model(const std::string& path, const EngineOptions& giv
   METALLIC_ASSIGN(GgufFile opened, GgufFile::open(path));
   const auto file = std::make_shared<const GgufFile>(std::move(opened));
   METALLIC_ASSIGN(const Config config, read_config(*file));
+  options.backend = backend_for(config, options.backend);
   PlacedModel placed;
   const bool planned = options.backend == "auto" || options.backend == "cpu" || is_cuda(options.backend);
   if (!planned || config.spec->encoder) {
