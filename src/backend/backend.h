@@ -51,8 +51,8 @@ struct NormOp {
 // How exactly a backend must take x where the weight is quantised. What it needs not, it may do.
 enum class Precision {
   kCodes,        // 8 bits a number, with a scale for 32 of them
-  kDoubleCodes,  // and 8 bits more of what that leaves, in groups of 32 whose largest number squared is above 1.5 times
-                 // the row's mean: for the products whose errors weigh most (docs/decisions/integer-panels.md)
+  kDoubleCodes,  // and 8 bits more of what that leaves, in groups of 32 whose largest number squared is above the row's
+                 // mean of these: for the products whose errors weigh most (docs/decisions/integer-panels.md)
   kFloat,        // float32
 };
 

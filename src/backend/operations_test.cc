@@ -67,7 +67,7 @@ std::vector<float> as_double_codes(const std::vector<float>& x, size_t columns) 
     double squares = 0;
     for (size_t begin = row; begin < row + columns; begin += 32) squares += largest(begin) * largest(begin);
     for (size_t begin = row; begin < row + columns; begin += 32)
-      if (largest(begin) * largest(begin) > 1.5 * squares / double(columns / 32))
+      if (largest(begin) * largest(begin) > squares / double(columns / 32))
         for (size_t i = begin; i < begin + 32; ++i) rest[i] = x[i] - result[i];
   }
   rest = as_codes(rest);
