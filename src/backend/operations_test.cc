@@ -32,7 +32,8 @@ struct LinearShape {
 std::vector<LinearShape> linear_shapes(Format format) {
   const int64_t block = format_info(format).block_elements;
   if (block > 1)
-    return {{1, 1, block}, {1, 37, block * 3}, {2, 8, block}, {7, 13, block * 2}, {19, 67, 1280}, {33, 129, block}};
+    return {{1, 1, block},  {1, 37, block * 3}, {2, 8, block},     {7, 13, block * 2},
+            {19, 67, 1280}, {33, 129, block},   {9, 33, block * 9}};
   std::vector<LinearShape> shapes = {{1, 1, 1}, {1, 19, 1025}, {6, 9, 1024}, {17, 5, 2053}, {5, 3, 0}, {0, 5, 8}};
   for (int64_t n = 1; n <= 17; ++n) shapes.push_back({n, 18 - n, n + 16});
   return shapes;

@@ -21,13 +21,8 @@ int64_t code_floats(const PanelKernels& kernels) {
 }
 int64_t scale_floats(const PanelKernels& kernels) { return kernels.panels * kUnpackGroups * 2 * kernels.width; }
 
-// Pieces of like size: a small one costs each tile of tokens nearly as much as a large one. Where formats have blocks
-// of 256 columns, whole blocks.
-int64_t even_chunk(int64_t groups) {
-  constexpr int64_t kBlockGroups = 8;
-  const int64_t size = tile_count(groups, std::max<int64_t>(1, tile_count(groups, kUnpackGroups)));
-  return std::max<int64_t>(1, groups % kBlockGroups == 0 ? round_up(size, kBlockGroups) : size);
-}
+// Pieces of like size: a small one costs each tile of tokens nearly as much as a large one.
+int64_t even_chunk(int64_t groups) { return groups == 0 ? 1 : tile_count(groups, tile_count(groups, kUnpackGroups)); }
 
 }  // namespace
 

@@ -23,7 +23,7 @@ inline constexpr int kGroupSteps = 8;         // of four columns
 inline constexpr int kMaxPanelTokens = 6;     // tokens of a tile
 inline constexpr int kLargestBias = 128;      // of the codes of weights
 inline constexpr int kMaxPanels = 2;          // panels that a kernel takes at once
-inline constexpr int64_t kUnpackGroups = 16;  // groups that are unpacked at a time, at most; a multiple of every block
+inline constexpr int64_t kUnpackGroups = 16;  // groups that are unpacked at a time, at most
 
 // What is known of 32 columns of a token beside their codes.
 struct TokenGroup {
@@ -64,10 +64,9 @@ struct UnpackedPanel {
 struct PanelFormat {
   int halves;  // 2: scales for 16 columns, 1: for 32
   bool has_offset;
-  int64_t block_groups;  // groups of a block
 
   // Groups [first, first + groups) of `rows` <= width rows of the file, row_stride bytes apart; the other rows of the
-  // panel become zero. `first` and `groups` are whole blocks.
+  // panel become zero. A block may be cut.
   void (*unpack_rows)(const uint8_t* rows, int64_t row_stride, int count, int64_t first, int64_t groups,
                       const UnpackedPanel& out);
 

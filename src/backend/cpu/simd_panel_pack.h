@@ -214,7 +214,6 @@ PanelFormat plain_format() {
   PanelFormat format = {};
   format.halves = kGroupColumns / F::kGroup;
   format.has_offset = F::kHasOffset;
-  format.block_groups = F::kBlock / kGroupColumns;
   format.unpack_rows = unpack_rows<F>;
   return format;
 }
