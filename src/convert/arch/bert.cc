@@ -6,20 +6,25 @@
 namespace metallic::convert {
 namespace {
 
-constexpr TensorRule kBert[] = {
+// What Jina BERT has too.
+constexpr auto kBertAttention = std::to_array<TensorRule>({
     {"embeddings.word_embeddings", "token_embd", "VW"},
     {"embeddings.token_type_embeddings", "token_types", "tW"},
-    {"embeddings.position_embeddings", "position_embd", "CW"},
     {"embeddings.LayerNorm", "token_embd_norm", "W"},
     {"encoder.layer.{b}.attention.self.query", "blk.{b}.attn_q", "WW"},
     {"encoder.layer.{b}.attention.self.key", "blk.{b}.attn_k", "WW"},
     {"encoder.layer.{b}.attention.self.value", "blk.{b}.attn_v", "WW"},
     {"encoder.layer.{b}.attention.output.dense", "blk.{b}.attn_output", "WW"},
     {"encoder.layer.{b}.attention.output.LayerNorm", "blk.{b}.attn_output_norm", "W"},
-    {"encoder.layer.{b}.intermediate.dense", "blk.{b}.ffn_up", "FW"},
-    {"encoder.layer.{b}.output.dense", "blk.{b}.ffn_down", "WF"},
-    {"encoder.layer.{b}.output.LayerNorm", "blk.{b}.layer_output_norm", "W"},
-};
+});
+
+constexpr auto kBert =
+    join_rules(kBertAttention, std::to_array<TensorRule>({
+                                   {"embeddings.position_embeddings", "position_embd", "CW"},
+                                   {"encoder.layer.{b}.intermediate.dense", "blk.{b}.ffn_up", "FW"},
+                                   {"encoder.layer.{b}.output.dense", "blk.{b}.ffn_down", "WF"},
+                                   {"encoder.layer.{b}.output.LayerNorm", "blk.{b}.layer_output_norm", "W"},
+                               }));
 
 // RoBERTa: positions count from behind the padding token's.
 Status drop_first_positions(const RuleMatch& match, const Dims& dims, TensorPlan& plan) {
@@ -28,7 +33,7 @@ Status drop_first_positions(const RuleMatch& match, const Dims& dims, TensorPlan
 }
 
 constexpr auto kRoberta = [] {
-  auto rules = std::to_array(kBert);
+  auto rules = kBert;
   for (TensorRule& rule : rules)
     if (rule.to == "position_embd") {
       rule.shape = "pW";
@@ -41,18 +46,22 @@ constexpr auto kRoberta = [] {
 constexpr std::string_view kBertDropped[] = {"embeddings.position_ids", "pooler.dense.", "cls.predictions.",
                                              "cls.seq_relationship.", "lm_head."};
 
-constexpr TensorRule kNomic[] = {
+// All of Nomic BERT but its feed-forward parts.
+constexpr auto kNomicShared = std::to_array<TensorRule>({
     {"embeddings.word_embeddings", "token_embd", "VW"},
     {"embeddings.token_type_embeddings", "token_types", "tW", copy_tensor, false},
     {"emb_ln", "token_embd_norm", "W"},
     {"encoder.layers.{b}.attn.Wqkv", "blk.{b}.attn_qkv", "TW"},
     {"encoder.layers.{b}.attn.out_proj", "blk.{b}.attn_output", "WW"},
     {"encoder.layers.{b}.norm1", "blk.{b}.attn_output_norm", "W"},
-    {"encoder.layers.{b}.mlp.fc11", "blk.{b}.ffn_up", "FW"},
-    {"encoder.layers.{b}.mlp.fc12", "blk.{b}.ffn_gate", "FW"},
-    {"encoder.layers.{b}.mlp.fc2", "blk.{b}.ffn_down", "WF"},
     {"encoder.layers.{b}.norm2", "blk.{b}.layer_output_norm", "W"},
-};
+});
+
+constexpr auto kNomic = join_rules(kNomicShared, std::to_array<TensorRule>({
+                                                     {"encoder.layers.{b}.mlp.fc11", "blk.{b}.ffn_up", "FW"},
+                                                     {"encoder.layers.{b}.mlp.fc12", "blk.{b}.ffn_gate", "FW"},
+                                                     {"encoder.layers.{b}.mlp.fc2", "blk.{b}.ffn_down", "WF"},
+                                                 }));
 
 // fc1 and fc2 of the dense layers; those of each expert stacked, w2 transposed. The experts of a layer share one bias.
 Status stacked_rows(const RuleMatch& match, const Dims& dims, TensorPlan& plan) {
@@ -63,42 +72,30 @@ Status stacked_columns(const RuleMatch& match, const Dims& dims, TensorPlan& pla
   return plan.add(match.to[0], {dims['E'], dims['W'], dims['F']}, experts.swap(1, 2));
 }
 
-constexpr TensorRule kNomicMoe[] = {
-    {"embeddings.word_embeddings", "token_embd", "VW"},
-    {"embeddings.token_type_embeddings", "token_types", "tW", copy_tensor, false},
-    {"emb_ln", "token_embd_norm", "W"},
-    {"encoder.layers.{b}.attn.Wqkv", "blk.{b}.attn_qkv", "TW"},
-    {"encoder.layers.{b}.attn.out_proj", "blk.{b}.attn_output", "WW"},
-    {"encoder.layers.{b}.norm1", "blk.{b}.attn_output_norm", "W"},
-    {"encoder.layers.{b}.mlp.fc1", "blk.{b}.ffn_up", "FW", copy_tensor, false},
-    {"encoder.layers.{b}.mlp.fc2", "blk.{b}.ffn_down", "WF", copy_tensor, false},
-    {"encoder.layers.{b}.mlp.router.layer", "blk.{b}.ffn_gate_inp", "EW", copy_tensor, false},
-    {"encoder.layers.{b}.mlp.experts.mlp.w1", "blk.{b}.ffn_up_exps", "XW", stacked_rows, false},
-    {"encoder.layers.{b}.mlp.experts.mlp.w2", "blk.{b}.ffn_down_exps", "XW", stacked_columns, false},
-    {"encoder.layers.{b}.mlp.experts", "blk.{b}.ffn_down_exps", "W", copy_tensor, false},
-    {"encoder.layers.{b}.norm2", "blk.{b}.layer_output_norm", "W"},
-};
+constexpr auto kNomicMoe = join_rules(
+    kNomicShared, std::to_array<TensorRule>({
+                      {"encoder.layers.{b}.mlp.fc1", "blk.{b}.ffn_up", "FW", copy_tensor, false},
+                      {"encoder.layers.{b}.mlp.fc2", "blk.{b}.ffn_down", "WF", copy_tensor, false},
+                      {"encoder.layers.{b}.mlp.router.layer", "blk.{b}.ffn_gate_inp", "EW", copy_tensor, false},
+                      {"encoder.layers.{b}.mlp.experts.mlp.w1", "blk.{b}.ffn_up_exps", "XW", stacked_rows, false},
+                      {"encoder.layers.{b}.mlp.experts.mlp.w2", "blk.{b}.ffn_down_exps", "XW", stacked_columns, false},
+                      {"encoder.layers.{b}.mlp.experts", "blk.{b}.ffn_down_exps", "W", copy_tensor, false},
+                  }));
 
 // Jina Embeddings 2: first as for text, then the names of the model for code, where `up_gated_layer` has the gate last.
-constexpr TensorRule kJina[] = {
-    {"embeddings.word_embeddings", "token_embd", "VW"},
-    {"embeddings.token_type_embeddings", "token_types", "tW"},
-    {"embeddings.LayerNorm", "token_embd_norm", "W"},
-    {"encoder.layer.{b}.attention.self.query", "blk.{b}.attn_q", "WW"},
-    {"encoder.layer.{b}.attention.self.key", "blk.{b}.attn_k", "WW"},
-    {"encoder.layer.{b}.attention.self.value", "blk.{b}.attn_v", "WW"},
-    {"encoder.layer.{b}.attention.output.dense", "blk.{b}.attn_output", "WW"},
-    {"encoder.layer.{b}.attention.output.LayerNorm", "blk.{b}.attn_output_norm", "W"},
-    {"encoder.layer.{b}.mlp.gated_layers", "blk.{b}.ffn_gate,blk.{b}.ffn_up", "GW", split_halves},
-    {"encoder.layer.{b}.mlp.wo", "blk.{b}.ffn_down", "WF"},
-    {"encoder.layer.{b}.mlp.layernorm", "blk.{b}.layer_output_norm", "W"},
-    {"encoder.layer.{b}.attention.self.layer_norm_q", "blk.{b}.attn_q_norm", "W", copy_tensor, false},
-    {"encoder.layer.{b}.attention.self.layer_norm_k", "blk.{b}.attn_k_norm", "W", copy_tensor, false},
-    {"encoder.layer.{b}.layer_norm_1", "blk.{b}.attn_norm_2", "W", copy_tensor, false},
-    {"encoder.layer.{b}.mlp.up_gated_layer", "blk.{b}.ffn_up,blk.{b}.ffn_gate", "GW", split_halves, false},
-    {"encoder.layer.{b}.mlp.down_layer", "blk.{b}.ffn_down", "WF", copy_tensor, false},
-    {"encoder.layer.{b}.layer_norm_2", "blk.{b}.layer_output_norm", "W", copy_tensor, false},
-};
+constexpr auto kJina = join_rules(
+    kBertAttention,
+    std::to_array<TensorRule>({
+        {"encoder.layer.{b}.mlp.gated_layers", "blk.{b}.ffn_gate,blk.{b}.ffn_up", "GW", split_halves},
+        {"encoder.layer.{b}.mlp.wo", "blk.{b}.ffn_down", "WF"},
+        {"encoder.layer.{b}.mlp.layernorm", "blk.{b}.layer_output_norm", "W"},
+        {"encoder.layer.{b}.attention.self.layer_norm_q", "blk.{b}.attn_q_norm", "W", copy_tensor, false},
+        {"encoder.layer.{b}.attention.self.layer_norm_k", "blk.{b}.attn_k_norm", "W", copy_tensor, false},
+        {"encoder.layer.{b}.layer_norm_1", "blk.{b}.attn_norm_2", "W", copy_tensor, false},
+        {"encoder.layer.{b}.mlp.up_gated_layer", "blk.{b}.ffn_up,blk.{b}.ffn_gate", "GW", split_halves, false},
+        {"encoder.layer.{b}.mlp.down_layer", "blk.{b}.ffn_down", "WF", copy_tensor, false},
+        {"encoder.layer.{b}.layer_norm_2", "blk.{b}.layer_output_norm", "W", copy_tensor, false},
+    }));
 
 constexpr TensorRule kModern[] = {
     {"embeddings.tok_embeddings", "token_embd", "VW"},
