@@ -12,9 +12,9 @@ namespace {
 bool is_cuda(const std::string& backend) { return backend.starts_with("cuda"); }
 
 // The backend that a plan was made for; where "auto" meant a GPU that then refuses, none.
-Result<std::shared_ptr<Backend>> open_for(const Plan& plan, const EngineOptions& options) {
-  const std::string name = options.backend != "auto" ? options.backend : plan.uses_gpu() ? "cuda" : "cpu";
-  return open_backend(name, options.threads, options.repack);
+Result<std::shared_ptr<Backend>> open_for(const PlannedModel& planned, const EngineOptions& options) {
+  const std::string name = options.backend != "auto" ? options.backend : planned.plan.uses_gpu() ? "cuda" : "cpu";
+  return open_backend(name, options.threads, planned.sizes.packed);
 }
 
 // Whether all weights stay where they are computed with.
@@ -55,12 +55,12 @@ Result<PlacedModel> load_model(const std::string& path, const EngineOptions& giv
   }
   METALLIC_ASSIGN(placed.planned, plan_model(*file, config, {.options = options}));
   if (backend == nullptr) {
-    auto found = open_for(placed.planned->plan, options);
+    auto found = open_for(*placed.planned, options);
     if (!found && options.backend == "auto" && placed.planned->plan.uses_gpu()) {
       log(LogLevel::kWarning, "the GPU is not used: {}", found.error().message);
       options.backend = "cpu";
       METALLIC_ASSIGN(placed.planned, plan_model(*file, config, {.options = options}));
-      found = open_for(placed.planned->plan, options);
+      found = open_for(*placed.planned, options);
     }
     METALLIC_ASSIGN(backend, std::move(found));
   }

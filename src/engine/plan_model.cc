@@ -1,20 +1,49 @@
 #include "engine/plan_model.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "base/error.h"
 #include "engine/evaluator.h"
 #include "model/model_sizes.h"
 
 namespace metallic {
 
+namespace {
+
+bool reads_disk(const Plan& plan) {
+  return std::any_of(plan.places.begin(), plan.places.end(),
+                     [](const Placement& place) { return place.place == Place::kDisk; });
+}
+
+Result<ModelSizes> sizes_of(const GgufFile& file, const Config& config, const EngineOptions& options, bool repack) {
+  return model_sizes(file, config,
+                     {.kv_formats = options.kv_formats,
+                      .repack = repack,
+                      .page_tokens = kPageTokens,
+                      .logit_rows = options.backend == "cpu" ? 16 : 64});
+}
+
+// Panels of some formats are larger than their rows (docs/decisions/integer-panels.md). Where only the rows fit into
+// RAM, they stay as they are: slower than panels, but not as slow as a disk.
+Result<Plan> plan_within_memory(const GgufFile& file, const Config& config, const EngineOptions& options,
+                                PlannedModel& planned) {
+  auto plan = make_plan(planned.sizes, planned.machine, planned.constraints);
+  if (!options.repack || (plan && !reads_disk(*plan))) return plan;
+  METALLIC_ASSIGN(ModelSizes plain_sizes, sizes_of(file, config, options, false));
+  auto plain = make_plan(plain_sizes, planned.machine, planned.constraints);
+  if (!plain || reads_disk(*plain)) return plan;
+  planned.sizes = std::move(plain_sizes);
+  return plain;
+}
+
+}  // namespace
+
 Result<PlannedModel> plan_model(const GgufFile& file, const Config& config, const PlanRequest& request,
                                 const std::optional<Machine>& machine) {
   const EngineOptions& options = request.options;
   PlannedModel planned;
-  METALLIC_ASSIGN(planned.sizes, model_sizes(file, config,
-                                             {.kv_formats = options.kv_formats,
-                                              .repack = options.repack,
-                                              .page_tokens = kPageTokens,
-                                              .logit_rows = options.backend == "cpu" ? 16 : 64}));
+  METALLIC_ASSIGN(planned.sizes, sizes_of(file, config, options, options.repack));
   if (machine) {
     planned.machine = *machine;
   } else {
@@ -34,7 +63,7 @@ Result<PlannedModel> plan_model(const GgufFile& file, const Config& config, cons
   asked.batch_rows = options.batch_rows;
   asked.sequences = options.max_sequences;
   asked.prompt_tokens = request.prompt_tokens;
-  METALLIC_ASSIGN(planned.plan, make_plan(planned.sizes, planned.machine, asked));
+  METALLIC_ASSIGN(planned.plan, plan_within_memory(file, config, options, planned));
   return planned;
 }
 

@@ -168,6 +168,8 @@ std::string explain_text(const ModelSizes& sizes, const Machine& machine, const 
   } else {
     text += spending_line("RAM", plan.ram);
   }
+  if (!sizes.packed)
+    text += fmt::format("{:<10} in RAM as the file has them: panels are faster, where they fit\n", "weights");
   const StepTime& time = plan.decode;
   text += fmt::format("{:<10} {:.3g} tokens/s ({} a token: CPU {}, GPU {}, link {}, disk {}); limited by {}\n",
                       "decoding", plan.tokens_per_second(), seconds_text(time.total), seconds_text(time.cpu),
@@ -183,7 +185,8 @@ std::string explain_json(const ModelSizes& sizes, const Machine& machine, const 
   Json json = {{"model", sizes.name},         {"weight_bytes", file_bytes(sizes)},
                {"layers", sizes.layers},      {"machine", machine.name},
                {"context", plan.context},     {"context_shrunk", plan.context_shrunk},
-               {"sequences", plan.sequences}, {"batch_rows", plan.batch_rows}};
+               {"sequences", plan.sequences}, {"batch_rows", plan.batch_rows},
+               {"packed", sizes.packed}};
   json["blocks"] = Json::array();
   for (const BlockRun& run : block_runs(sizes, plan)) {
     const Placement& place = run.placement;

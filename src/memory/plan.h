@@ -43,6 +43,7 @@ struct ModelSizes {
   int layers = 0;
   int context_length = 0;  // positions it was trained on
   std::vector<Block> blocks;
+  bool packed = true;               // what blocks take in RAM is their size in panels, not in the file
   uint64_t kv_token_bytes = 0;      // keys and values of one position of one layer, in the formats chosen
   int page_tokens = 1;              // the cache of a sequence is whole pages of so many positions
   double attention_operations = 0;  // of one layer, for one token and one position it sees

@@ -163,6 +163,7 @@ Result<ModelSizes> model_sizes(const GgufFile& file, const Config& given, const 
     collector.add(int(i), tensor);
   }
   sizes.blocks = collector.take();
+  sizes.packed = options.repack;
 
   METALLIC_TRY(check_kv_formats(config, options.kv_formats, nullptr));
   sizes.kv_token_bytes = *format_bytes(options.kv_formats.keys, uint64_t(config.key_width())) +

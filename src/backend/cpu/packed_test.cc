@@ -48,14 +48,14 @@ TEST(PackedWeight, WithoutRepackingTheBytesAreKept) {
 }
 
 TEST(PackedWeight, AFormatWithoutPanelsKeepsItsBytes) {
-  Case plain(true, Format::kIQ2_S);
+  Case plain(true, Format::kQ8_K);
   for (int i = 0; i < 3; ++i) plain.use();
   EXPECT_FALSE(plain.alive.expired());
 }
 
 // As src/memory/ multiplies by rows that come and go.
 TEST(PackedWeight, RowsThatNobodyLoadedGiveTheSameBits) {
-  for (const Format format : {Format::kQ4_0, Format::kQ6_K, Format::kIQ2_S})
+  for (const Format format : {Format::kQ4_0, Format::kQ6_K, Format::kIQ2_S, Format::kQ8_K})
     for (const int64_t tokens : {1, 40}) {
       Case loaded(true, format);
       Weight rows;

@@ -13,13 +13,34 @@ constexpr int power_of_two_from(int x) {
   return power;
 }
 
+// ---- the file's scales
+template <class Block>
+inline auto half_scale(const Block& block) {
+  return block.scale;
+}
+inline uint16_t half_scale(const quant::IQ1_M::Block& block) {  // a nibble on top of each of four words
+  uint32_t bits = 0;
+  for (int i = 0; i < 4; ++i) bits |= uint32_t(block.scales[i] >> 12) << (4 * i);
+  return uint16_t(bits);
+}
+// Half of an unsigned E4M3 number as a float16, as quant::NVFP4::half_e4m3.
+inline uint16_t half_scale(const quant::NVFP4::Block& block, int i) {
+  constexpr uint16_t kSubnormal[8] = {0, 0x1400, 0x1800, 0x1a00, 0x1c00, 0x1d00, 0x1e00, 0x1f00};  // m / 1024
+  const int exponent = block.scales[i] >> 3 & 15, mantissa = block.scales[i] & 7;
+  if (block.scales[i] == 0x7f) return 0;
+  return exponent == 0 ? kSubnormal[mantissa] : uint16_t((exponent + 7) << 10 | mantissa << 7);
+}
+
 // ---- scales: how many groups share a header of how many bytes, and how a group's scales are read
 struct NoHeader {
   explicit NoHeader(const uint8_t*) {}
 };
+template <int kDivisor>  // a power of two
 struct ScaleHeader {
   P::V scale;
-  explicit ScaleHeader(const uint8_t* header) : scale(P::load_half(header)) {}
+  explicit ScaleHeader(const uint8_t* header) : scale(P::load_half(header)) {
+    if constexpr (kDivisor != 1) scale = P::mul(scale, P::set(1.0f / kDivisor));
+  }
 };
 struct ScaleMinimumHeader {
   P::V scale, minus_minimum;
@@ -34,6 +55,20 @@ struct HalfScales {  // a float16 for each group
   template <class Block>
   static void pack(const Block& block, int, int row, uint8_t*, uint8_t* group) {
     __builtin_memcpy(group + 2 * row, &block.scale, 2);
+  }
+};
+struct TwoHalfScales {  // a float16 for 16 columns. kScale(block, i) is the i-th
+  using Header = NoHeader;
+  static constexpr int kSuper = 1, kHeader = 0, kBytes = 4 * P::kWidth, kHalves = 2;
+  static void read(const Header&, const uint8_t* group, P::V* scale, P::V*) {
+    for (int half = 0; half < 2; ++half) scale[half] = P::load_half(group + half * 2 * P::kWidth);
+  }
+  template <class Block>
+  static void pack(const Block& block, int group_of_block, int row, uint8_t*, uint8_t* group) {
+    for (int half = 0; half < 2; ++half) {
+      const uint16_t scale = half_scale(block, 2 * group_of_block + half);
+      __builtin_memcpy(group + 2 * (half * P::kWidth + row), &scale, 2);
+    }
   }
 };
 struct HalfPairs {  // scale and minimum
@@ -80,24 +115,26 @@ struct SuperNibbles {  // the same for 16 columns, s and m of four bits
     for (int half = 0; half < 2; ++half) group[half * P::kWidth + row] = block.scales[2 * group_of_block + half];
   }
 };
-// scale * s, s of a signed byte for 32 / kParts columns. Small(block, i) is the i-th s.
-template <int kParts, auto kSmall>
+// scale / kDivisor * s, s of a signed byte for 32 / kParts columns. kSmall(block, i) is the i-th s.
+template <int kParts, auto kSmall, int kDivisor = 1>
 struct SuperBytes {
-  using Header = ScaleHeader;
+  using Header = ScaleHeader<kDivisor>;
   static constexpr int kSuper = 8, kHeader = 2 * P::kWidth, kBytes = kParts * P::kWidth, kHalves = kParts;
   static void read(const Header& header, const uint8_t* group, P::V* scale, P::V*) {
     for (int half = 0; half < kParts; ++half) scale[half] = P::mul(header.scale, P::load_i8(group + half * P::kWidth));
   }
   template <class Block>
   static void pack(const Block& block, int group_of_block, int row, uint8_t* header, uint8_t* group) {
-    __builtin_memcpy(header + 2 * row, &block.scale, 2);
+    const auto scale = half_scale(block);
+    __builtin_memcpy(header + 2 * row, &scale, 2);
     for (int half = 0; half < kParts; ++half)
       group[half * P::kWidth + row] = uint8_t(kSmall(block, kParts * group_of_block + half));
   }
 };
-struct SuperHalf {  // a float16 for 256 columns
-  using Header = ScaleHeader;
-  static constexpr int kSuper = 8, kHeader = 2 * P::kWidth, kBytes = 0, kHalves = 1;
+template <int kGroups>
+struct SuperHalf {  // a float16 for so many groups
+  using Header = ScaleHeader<1>;
+  static constexpr int kSuper = kGroups, kHeader = 2 * P::kWidth, kBytes = 0, kHalves = 1;
   static void read(const Header& header, const uint8_t*, P::V* scale, P::V*) { scale[0] = header.scale; }
   template <class Block>
   static void pack(const Block& block, int, int row, uint8_t* header, uint8_t*) {
@@ -119,6 +156,18 @@ inline int q3_small(const quant::Q3_K::Block& block, int i) {
   const int low = block.scales[i % 8] >> (i / 8 * 4) & 15, top = block.scales[8 + i % 4] >> (i / 4 * 2) & 3;
   return (low | top << 4) - 32;
 }
+template <class Block>
+inline int odd_nibble(const Block& block, int i) {
+  return 2 * quant::nibble(block.scales, i) + 1;
+}
+inline int iq2_xxs_small(const quant::IQ2_XXS::Block& block, int i) {
+  return 2 * int(block.groups[i].signs_and_scale >> 28) + 1;
+}
+inline int iq3_xxs_small(const quant::IQ3_XXS::Block& block, int i) { return 2 * int(block.signs_and_scale[i] >> 28) + 1; }
+inline int iq1_s_small(const quant::IQ1_S::Block& block, int i) { return 2 * (block.groups[i] >> 12 & 7) + 1; }
+inline int iq1_m_small(const quant::IQ1_M::Block& block, int i) {
+  return 2 * (block.scales[i / 4] >> (i % 4 * 3) & 7) + 1;
+}
 inline int iq4_xs_small(const quant::IQ4_XS::Block& block, int i) {
   return (quant::nibble(block.scales_low, i) | (block.scales_high >> (2 * i) & 3) << 4) - 32;
 }
@@ -135,6 +184,34 @@ struct IQ4Table {
 struct E2M1Table {
   static constexpr bool kUsed = true;
   static constexpr int8_t value(int i) { return quant::kE2M1Doubled[i]; }
+};
+
+struct SignTable {
+  static constexpr bool kUsed = true;
+  static constexpr int8_t value(int i) { return i % 2 == 0 ? -1 : 1; }
+};
+// Entries of the codebooks, with their sign on top (quant/codebook.h).
+struct IQ2Table {
+  static constexpr bool kUsed = true;
+  static constexpr int8_t value(int i) {
+    const int entry = i & 3;
+    return quant::with_sign(8 + 17 * entry + (entry >> 1), i >> 2 & 1);
+  }
+};
+struct IQ3XxsTable {
+  static constexpr bool kUsed = true;
+  static constexpr int8_t value(int i) {
+    const int entry = i & 7;
+    return quant::with_sign(4 + 8 * entry + (entry == 7 ? 2 : 0), i >> 3);
+  }
+};
+struct IQ3STable {
+  static constexpr bool kUsed = true;
+  static constexpr int8_t value(int i) { return quant::with_sign(1 + 2 * (i & 7), i >> 3); }
+};
+struct IQ1Table {  // 0, 1 and 3 stand for 0, 8 and -8; bit 2 shifts them down, not up
+  static constexpr bool kUsed = true;
+  static constexpr int8_t value(int i) { return int8_t(8 * ((i & 1) - (i & 2)) + ((i & 4) != 0 ? -1 : 1)); }
 };
 
 template <class Table>
@@ -225,4 +302,14 @@ using PackedQ6_K = Packed<quant::Q6_K, 4, 2, SuperBytes<2, q6_small>>;
 using PackedIQ4_NL = Packed<quant::IQ4_NL, 4, 0, HalfScales, IQ4Table>;
 using PackedIQ4_XS = Packed<quant::IQ4_XS, 4, 0, SuperBytes<1, iq4_xs_small>, IQ4Table>;
 using PackedMXFP4 = Packed<quant::MXFP4, 4, 0, Exponents, E2M1Table>;
-using PackedTQ2_0 = Packed<quant::TQ2_0, 2, 0, SuperHalf>;
+using PackedNVFP4 = Packed<quant::NVFP4, 4, 0, TwoHalfScales, E2M1Table>;
+using PackedTQ1_0 = Packed<quant::TQ1_0, 2, 0, SuperHalf<8>>;
+using PackedTQ2_0 = Packed<quant::TQ2_0, 2, 0, SuperHalf<8>>;
+using PackedQ1_0 = Packed<quant::Q1_0, 1, 0, SuperHalf<4>, SignTable>;
+using PackedIQ1_S = Packed<quant::IQ1_S, 2, 1, SuperBytes<1, iq1_s_small, 8>, IQ1Table>;
+using PackedIQ1_M = Packed<quant::IQ1_M, 2, 1, SuperBytes<2, iq1_m_small, 8>, IQ1Table>;
+using PackedIQ2_XXS = Packed<quant::IQ2_XXS, 2, 1, SuperBytes<1, iq2_xxs_small, 8>, IQ2Table>;
+using PackedIQ2_XS = Packed<quant::IQ2_XS, 2, 1, SuperBytes<2, odd_nibble<quant::IQ2_XS::Block>, 8>, IQ2Table>;
+using PackedIQ2_S = Packed<quant::IQ2_S, 2, 1, SuperBytes<2, odd_nibble<quant::IQ2_S::Block>, 8>, IQ2Table>;
+using PackedIQ3_XXS = Packed<quant::IQ3_XXS, 4, 0, SuperBytes<1, iq3_xxs_small, 4>, IQ3XxsTable>;
+using PackedIQ3_S = Packed<quant::IQ3_S, 4, 0, SuperBytes<1, odd_nibble<quant::IQ3_S::Block>>, IQ3STable>;

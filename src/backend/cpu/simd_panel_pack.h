@@ -14,15 +14,16 @@ inline void decode_group(const uint8_t* row, int64_t group, int8_t* codes, float
     F::decode(block, int(group % kBlockGroups) * kParts + part, codes + part * F::kGroup, scales[part], offsets[part]);
 }
 
-template <class F>
+// kHalves: 1 also for a format whose groups of 16 share their scales.
+template <class F, int kHalves>
 void unpack_rows(const uint8_t* rows, int64_t row_stride, int count, int64_t first, int64_t groups,
                  const UnpackedPanel& out) {
-  constexpr int kHalves = kGroupColumns / F::kGroup;
+  constexpr int kParts = kGroupColumns / F::kGroup;
   for (int64_t g = 0; g < groups; ++g) {
     uint8_t* to = out.codes + g * kGroupSteps * kLaneBytes;
     for (int row = 0; row < P::kWidth; ++row) {
       alignas(64) int8_t codes[kGroupColumns] = {};
-      float scales[kHalves] = {}, offsets[kHalves] = {};
+      float scales[kParts] = {}, offsets[kParts] = {};
       if (row < count) decode_group<F>(rows + row * row_stride, first + g, codes, scales, offsets);
       for (int i = 0; i < kGroupColumns; ++i) codes[i] = int8_t(uint8_t(codes[i]) + P::kSignedBias);
 #pragma GCC unroll 8
@@ -35,14 +36,20 @@ void unpack_rows(const uint8_t* rows, int64_t row_stride, int count, int64_t fir
   }
 }
 
-// One plane of kBits bits of a row's 32 codes: 4 * kBits bytes, of which byte k has code k, 4 kBits + k, ... at rising
-// bits.
-template <int kBits>
-inline void make_plane(const uint8_t* codes, uint8_t* plane) {
-  alignas(32) uint8_t bytes[4 * kBits] = {};
+// Bits [kShift, kShift + kBits) of a row's 32 codes as a plane of 4 * kBits bytes, of which byte k has code k,
+// 4 kBits + k, ... at rising bits.
+template <int kBits, int kShift>
+inline void make_plane(const uint64_t* words, uint8_t* plane) {
+  using Unit = std::conditional_t<kBits == 1, uint32_t, uint64_t>;
+  constexpr int kUnits = 4 * kBits / int(sizeof(Unit));
+  constexpr Unit kMask = Unit(0x0101010101010101) * ((1 << kBits) - 1);
+  Unit codes[kGroupColumns / sizeof(Unit)], bits[kUnits] = {};
+  __builtin_memcpy(codes, words, sizeof(codes));
+#pragma GCC unroll 8
   for (int m = 0; m < 8 / kBits; ++m)
-    for (int k = 0; k < 4 * kBits; ++k) bytes[k] = uint8_t(bytes[k] | codes[4 * kBits * m + k] << (kBits * m));
-  __builtin_memcpy(plane, bytes, sizeof(bytes));
+#pragma GCC unroll 2
+    for (int u = 0; u < kUnits; ++u) bits[u] |= (codes[m * kUnits + u] >> kShift & kMask) << (kBits * m);
+  __builtin_memcpy(plane, bits, sizeof(bits));
 }
 
 // Planes of all rows, one row after the other, to where the kernels want them: four bytes of each row side by side.
@@ -82,7 +89,6 @@ constexpr bool kLiesLikeItsPlane = Pack::F::kBlock == kGroupColumns && (Pack::kL
 // the compiler decodes a row in few instructions.
 template <class Pack, int kGroup, class BlockOf>
 inline void put_codes(const BlockOf& block, int count, uint8_t* planes) {
-  using F = typename Pack::F;
   constexpr int kLow = Pack::kLow, kHigh = Pack::kHigh;
   alignas(64) uint8_t low[P::kWidth * 4 * kLow] = {};
   if constexpr (kLiesLikeItsPlane<Pack>) {
@@ -98,21 +104,12 @@ inline void put_codes(const BlockOf& block, int count, uint8_t* planes) {
       __builtin_memcpy(planes + kLow * kLaneBytes, bytes, sizeof(bytes));
     }
   } else {
-    constexpr int kParts = kGroupColumns / F::kGroup;
     alignas(64) uint8_t high[P::kWidth * 4 * (kHigh > 0 ? kHigh : 1)] = {};
     for (int row = 0; row < count; ++row) {
-      alignas(32) int8_t decoded[kGroupColumns];
-      alignas(32) uint8_t codes[kGroupColumns], bits[kGroupColumns];
-      float scale, offset;  // go their own way
-      for (int part = 0; part < kParts; ++part)
-        F::decode(block(row), kGroup * kParts + part, decoded + part * F::kGroup, scale, offset);
-      for (int i = 0; i < kGroupColumns; ++i) codes[i] = Pack::stored(decoded[i]);
-      for (int i = 0; i < kGroupColumns; ++i) bits[i] = uint8_t(codes[i] & ((1 << kLow) - 1));
-      make_plane<kLow>(bits, low + 4 * kLow * row);
-      if constexpr (kHigh > 0) {
-        for (int i = 0; i < kGroupColumns; ++i) bits[i] = uint8_t(codes[i] >> kLow);
-        make_plane<kHigh>(bits, high + 4 * kHigh * row);
-      }
+      uint64_t words[kGroupWords];
+      stored_words<Pack>(block(row), kGroup, words);
+      make_plane<kLow, 0>(words, low + 4 * kLow * row);
+      if constexpr (kHigh > 0) make_plane<kHigh, kLow>(words, high + 4 * kHigh * row);
     }
     if constexpr (kHigh > 0) spread_planes<kHigh>(high, planes + kLow * kLaneBytes);
   }
@@ -209,18 +206,18 @@ void fill_dots(PanelFormat& format) {
     fill_dots<Pack, kPanels - 1, P::kTokens>(format);
 }
 
-template <class F>
+template <class F, int kHalves>
 PanelFormat plain_format() {
   PanelFormat format = {};
-  format.halves = kGroupColumns / F::kGroup;
+  format.halves = kHalves;
   format.has_offset = F::kHasOffset;
-  format.unpack_rows = unpack_rows<F>;
+  format.unpack_rows = unpack_rows<F, kHalves>;
   return format;
 }
 
 template <class Pack>
 PanelFormat packed_format() {
-  PanelFormat format = plain_format<typename Pack::F>();
+  PanelFormat format = plain_format<typename Pack::F, Pack::Scales::kHalves>();
   format.chunk_groups = Pack::kChunk;
   format.chunk_bytes = Pack::kChunkBytes;
   format.packed_tiles = Pack::kLow == 8 ? 8 : 3;  // eight bits lie as the kernels take them
@@ -237,7 +234,7 @@ const PanelFormat* packed() {
 }
 template <class F>
 const PanelFormat* plain() {
-  static const PanelFormat format = plain_format<F>();
+  static const PanelFormat format = plain_format<F, kGroupColumns / F::kGroup>();
   return &format;
 }
 
@@ -272,29 +269,29 @@ const PanelFormat* panel_format(Format format) {
     case Format::kTQ2_0:
       return packed<PackedTQ2_0>();
     case Format::kQ1_0:
-      return plain<quant::Q1_0>();
+      return packed<PackedQ1_0>();
     case Format::kQ8_1:
       return plain<quant::Q8_1>();
     case Format::kQ8_K:
       return plain<quant::Q8_K>();
     case Format::kTQ1_0:
-      return plain<quant::TQ1_0>();
+      return packed<PackedTQ1_0>();
     case Format::kNVFP4:
-      return plain<quant::NVFP4>();
+      return packed<PackedNVFP4>();
     case Format::kIQ1_S:
-      return plain<quant::IQ1_S>();
+      return packed<PackedIQ1_S>();
     case Format::kIQ1_M:
-      return plain<quant::IQ1_M>();
+      return packed<PackedIQ1_M>();
     case Format::kIQ2_XXS:
-      return plain<quant::IQ2_XXS>();
+      return packed<PackedIQ2_XXS>();
     case Format::kIQ2_XS:
-      return plain<quant::IQ2_XS>();
+      return packed<PackedIQ2_XS>();
     case Format::kIQ2_S:
-      return plain<quant::IQ2_S>();
+      return packed<PackedIQ2_S>();
     case Format::kIQ3_XXS:
-      return plain<quant::IQ3_XXS>();
+      return packed<PackedIQ3_XXS>();
     case Format::kIQ3_S:
-      return plain<quant::IQ3_S>();
+      return packed<PackedIQ3_S>();
     default:
       return nullptr;
   }

@@ -3,5 +3,6 @@
 #include "backend/cpu/simd_panel_codes.h"
 #include "backend/cpu/simd_panel_common.h"
 #include "backend/cpu/simd_panel_dots.h"
+#include "backend/cpu/simd_panel_entries.h"
 #include "backend/cpu/simd_panel_limits.h"
 #include "backend/cpu/simd_panel_pack.h"

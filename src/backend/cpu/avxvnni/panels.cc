@@ -7,6 +7,7 @@
 #include <bit>
 #include <utility>
 
+#include "quant/codebook_rows.h"
 #include "quant/formats.h"
 
 namespace metallic::cpu {

@@ -7,6 +7,7 @@
 #include <bit>
 #include <utility>
 
+#include "quant/codebook_rows.h"
 #include "quant/formats.h"
 
 namespace metallic::cpu {
@@ -39,6 +40,7 @@ struct P : NeonPanels {
 
 // After the headers whose functions it uses, before those that use its own.
 #include "backend/cpu/neoni8mm/pair_dots.h"
+#include "backend/cpu/simd_panel_entries.h"
 #include "backend/cpu/simd_panel_limits.h"
 #include "backend/cpu/simd_panel_pack.h"
 

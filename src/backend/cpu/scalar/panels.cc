@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/half.h"
+#include "quant/codebook_rows.h"
 #include "quant/formats.h"
 
 namespace metallic::cpu {
