@@ -119,7 +119,22 @@ std::vector<double> linear_magnitudes(const LinearCase& c, double start) {
   return sums;
 }
 
-// Where tokens are taken as codes, the reference gets the numbers that the codes stand for.
+float as_bfloat16(float x) {
+  uint32_t bits = std::bit_cast<uint32_t>(x);
+  bits += 0x7fff + (bits >> 16 & 1);
+  return std::bit_cast<float>(bits & 0xffff0000);
+}
+
+// Tokens of BF16 weights where the processor multiplies them in this format: rounded, or with what that left rounded too.
+std::vector<float> as_bfloats(std::vector<float> x, bool two) {
+  for (float& value : x) {
+    const float first = as_bfloat16(value);
+    value = two ? first + as_bfloat16(value - first) : first;
+  }
+  return x;
+}
+
+// Where tokens are taken as codes or in fewer bits, the reference gets the numbers that these stand for.
 TEST_P(Operations, LinearOfEveryFormatIsWithinThreeMillionthsOfTheSumOfMagnitudes) {
   const std::shared_ptr<Backend> backend = open(), reference = make_reference_backend(2);
   for (const FormatInfo& info : all_formats())
@@ -128,8 +143,10 @@ TEST_P(Operations, LinearOfEveryFormatIsWithinThreeMillionthsOfTheSumOfMagnitude
       const LinearCase c = linear_case(info.format, s);
       for (const Precision precision : {Precision::kCodes, Precision::kDoubleCodes, Precision::kFloat}) {
         const bool in_codes = precision != Precision::kFloat && info.block_elements > 1 && !is_cuda();
-        if (precision != Precision::kFloat && !in_codes) continue;  // the same as kFloat
-        const std::vector<float> x = !in_codes                        ? c.x
+        const bool in_bfloats = precision != Precision::kFloat && info.format == Format::kBF16 && has_bfloats();
+        if (precision != Precision::kFloat && !in_codes && !in_bfloats) continue;  // the same as kFloat
+        const std::vector<float> x = in_bfloats ? as_bfloats(c.x, precision == Precision::kDoubleCodes)
+                                     : !in_codes                      ? c.x
                                      : precision == Precision::kCodes ? as_codes(c.x)
                                                                       : as_double_codes(c.x, size_t(s.columns));
         for (const bool accumulate : {false, true}) {

@@ -127,6 +127,7 @@ class InstructionSetTest : public ::testing::TestWithParam<std::string> {
     if (is_cuda()) METALLIC_SKIP_IF_ABSENT(GetParam());
   }
   bool is_cuda() const { return GetParam().starts_with("cuda"); }
+  bool has_bfloats() const { return !is_cuda() && kernels().bfloat != nullptr; }  // for tokens of BF16 weights
   bool is_float32() const { return GetParam() != "cuda"; }  // which rounds activations to fewer bits
   std::shared_ptr<Backend> open(int threads = 2, bool repack = true) const {
     if (is_cuda()) return open_backend(GetParam(), threads).value();

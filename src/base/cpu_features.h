@@ -10,6 +10,7 @@ struct CpuFeatures {
   bool avx512 = false;  // these and AVX-512 F, BW, DQ and VL
   bool avx_vnni = false;     // AVX2 and its own form of the VNNI instructions
   bool avx512_vnni = false;  // AVX-512 as above and VNNI
+  bool avx512_bf16 = false;  // AVX-512 as above and products of bfloat16
   bool neon = false;    // 64-bit ARM: always
   bool dot = false;     // 64-bit ARM: sdot and udot, four products of bytes summed into 32 bits
   bool i8mm = false;    // 64-bit ARM: smmla and usmmla, products of 2x8 matrices of bytes

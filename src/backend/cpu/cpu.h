@@ -73,6 +73,10 @@ class CpuBackend final : public HostBackend {
   // linear() for quantised weights in integers, and for all weights in float.
   void panel_linear(const LinearOp& op);
   void float_linear(const LinearOp& op);
+  // For weights that are not quantised, from the file's bytes: with tokens as bfloat16 in so many levels, or as floats
+  // (0), which takes few tokens and what multiplies_directly().
+  void direct_linear(const LinearOp& op, int bfloat_levels);
+  bool multiplies_directly(const LinearOp& op) const;
 
   // Calls job(thread) once on every thread.
   template <class Job>

@@ -31,9 +31,25 @@ using DotTile = void (*)(const float* rows, int64_t row_stride, const float* tok
 // multiple of every format's block.
 inline constexpr int64_t kSumChunk = 1024;
 
-// sums[r] += the product of row r (0 to 3), whole blocks of one format, with a token. Rows lie row_stride bytes apart.
-// The same bits as dequantised rows, chunk by chunk, through a dot tile. `columns` is a multiple of the vector's width.
-using FusedDot = void (*)(const uint8_t* rows, int64_t row_stride, const float* token, int64_t columns, float* sums);
+// sums[t * sum_stride + r] += the product of row r (0 to 3) of unquantised weights, as the file has them, row_stride
+// bytes apart, with token t over a chunk of columns. What a tile of tokens is, and which numbers of columns
+// are allowed, its table says.
+using DirectTile = void (*)(const uint8_t* rows, int64_t row_stride, const void* tokens, int64_t columns, float* sums,
+                            int64_t sum_stride);
+struct DirectTiles {
+  DirectTile tile[kMaxDotTokens + 1];  // by the number of tokens, from 1
+};
+
+// For BF16 weights with tokens of two bfloat16: what rounding leaves of the first is the second. Made for the
+// instructions that multiply pairs of them (AVX-512 BF16). Any number of columns.
+struct BfloatKernels {
+  int step;    // columns of a vector; a tile of tokens is (steps, tokens, step), zeros after the last column
+  int tokens;  // best number of tokens of a tile
+  int chunk;   // columns that are summed at a time
+  DirectTiles tiles;
+  // A row of floats as number `token` of a tile of `tokens`; `rest` may be null.
+  void (*split)(const float* x, int64_t columns, int token, int tokens, uint16_t* first, uint16_t* rest);
+};
 
 // One block of an outer product sum: out[r * out_stride + i] += sum over k of a[r * a_row + k * a_step] * b[k *
 // b_stride + i], in the order of k.
@@ -63,7 +79,9 @@ struct Kernels {
 
   DotTile dot[kMaxDotTokens + 1];                         // by the number of tokens, from 1; 4 rows
   OuterTile outer[kOuterRows + 1][kMaxOuterVectors + 1];  // by rows and vectors, from 1
-  FusedDot (*fused)(Format format);                       // for F32, F16 and BF16; null for others
+  // The same bits as dequantised rows through `dot`. Tokens as there; columns: a multiple of `width`.
+  DirectTiles direct_f32, direct_f16, direct_bf16;
+  const BfloatKernels* bfloat;  // or null
   // out[c * out_stride + r] = rows[r * row_stride + c], for `width` rows and `columns` columns, a multiple of it.
   void (*transpose)(const float* rows, int64_t row_stride, int64_t columns, float* out, int64_t out_stride);
   void (*float_to_half)(const float* x, int64_t count, uint16_t* out);
@@ -99,5 +117,6 @@ const Kernels& scalar_kernels();
 const Kernels& avx2_kernels();
 const Kernels& avx512_kernels();
 const Kernels& neon_kernels();
+const BfloatKernels& avx512bf16_kernels();
 
 }  // namespace metallic::cpu

@@ -10,9 +10,7 @@
 #include <array>
 #include <cstring>
 
-#include "backend/cpu/cpu.h"
-#include "backend/strided.h"
-#include "base/check.h"
+#include "backend/cpu/linear_rows.h"
 #include "quant/dequantize.h"
 
 namespace metallic::cpu {
@@ -20,9 +18,7 @@ namespace {
 
 constexpr int64_t kWeightStride =
     kSumChunk + 16;                 // floats between rows: not a power of two, whose lines would share a set
-constexpr int64_t kFewTokens = 16;  // below: limited by memory, so blocks of rows that fit the first cache
-constexpr int64_t kFewRows = 8;
-constexpr int64_t kManyRows = 64;
+constexpr int64_t kFewRows = 8;  // of a block for few tokens
 constexpr int64_t kCacheLine = 64;
 
 // The tokens, interleaved for the dot tiles.
@@ -40,16 +36,7 @@ struct Workspace {
   static int64_t floats(int64_t tokens) { return kManyRows * (kWeightStride + tokens); }
 };
 
-struct Rows {
-  const LinearTarget* target;
-  int64_t first, count;  // at most kManyRows
-};
-
-const char* row_of(const Weight& weight, int64_t row) {
-  return static_cast<const char*>(weight.view.data) + row * weight.view.stride[0];
-}
-
-void prefetch(const char* from, int64_t bytes) {
+void prefetch(const uint8_t* from, int64_t bytes) {
   for (int64_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(from + at, 0, 3);
 }
 
@@ -66,7 +53,7 @@ void load_weights(const Kernels& kernels, const Rows& rows, int64_t begin, int64
   const int64_t ahead = last ? rows.count * weight.view.stride[0] - offset : bytes;
   const int64_t padded = round_up(columns, kernels.width);
   for (int64_t r = 0; r < rows.count; ++r) {
-    const char* row = row_of(weight, rows.first + r) + offset;
+    const uint8_t* row = row_of(weight, rows.first + r) + offset;
     float* to = out + r * kWeightStride;
     if (prefetch_next && rows.first + r + (last ? rows.count : 0) < weight.rows()) prefetch(row + ahead, bytes);
     dequantize(row, columns, to);
@@ -88,77 +75,43 @@ void multiply_chunk(const Kernels& kernels, const Tokens& tokens, const float* w
   }
 }
 
-void store_sums(const Rows& rows, const Tokens& tokens, const float* sums) {
-  const LinearTarget& target = *rows.target;
-  const float* bias = target.bias != nullptr ? target.bias + rows.first : nullptr;
-  for (int64_t t = 0; t < tokens.count; ++t) {
-    const float* sum = sums + t * kManyRows;
-    float* out = float_at(target.out, t) + rows.first;
-    for (int64_t r = 0; r < rows.count; ++r) {
-      const float value = bias != nullptr ? sum[r] + bias[r] : sum[r];
-      out[r] = target.accumulate ? out[r] + value : value;
-    }
-  }
-}
-
-// One token: as many of the rows as whole tiles hold, straight from their bytes; returns how many.
-int64_t multiply_fused(const Kernels& kernels, const Tokens& tokens, const Rows& rows, float* sums) {
-  const TensorView& weight = rows.target->weight->view;
-  const FusedDot fused = kernels.fused(weight.format);
-  if (fused == nullptr || tokens.count != 1 || tokens.columns != tokens.padded_columns) return 0;
-  const int64_t whole = rows.count / kTileRows * kTileRows;
-  for (int64_t r = 0; r < whole; r += kTileRows)
-    fused(reinterpret_cast<const uint8_t*>(row_of(*rows.target->weight, rows.first + r)), weight.stride[0], tokens.data,
-          tokens.columns, sums + r);
-  return whole;
-}
-
 void multiply_rows(const Kernels& kernels, const Tokens& tokens, const Rows& rows, const Workspace& workspace) {
   std::fill_n(workspace.sums, tokens.count * kManyRows, 0.0f);
-  const int64_t done = multiply_fused(kernels, tokens, rows, workspace.sums);
-  const Rows rest{rows.target, rows.first + done, rows.count - done};
-  for (int64_t begin = 0; begin < tokens.columns && rest.count > 0; begin += kSumChunk) {
+  for (int64_t begin = 0; begin < tokens.columns; begin += kSumChunk) {
     const int64_t columns = std::min(kSumChunk, tokens.columns - begin);
-    load_weights(kernels, rest, begin, columns, tokens.count < kFewTokens, workspace.weights);
-    multiply_chunk(kernels, tokens, workspace.weights, rest.count, begin, columns, workspace.sums + done);
+    load_weights(kernels, rows, begin, columns, tokens.count < kFewTokens, workspace.weights);
+    multiply_chunk(kernels, tokens, workspace.weights, rows.count, begin, columns, workspace.sums);
   }
-  store_sums(rows, tokens, workspace.sums);
-}
-
-// Rows of a block, so that each thread has several blocks to take and the tokens are read once for many rows.
-int64_t rows_of_block(int64_t tokens, int64_t rows, int64_t threads) {
-  if (tokens < kFewTokens) return kFewRows;
-  return std::clamp(rows / (8 * threads) / kTileRows * kTileRows, 2 * int64_t(kTileRows), kManyRows);
-}
-
-// Block number `block` of all targets' rows.
-Rows find_block(std::span<const LinearTarget> targets, int64_t block_rows, int64_t block) {
-  for (const LinearTarget& target : targets) {
-    const int64_t rows = target.weight->rows(), blocks = tile_count(rows, block_rows);
-    if (block < blocks) return {&target, block * block_rows, std::min(block_rows, rows - block * block_rows)};
-    block -= blocks;
-  }
-  METALLIC_CHECK(false && "no such block");
-  return {};
+  store_sums(rows, tokens.count, 1, workspace.sums);
 }
 
 }  // namespace
 
 void CpuBackend::linear(const LinearOp& op) {
   if (op.x.shape[0] == 0) return;
-  std::array<LinearTarget, kMaxTargets> integer, real;
-  size_t integers = 0, reals = 0;
+  enum Way { kFloats, kOneLevel, kTwoLevels, kIntegers, kWays };
+  std::array<std::array<LinearTarget, kMaxTargets>, kWays> targets;
+  std::array<size_t, kWays> counts = {};
   METALLIC_CHECK(op.targets.size() <= kMaxTargets);
   for (const LinearTarget& target : op.targets) {
-    const bool quantised = integers_ && target.precision != Precision::kFloat &&
-                           panel_kernels_.format(target.weight->view.format) != nullptr;
-    (quantised ? integer[integers++] : real[reals++]) = target;
+    const Format format = target.weight->view.format;
+    const bool rounded = integers_ && target.precision != Precision::kFloat;
+    Way way = kFloats;
+    if (rounded && panel_kernels_.format(format) != nullptr)
+      way = kIntegers;
+    else if (rounded && format == Format::kBF16 && kernels_.bfloat != nullptr)
+      way = target.precision == Precision::kDoubleCodes ? kTwoLevels : kOneLevel;
+    targets[way][counts[way]++] = target;
   }
-  if (integers > 0) panel_linear({op.x, {integer.data(), integers}});
-  if (reals > 0) float_linear({op.x, {real.data(), reals}});
+  const auto part = [&](Way way) { return LinearOp{op.x, {targets[way].data(), counts[way]}}; };
+  if (counts[kIntegers] > 0) panel_linear(part(kIntegers));
+  for (const Way way : {kOneLevel, kTwoLevels})
+    if (counts[way] > 0) direct_linear(part(way), way);
+  if (counts[kFloats] > 0) float_linear(part(kFloats));
 }
 
 void CpuBackend::float_linear(const LinearOp& op) {
+  if (multiplies_directly(op)) return direct_linear(op, 0);
   const int64_t count = op.x.shape[0], columns = op.x.shape[1], width = kernels_.width;
   Tokens tokens{float_at(op.x, 0), count, columns, round_up(columns, width), tile_count(count, kernels_.dot_tokens)};
   if (count > 1 || columns != tokens.padded_columns) {
@@ -174,10 +127,8 @@ void CpuBackend::float_linear(const LinearOp& op) {
     });
   }
 
-  int64_t rows = 0, blocks = 0;
-  for (const LinearTarget& target : op.targets) rows += target.weight->rows();
-  const int64_t block_rows = rows_of_block(count, rows, pool_.size());
-  for (const LinearTarget& target : op.targets) blocks += tile_count(target.weight->rows(), block_rows);
+  const int64_t block_rows = count < kFewTokens ? kFewRows : rows_of_block(op.targets, pool_.size());
+  const int64_t blocks = count_blocks(op.targets, block_rows);
   const auto multiply = [&](int64_t block, int thread) {
     float* memory = scratch_[size_t(thread)].floats(Workspace::floats(count));
     multiply_rows(kernels_, tokens, find_block(op.targets, block_rows, block),

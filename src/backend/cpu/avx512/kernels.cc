@@ -12,6 +12,8 @@
 
 #include <immintrin.h>
 
+#include "base/cpu_features.h"
+
 namespace metallic::cpu {
 namespace {
 
@@ -103,7 +105,11 @@ struct Simd {
 }  // namespace
 
 const Kernels& avx512_kernels() {
-  static const Kernels kernels = make_kernels("avx512");
+  static const Kernels kernels = [] {
+    Kernels table = make_kernels("avx512");
+    if (cpu_features().avx512_bf16) table.bfloat = &avx512bf16_kernels();
+    return table;
+  }();
   return kernels;
 }
 
