@@ -45,6 +45,9 @@ class EveryConvertedModel : public ::testing::TestWithParam<std::tuple<std::stri
 
   std::string data(const std::string& name) const { return (data_folder() / folder() / name).string(); }
 
+  // "cpu" and "cuda" take tokens in 8 bits or in bfloat16, as the weights are.
+  double tolerance() const { return backend() == "cpu" || backend() == "cuda" ? 3e-2 : 1e-4; }
+
   // Linear biases where the backend has none are refused by name.
   bool is_refused() const {
     const auto model = Model::load(output_, *open_backend(backend(), 2));
@@ -86,9 +89,7 @@ TEST_P(EveryConvertedModel, GivesTheResultsOfTransformers) {
     const auto golden = testing::read_array<float>(data(prompt + (encoder ? "hidden.npy" : "logits.npy")));
     const auto whole = evaluate(backend(), tokens, tokens.size());
     ASSERT_EQ(whole.size(), golden.size());
-    // MXFP4 weights meet 8-bit tokens on "cpu"; "cuda" multiplies with these or in bfloat16.
-    const bool rounds = backend() == "cuda" || (folder().find("mxfp4") != std::string::npos && backend() == "cpu");
-    EXPECT_LE(testing::relative_l2(whole, golden), rounds ? 3e-2 : 1e-4) << prompt;
+    EXPECT_LE(testing::relative_l2(whole, golden), tolerance()) << prompt;
     if (encoder || (backend() != "cpu" && backend() != "cuda-reproducible")) continue;
     EXPECT_EQ(whole, evaluate(backend(), tokens, 1)) << "one token at a time";
     EXPECT_EQ(whole, evaluate(backend(), tokens, 7)) << "in chunks";
@@ -117,7 +118,7 @@ TEST_P(EveryConvertedModel, EmbedsTextsLikeTransformers) {
     }
   }
   ASSERT_EQ(embeddings.size(), golden.size());
-  EXPECT_LE(testing::relative_l2(embeddings, golden), backend() == "cuda" ? 3e-2 : 1e-4);
+  EXPECT_LE(testing::relative_l2(embeddings, golden), tolerance());
 }
 
 INSTANTIATE_TEST_SUITE_P(

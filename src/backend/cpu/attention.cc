@@ -2,6 +2,9 @@
 // sequence, so that each key and value is read and converted once for all of them, and goes through the context in
 // chunks: scores, softmax and weighted sum of one chunk, then the chunks one after the other (arXiv:1805.02867).
 //
+// Where the processor multiplies pairs of bfloat16, keys and values of fewer bits than float32 are rounded to it, and so
+// are queries and weights: twice the products an instruction, and half the shuffling for keys.
+//
 // The chunks begin at multiples of kChunk, whoever computes them: where there are few queries and a long context, the
 // chunks are shared out among the threads and put together in the same order.
 #include <algorithm>
@@ -40,12 +43,14 @@ struct Partial {
 
 class Attention {
  public:
-  Attention(const AttentionOp& op, const Kernels& kernels)
+  // `bfloat`: null to compute in float.
+  Attention(const AttentionOp& op, const Kernels& kernels, const BfloatKernels* bfloat)
       : op_(op),
         kernels_(kernels),
+        bfloat_(bfloat),
         group_(op.query.shape[1] / op.keys.shape[1]),
         page_tokens_(op.keys.shape[2]),
-        key_width_(round_up(op.keys.shape[3], kernels.width)),
+        key_width_(round_up(op.keys.shape[3], bfloat != nullptr ? bfloat->step : kernels.width)),
         value_width_(round_up(op.values.shape[3], kernels.width)) {}
 
   int64_t item_rows() const { return std::max<int64_t>(1, kQueries / group_); }
@@ -59,8 +64,7 @@ class Attention {
   // Memory of a thread: the queries, scores, loaded rows and turned keys of a chunk, and two partial results.
   int64_t scratch_floats() const {
     const int64_t queries = item_rows() * group_;
-    return queries * (key_width_ + kScoreStride) + kLoad * (std::max(key_width_, value_width_) + key_width_) +
-           2 * partial_floats(queries);
+    return queries * (key_width_ + kScoreStride) + 2 * kLoad * widest() + 2 * partial_floats(queries);
   }
   int64_t partial_floats(int64_t queries) const { return queries * value_width_ + round_up(2 * queries, 16); }
   Partial partial(float* memory, int64_t queries) const {
@@ -90,6 +94,7 @@ class Attention {
     if (op_.causal) return position + 1;
     return op_.window == 0 ? known : std::min(known, position + op_.window / 2 + 1);
   }
+  int64_t widest() const { return std::max(key_width_, value_width_); }
   void load_queries(const Item& item, float* out) const;
   void load_rows(const TensorView& pages, const Item& item, int64_t begin, int64_t count, int64_t width,
                  float* out) const;
@@ -97,23 +102,26 @@ class Attention {
   void cap(float* x, int64_t count) const;
   void add_bias(int64_t head, int64_t position, int64_t from, int64_t to, float* scores) const;
   void load_keys(const Item& item, int64_t begin, int64_t count, float* rows, float* out) const;
+  const float* load_values(const Item& item, int64_t begin, int64_t count, float* rows, float* pairs) const;
   void multiply(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t rows, int64_t count,
                 int64_t vectors, float* out, int64_t out_stride) const;
 
   const AttentionOp& op_;
   const Kernels& kernels_;
+  const BfloatKernels* bfloat_;
   int64_t group_;  // query heads of one KV head
   int64_t page_tokens_;
   int64_t key_width_, value_width_;  // padded to whole vectors
 };
 
-// The scaled queries.
+// The scaled queries; in pairs, each takes half of its row.
 void Attention::load_queries(const Item& item, float* out) const {
   const int64_t columns = op_.query.shape[2];
   for (int64_t t = 0; t < item.rows * group_; ++t) {
     const int64_t row = item.sequence->first_row + item.first_row + t / group_;
-    kernels_.scale(float_at(op_.query, row, item.kv_head * group_ + t % group_), columns, op_.scale,
-                   out + t * key_width_);
+    float* query = out + t * key_width_;
+    kernels_.scale(float_at(op_.query, row, item.kv_head * group_ + t % group_), columns, op_.scale, query);
+    if (bfloat_ != nullptr) bfloat_->pair_columns(query, columns, query);
   }
 }
 
@@ -132,7 +140,8 @@ void Attention::load_rows(const TensorView& pages, const Item& item, int64_t beg
   std::fill(out + count * width, out + round_up(count, kernels_.width) * width, 0.0f);
 }
 
-// Turns the scores of positions [begin, end) into weights e^(score - highest), 0 where a query does not look.
+// Turns the scores of positions [begin, end) into weights e^(score - highest), 0 where a query does not look; in pairs,
+// they take half of their rows.
 void Attention::softmax(const Item& item, int64_t begin, int64_t end, float* scores, const Partial& result) const {
   for (int64_t t = 0; t < item.rows * group_; ++t) {
     const int64_t row = item.first_row + t / group_;
@@ -146,6 +155,7 @@ void Attention::softmax(const Item& item, int64_t begin, int64_t end, float* sco
     result.sum[t] = kernels_.exp_sum(weights + (from - begin), to - from, result.highest[t], weights + (from - begin));
     std::fill(weights, weights + (from - begin), 0.0f);
     std::fill(weights + (to - begin), weights + (end - begin), 0.0f);
+    if (bfloat_ != nullptr) bfloat_->pair_columns(weights, end - begin, weights);
   }
 }
 
@@ -163,7 +173,7 @@ void Attention::add_bias(int64_t head, int64_t position, int64_t from, int64_t t
 }
 
 // out (rows, vectors * width) += a (rows, count) * b (count, vectors * width). Each a lies a_stride floats behind the
-// one before, and so on.
+// one before, and so on. In pairs, a row of a and two rows of b have half as many words.
 void Attention::multiply(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t rows,
                          int64_t count, int64_t vectors, float* out, int64_t out_stride) const {
   const int64_t tiles = tile_count(rows, kOuterRows);
@@ -171,42 +181,63 @@ void Attention::multiply(const float* a, int64_t a_stride, const float* b, int64
     const int64_t wide = std::min<int64_t>(kernels_.outer_vectors, vectors - v), column = v * kernels_.width;
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t first = tile_begin(rows, tiles, tile), height = tile_begin(rows, tiles, tile + 1) - first;
-      kernels_.outer[height][wide]({a + first * a_stride, a_stride, 1, b + column, b_stride, count,
-                                    out + first * out_stride + column, out_stride});
+      const float *from = a + first * a_stride, *columns = b + column;
+      float* to = out + first * out_stride + column;
+      if (bfloat_ != nullptr)
+        bfloat_->pair[height][wide]({from, a_stride, columns, b_stride, tile_count(count, 2), to, out_stride});
+      else
+        kernels_.outer[height][wide]({from, a_stride, 1, columns, b_stride, count, to, out_stride});
     }
     v += wide;
   }
 }
 
-// The keys of positions begin, begin + 1, ... side by side: (key width, kLoad). `rows` is working memory.
+// The keys of positions begin, begin + 1, ... side by side: (key width, kLoad); in pairs, half as many rows. `rows` is
+// working memory.
 void Attention::load_keys(const Item& item, int64_t begin, int64_t count, float* rows, float* out) const {
   load_rows(op_.keys, item, begin, count, key_width_, rows);
+  const int64_t padded = round_up(count, kernels_.width), words = bfloat_ != nullptr ? key_width_ / 2 : key_width_;
+  for (int64_t i = 0; i < padded && bfloat_ != nullptr; ++i)
+    bfloat_->pair_columns(rows + i * key_width_, key_width_, rows + i * key_width_);
   for (int64_t i = 0; i < count; i += kernels_.width)
-    kernels_.transpose(rows + i * key_width_, key_width_, key_width_, out + i, kLoad);
+    kernels_.transpose(rows + i * key_width_, key_width_, words, out + i, kLoad);
+}
+
+// The values of positions begin, begin + 1, ...: (kLoad, value width); in pairs, half as many rows. Returns where they
+// are: in one of two pieces of working memory.
+const float* Attention::load_values(const Item& item, int64_t begin, int64_t count, float* rows, float* pairs) const {
+  load_rows(op_.values, item, begin, count, value_width_, rows);
+  if (bfloat_ == nullptr) return rows;
+  for (int64_t i = 0; i < count; i += 2)
+    bfloat_->pair_rows(rows + i * value_width_, rows + (i + 1) * value_width_, value_width_,
+                       pairs + i / 2 * value_width_);
+  return pairs;
 }
 
 void Attention::chunk(const Item& item, int64_t chunk, float* scratch, const Partial& result) const {
   const int64_t queries = item.rows * group_, key_columns = op_.query.shape[2];
-  const int64_t begin = std::max(item.begin, chunk * kChunk), end = std::min(item.end, (chunk + 1) * kChunk);
+  // Pairs begin at even positions, whatever the queries see, so that sums have one order.
+  const int64_t begin = std::max(item.begin / 2 * 2, chunk * kChunk), end = std::min(item.end, (chunk + 1) * kChunk);
+  const int64_t words_of_floats = bfloat_ != nullptr ? 2 : 1;
   const float* query = scratch;
   float* scores = scratch + queries * key_width_;
   float* loaded = scores + queries * kScoreStride;
-  float* keys = loaded + kLoad * std::max(key_width_, value_width_);
+  float* turned = loaded + kLoad * widest();
 
   std::fill_n(scores, queries * kScoreStride, 0.0f);
   for (int64_t at = begin; at < end; at += kLoad) {
     const int64_t count = std::min(kLoad, end - at);
-    load_keys(item, at, count, loaded, keys);
-    multiply(query, key_width_, keys, kLoad, queries, key_columns, tile_count(count, kernels_.width),
+    load_keys(item, at, count, loaded, turned);
+    multiply(query, key_width_, turned, kLoad, queries, key_columns, tile_count(count, kernels_.width),
              scores + (at - begin), kScoreStride);
   }
   softmax(item, begin, end, scores, result);
   std::fill_n(result.out, queries * value_width_, 0.0f);
   for (int64_t at = begin; at < end; at += kLoad) {
     const int64_t count = std::min(kLoad, end - at);
-    load_rows(op_.values, item, at, count, value_width_, loaded);
-    multiply(scores + (at - begin), kScoreStride, loaded, value_width_, queries, count, value_width_ / kernels_.width,
-             result.out, value_width_);
+    const float* values = load_values(item, at, count, loaded, turned);
+    multiply(scores + (at - begin) / words_of_floats, kScoreStride, values, value_width_, queries, count,
+             value_width_ / kernels_.width, result.out, value_width_);
   }
 }
 
@@ -273,7 +304,8 @@ void Attention::join(const Item& item, float* parts, int64_t stride, float* memo
 }  // namespace
 
 void CpuBackend::attention(const AttentionOp& op) {
-  const Attention attention(op, kernels_);
+  const bool rounded = integers_ && op.keys.format != Format::kF32 && op.values.format != Format::kF32;
+  const Attention attention(op, kernels_, rounded ? kernels_.bfloat : nullptr);
   std::vector<Item> items;
   int64_t most_chunks = 0, units = 0;
   for (const BatchSequence& sequence : op.sequences)

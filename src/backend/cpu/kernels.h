@@ -40,17 +40,6 @@ struct DirectTiles {
   DirectTile tile[kMaxDotTokens + 1];  // by the number of tokens, from 1
 };
 
-// For BF16 weights with tokens of two bfloat16: what rounding leaves of the first is the second. Made for the
-// instructions that multiply pairs of them (AVX-512 BF16). Any number of columns.
-struct BfloatKernels {
-  int step;    // columns of a vector; a tile of tokens is (steps, tokens, step), zeros after the last column
-  int tokens;  // best number of tokens of a tile
-  int chunk;   // columns that are summed at a time
-  DirectTiles tiles;
-  // A row of floats as number `token` of a tile of `tokens`; `rest` may be null.
-  void (*split)(const float* x, int64_t columns, int token, int tokens, uint16_t* first, uint16_t* rest);
-};
-
 // One block of an outer product sum: out[r * out_stride + i] += sum over k of a[r * a_row + k * a_step] * b[k *
 // b_stride + i], in the order of k.
 struct OuterArguments {
@@ -63,6 +52,37 @@ struct OuterArguments {
   int64_t out_stride;
 };
 using OuterTile = void (*)(const OuterArguments& arguments);
+
+// Like OuterArguments with neighbouring k in pairs of bfloat16, a word each: out[r * out_stride + i] += sum over k of
+// a[r * a_row + k] * b[k * b_stride + i], both products of the pairs.
+struct PairArguments {
+  const void* a;
+  int64_t a_row;  // words
+  const void* b;
+  int64_t b_stride;  // words
+  int64_t pairs;
+  float* out;
+  int64_t out_stride;
+};
+using PairTile = void (*)(const PairArguments& arguments);
+
+// For instructions that multiply pairs of bfloat16 (AVX-512 BF16).
+struct BfloatKernels {
+  int step;    // columns of a vector; a tile of tokens is (steps, tokens, step), zeros after the last column
+  int tokens;  // best number of tokens of a tile
+  int chunk;   // columns that are summed at a time
+  // For BF16 weights with tokens of one or two bfloat16: what rounding left of the first is the second. Any number of
+  // columns.
+  DirectTiles tiles;
+  // A row of floats as number `token` of a tile of `tokens`; `rest` may be null.
+  void (*split)(const float* x, int64_t columns, int token, int tokens, uint16_t* first, uint16_t* rest);
+
+  PairTile pair[kOuterRows + 1][kMaxOuterVectors + 1];  // by rows and vectors, from 1
+  // Neighbouring columns of a row as words, zeros after the last up to a multiple of `step` columns. Out may be x.
+  void (*pair_columns)(const float* x, int64_t columns, void* out);
+  // The columns of two rows, a multiple of Kernels::width, as words. Out may be neither.
+  void (*pair_rows)(const float* first, const float* second, int64_t columns, void* out);
+};
 
 struct NormArguments {
   const float* weight;  // or null

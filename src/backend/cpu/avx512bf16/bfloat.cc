@@ -1,4 +1,5 @@
-// Products of BF16 weights with tokens in bfloat16: vdpbf16ps multiplies 32 pairs and sums two neighbours each.
+// Products of bfloat16, of BF16 weights with tokens and in attention: vdpbf16ps multiplies 32 pairs and sums two
+// neighbours each.
 //
 // As in ../avx512/kernels.cc nothing here may be visible to the linker under a name that other files share.
 #if defined(__GNUC__) && !defined(__clang__)
@@ -62,15 +63,18 @@ void tile(const uint8_t* rows, int64_t row_stride, const void* tokens, int64_t c
 
 inline __m256i rounded(__m512 x) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)); }
 
+inline __m512 first_floats(const float* x, int64_t count) {
+  constexpr int64_t kHalf = 16;
+  return _mm512_maskz_loadu_ps(count >= kHalf ? 0xffff : count <= 0 ? 0 : __mmask16((1u << count) - 1), x);
+}
+
 void split(const float* x, int64_t columns, int token, int tokens, uint16_t* first, uint16_t* rest) {
   constexpr int kHalf = 16;
   first += token * kStep;
   if (rest != nullptr) rest += token * kStep;
   for (int64_t i = 0; i < columns; i += kStep) {
     for (int64_t half = 0; half < kStep; half += kHalf) {
-      const int64_t left = columns - i - half;
-      const __mmask16 mask = left >= kHalf ? 0xffff : left <= 0 ? 0 : __mmask16((1u << left) - 1);
-      const __m512 value = _mm512_maskz_loadu_ps(mask, x + i + half);
+      const __m512 value = first_floats(x + i + half, columns - i - half);
       const __m256i high = rounded(value);
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(first + half), high);
       if (rest == nullptr) continue;
@@ -82,11 +86,77 @@ void split(const float* x, int64_t columns, int token, int tokens, uint16_t* fir
   }
 }
 
+void pair_columns(const float* x, int64_t columns, void* out) {
+  auto* to = static_cast<uint16_t*>(out);
+  for (int64_t i = 0; i < columns; i += kStep) {
+    const __m512 low = first_floats(x + i, columns - i), high = first_floats(x + i + 16, columns - i - 16);
+    _mm512_storeu_si512(to + i, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+  }
+}
+
+void pair_rows(const float* first, const float* second, int64_t columns, void* out) {
+  auto* to = static_cast<uint32_t*>(out);
+  for (int64_t i = 0; i < columns; i += 16) {
+    const __m512i low = _mm512_cvtepu16_epi32(rounded(_mm512_loadu_ps(first + i)));
+    const __m512i high = _mm512_cvtepu16_epi32(rounded(_mm512_loadu_ps(second + i)));
+    _mm512_storeu_si512(to + i, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+  }
+}
+
+// Floor: a dot product for each vector of b and row of a.
+template <int kRows, int kVectors>
+void pair_tile(const PairArguments& arguments) {
+  const PairArguments in = arguments;
+  const auto *a = static_cast<const int32_t*>(in.a), *b = static_cast<const int32_t*>(in.b);
+  __m512 sum[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = _mm512_loadu_ps(in.out + r * in.out_stride + v * 16);
+  for (int64_t k = 0; k < in.pairs; ++k) {
+    __m512i column[kVectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) column[v] = _mm512_loadu_si512(b + k * in.b_stride + v * 16);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const __m512i row = _mm512_set1_epi32(a[r * in.a_row + k]);
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v)
+        sum[r][v] = _mm512_dpbf16_ps(sum[r][v], reinterpret_cast<__m512bh>(row), reinterpret_cast<__m512bh>(column[v]));
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) _mm512_storeu_ps(in.out + r * in.out_stride + v * 16, sum[r][v]);
+}
+
+template <int kRows>
+void fill_pairs(BfloatKernels& kernels) {
+  kernels.pair[kRows][1] = pair_tile<kRows, 1>;
+  kernels.pair[kRows][2] = pair_tile<kRows, 2>;
+  kernels.pair[kRows][3] = pair_tile<kRows, 3>;
+  kernels.pair[kRows][4] = pair_tile<kRows, 4>;
+  if constexpr (kRows > 1) fill_pairs<kRows - 1>(kernels);
+}
+
+BfloatKernels make_kernels() {
+  BfloatKernels kernels = {};
+  kernels.step = kStep;
+  kernels.tokens = kTokens;
+  kernels.chunk = kChunk;
+  kernels.tiles = {{nullptr, tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>}};
+  kernels.split = split;
+  fill_pairs<kOuterRows>(kernels);
+  kernels.pair_columns = pair_columns;
+  kernels.pair_rows = pair_rows;
+  return kernels;
+}
+
 }  // namespace
 
 const BfloatKernels& avx512bf16_kernels() {
-  static const BfloatKernels kernels = {
-      kStep, kTokens, kChunk, {{nullptr, tile<1>, tile<2>, tile<3>, tile<4>, tile<5>, tile<6>}}, split};
+  static const BfloatKernels kernels = make_kernels();
   return kernels;
 }
 
