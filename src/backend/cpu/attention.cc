@@ -21,7 +21,7 @@ namespace {
 constexpr int64_t kChunk = 256;                // positions
 constexpr int64_t kScoreStride = kChunk + 16;  // floats; a last tile may write past the chunk
 constexpr int64_t kLoad = 64;                  // positions converted at a time
-constexpr int64_t kQueries = 48;               // queries of an item, about
+constexpr int64_t kQueries = 96;               // queries of an item, about
 
 // The queries of the heads that share one KV head, for some rows of one sequence. Query number t is row first_row + t /
 // group, head kv_head * group + t % group.
@@ -131,11 +131,21 @@ void Attention::load_rows(const TensorView& pages, const Item& item, int64_t beg
                           float* out) const {
   const DequantizeRow convert = dequantize_function(pages.format);
   const int64_t columns = pages.shape[3];
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t position = begin + i;
-    const int32_t page = item.sequence->pages[position / page_tokens_];
-    convert(float_at(pages, page, item.kv_head, position % page_tokens_), columns, out + i * width);
-    std::fill(out + i * width + columns, out + (i + 1) * width, 0.0f);
+  const bool dense = width == columns && uint64_t(pages.stride[2]) == *format_bytes(pages.format, uint64_t(columns));
+  for (int64_t i = 0; i < count;) {
+    const int64_t position = begin + i, in_page = position % page_tokens_;
+    const int64_t rows = std::min(count - i, page_tokens_ - in_page);
+    const float* from = float_at(pages, item.sequence->pages[position / page_tokens_], item.kv_head, in_page);
+    if (dense) {
+      convert(from, rows * columns, out + i * width);
+    } else {
+      for (int64_t r = 0; r < rows; ++r) {
+        float* to = out + (i + r) * width;
+        convert(reinterpret_cast<const std::byte*>(from) + r * pages.stride[2], columns, to);
+        std::fill(to + columns, to + width, 0.0f);
+      }
+    }
+    i += rows;
   }
   std::fill(out + count * width, out + round_up(count, kernels_.width) * width, 0.0f);
 }
@@ -196,11 +206,9 @@ void Attention::multiply(const float* a, int64_t a_stride, const float* b, int64
 // working memory.
 void Attention::load_keys(const Item& item, int64_t begin, int64_t count, float* rows, float* out) const {
   load_rows(op_.keys, item, begin, count, key_width_, rows);
-  const int64_t padded = round_up(count, kernels_.width), words = bfloat_ != nullptr ? key_width_ / 2 : key_width_;
-  for (int64_t i = 0; i < padded && bfloat_ != nullptr; ++i)
-    bfloat_->pair_columns(rows + i * key_width_, key_width_, rows + i * key_width_);
-  for (int64_t i = 0; i < count; i += kernels_.width)
-    kernels_.transpose(rows + i * key_width_, key_width_, words, out + i, kLoad);
+  const int64_t width = bfloat_ != nullptr ? key_width_ / 2 : key_width_;  // in words
+  if (bfloat_ != nullptr) bfloat_->pair_columns(rows, round_up(count, kernels_.width) * key_width_, rows);
+  for (int64_t i = 0; i < count; i += kernels_.width) kernels_.transpose(rows + i * width, width, width, out + i, kLoad);
 }
 
 // The values of positions begin, begin + 1, ...: (kLoad, value width); in pairs, half as many rows. Returns where they
@@ -208,9 +216,7 @@ void Attention::load_keys(const Item& item, int64_t begin, int64_t count, float*
 const float* Attention::load_values(const Item& item, int64_t begin, int64_t count, float* rows, float* pairs) const {
   load_rows(op_.values, item, begin, count, value_width_, rows);
   if (bfloat_ == nullptr) return rows;
-  for (int64_t i = 0; i < count; i += 2)
-    bfloat_->pair_rows(rows + i * value_width_, rows + (i + 1) * value_width_, value_width_,
-                       pairs + i / 2 * value_width_);
+  bfloat_->pair_rows(rows, value_width_, tile_count(count, 2), pairs);
   return pairs;
 }
 

@@ -80,8 +80,8 @@ struct BfloatKernels {
   PairTile pair[kOuterRows + 1][kMaxOuterVectors + 1];  // by rows and vectors, from 1
   // Neighbouring columns of a row as words, zeros after the last up to a multiple of `step` columns. Out may be x.
   void (*pair_columns)(const float* x, int64_t columns, void* out);
-  // The columns of two rows, a multiple of Kernels::width, as words. Out may be neither.
-  void (*pair_rows)(const float* first, const float* second, int64_t columns, void* out);
+  // Neighbouring rows (2 * pairs, columns), with a multiple of Kernels::width columns, as words (pairs, columns).
+  void (*pair_rows)(const float* rows, int64_t columns, int64_t pairs, void* out);
 };
 
 struct NormArguments {

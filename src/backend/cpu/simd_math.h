@@ -11,6 +11,23 @@ inline V polynomial(V x, float highest, Coefficients... others) {
   return sum;
 }
 
+template <class Primitives>
+concept ScalesByPowers = requires {
+  &Primitives::scale_by_power;
+};
+
+// x * 2^n, for whole n
+template <class Primitives = Simd>
+inline V times_power_of_two(V x, V n) {
+  if constexpr (ScalesByPowers<Primitives>) {
+    return Primitives::scale_by_power(x, n);
+  } else {
+    // 2^n may be out of float's range where the product is not: two factors.
+    const V half = Simd::round(Simd::mul(n, Simd::set(0.5f)));
+    return Simd::mul(Simd::mul(x, Primitives::power_of_two(half)), Primitives::power_of_two(Simd::sub(n, half)));
+  }
+}
+
 // e^x = 2^n * e^r with n = round(x / ln 2), ln 2 in two parts so that r is exact. Subnormal results are right; a NaN
 // stays one.
 inline V exp(V x) {
@@ -19,10 +36,7 @@ inline V exp(V x) {
   V r = Simd::fma(n, Simd::set(-0.693359375f), x);
   r = Simd::fma(n, Simd::set(2.12194440e-4f), r);
   const V tail = polynomial(r, 1.3901286e-3f, 8.3631435e-3f, 4.1666854e-2f, 1.6666578e-1f, 0.5f);
-  const V value = Simd::add(Simd::fma(Simd::mul(r, r), tail, r), Simd::set(1.0f));
-  // 2^n may be out of float's range where the product is not: two factors.
-  const V half = Simd::round(Simd::mul(n, Simd::set(0.5f)));
-  return Simd::mul(Simd::mul(value, Simd::power_of_two(half)), Simd::power_of_two(Simd::sub(n, half)));
+  return times_power_of_two(Simd::add(Simd::fma(Simd::mul(r, r), tail, r), Simd::set(1.0f)), n);
 }
 
 inline V sigmoid(V x) {

@@ -42,10 +42,7 @@ struct Simd {
   static V select_less(V a, V b, V yes, V no) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
   }
-  // 2^n for whole n from -126 to 127
-  static V power_of_two(V n) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
-  }
+  static V scale_by_power(V x, V n) { return _mm512_scalef_ps(x, n); }
   static __m256 low_plus_high(V x) { return _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1)); }
   static float reduce_add(V x) {
     const __m256 half = low_plus_high(x);

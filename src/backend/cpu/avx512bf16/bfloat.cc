@@ -94,13 +94,14 @@ void pair_columns(const float* x, int64_t columns, void* out) {
   }
 }
 
-void pair_rows(const float* first, const float* second, int64_t columns, void* out) {
+void pair_rows(const float* rows, int64_t columns, int64_t pairs, void* out) {
   auto* to = static_cast<uint32_t*>(out);
-  for (int64_t i = 0; i < columns; i += 16) {
-    const __m512i low = _mm512_cvtepu16_epi32(rounded(_mm512_loadu_ps(first + i)));
-    const __m512i high = _mm512_cvtepu16_epi32(rounded(_mm512_loadu_ps(second + i)));
-    _mm512_storeu_si512(to + i, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
-  }
+  for (int64_t pair = 0; pair < pairs; ++pair, rows += 2 * columns)
+    for (int64_t i = 0; i < columns; i += 16, to += 16) {
+      const __m512i low = _mm512_cvtepu16_epi32(rounded(_mm512_loadu_ps(rows + i)));
+      const __m512i high = _mm512_cvtepu16_epi32(rounded(_mm512_loadu_ps(rows + columns + i)));
+      _mm512_storeu_si512(to, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    }
 }
 
 // Floor: a dot product for each vector of b and row of a.
