@@ -98,6 +98,7 @@ class Attention {
   void load_queries(const Item& item, float* out) const;
   void load_rows(const TensorView& pages, const Item& item, int64_t begin, int64_t count, int64_t width,
                  float* out) const;
+  void prefetch_rows(const TensorView& pages, const Item& item, int64_t begin, int64_t end) const;
   void softmax(const Item& item, int64_t begin, int64_t end, float* scores, const Partial& result) const;
   void cap(float* x, int64_t count) const;
   void add_bias(int64_t head, int64_t position, int64_t from, int64_t to, float* scores) const;
@@ -148,6 +149,18 @@ void Attention::load_rows(const TensorView& pages, const Item& item, int64_t beg
     i += rows;
   }
   std::fill(out + count * width, out + round_up(count, kernels_.width) * width, 0.0f);
+}
+
+// The rows that load_rows() will read, into the second-level cache: pages lie anywhere, so nothing else foresees them.
+void Attention::prefetch_rows(const TensorView& pages, const Item& item, int64_t begin, int64_t end) const {
+  constexpr int64_t kLine = 64;
+  for (int64_t position = begin; position < end;) {
+    const int64_t in_page = position % page_tokens_, rows = std::min(end - position, page_tokens_ - in_page);
+    const auto* from = reinterpret_cast<const std::byte*>(
+        float_at(pages, item.sequence->pages[position / page_tokens_], item.kv_head, in_page));
+    for (int64_t at = 0; at < rows * pages.stride[2]; at += kLine) __builtin_prefetch(from + at, 0, 2);
+    position += rows;
+  }
 }
 
 // Turns the scores of positions [begin, end) into weights e^(score - highest), 0 where a query does not look; in pairs,
@@ -233,6 +246,8 @@ void Attention::chunk(const Item& item, int64_t chunk, float* scratch, const Par
   std::fill_n(scores, queries * kScoreStride, 0.0f);
   for (int64_t at = begin; at < end; at += kLoad) {
     const int64_t count = std::min(kLoad, end - at);
+    prefetch_rows(op_.keys, item, at + count, std::min(end, at + 2 * kLoad));
+    prefetch_rows(op_.values, item, at, at + count);
     load_keys(item, at, count, loaded, turned);
     multiply(query, key_width_, turned, kLoad, queries, key_columns, tile_count(count, kernels_.width),
              scores + (at - begin), kScoreStride);
