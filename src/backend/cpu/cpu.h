@@ -16,6 +16,7 @@
 #include "backend/backend.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/packed.h"
+#include "backend/cpu/panel_linear.h"
 #include "backend/cpu/rope_table.h"
 #include "backend/cpu/scratch.h"
 #include "backend/host_backend.h"
@@ -55,6 +56,7 @@ class CpuBackend final : public HostBackend {
   void embed(const EmbedOp& op) override;
   void norm(const NormOp& op) override;
   void linear(const LinearOp& op) override;
+  void experts(const ExpertsOp& op) override;
   void rope(const RopeOp& op) override;
   void store_kv(const StoreKvOp& op) override;
   void attention(const AttentionOp& op) override;
@@ -72,6 +74,7 @@ class CpuBackend final : public HostBackend {
   double measure_dot();
   // linear() for quantised weights in integers, and for all weights in float.
   void panel_linear(const LinearOp& op);
+  void run_panel_work(int64_t elements);  // of all tokens
   void float_linear(const LinearOp& op);
   // For weights that are not quantised, from the file's bytes: with tokens as bfloat16 in so many levels, or as floats
   // (0), which takes few tokens and what multiplies_directly().
@@ -102,6 +105,9 @@ class CpuBackend final : public HostBackend {
   std::vector<Scratch> scratch_;  // one for each thread
   Scratch shared_scratch_;        // what one operation's threads share
   RopeTables rope_tables_;
+  PanelWork panel_work_;
+  // experts(): the tokens of all experts, and where each expert's begin.
+  std::vector<int32_t> in_rows_, out_rows_, first_pair_, next_pair_;
 };
 
 template <class Job>

@@ -1,99 +1,118 @@
 // out = x * weight^T + bias for quantised weights: the tokens are quantised once for all targets, then each thread
-// takes panels of rows.
+// takes panels of rows. Experts are many such products in one go.
 //
 // Floor: few tokens: the bytes of the panels over the memory's bandwidth. Many: 2 * rows * columns * tokens operations
 // over the peak of the integer dot product.
 #include "backend/cpu/panel_linear.h"
 
 #include <algorithm>
-#include <array>
+#include <numeric>
 
 #include "backend/cpu/cpu.h"
-#include "base/check.h"
 
 namespace metallic::cpu {
-namespace {
 
-// The targets of one operation: those that take the tokens as codes, and the precise ones. Work comes in units: as many
-// panels as a kernel takes at once, of one target.
-class Work {
- public:
-  Work(const LinearOp& op, const PanelKernels& kernels)
-      : unit_panels_(kernels.panels),
-        products_{PanelProduct(kernels, op.x.shape[0], op.x.shape[1] / kGroupColumns, false),
-                  PanelProduct(kernels, op.x.shape[0], op.x.shape[1] / kGroupColumns, true)} {
-    for (const bool precise : {true, false})  // the expensive ones first
-      for (const LinearTarget& target : op.targets)
-        if (is_precise(target) == precise) add(target, kernels);
-  }
+size_t PanelWork::add_product(const PanelKernels& kernels, const TensorView& x, int64_t tokens, bool precise,
+                              const int32_t* in_rows, const int32_t* out_rows) {
+  products_.push_back({PanelProduct(kernels, tokens, x.shape[1] / kGroupColumns, precise), x, tiles_});
+  products_.back().product.set_rows(in_rows, out_rows);
+  tiles_ += products_.back().product.tiles();
+  return products_.size() - 1;
+}
 
-  int64_t units() const { return first_unit_[count_]; }
-  void multiply(int64_t unit, Scratch& scratch) const {
-    size_t i = 0;
-    while (first_unit_[i + 1] <= unit) ++i;
-    const int64_t first = (unit - first_unit_[i]) * unit_panels_;
-    products_[is_precise(*targets_[i].target)].multiply(targets_[i], first,
-                                                        std::min(unit_panels_, targets_[i].count - first), scratch);
-  }
+void PanelWork::add_target(const PanelKernels& kernels, size_t product, const LinearTarget& target) {
+  const int64_t panels = tile_count(target.weight->rows(), kernels.width);
+  targets_.push_back({target, kernels.format(target.weight->view.format),
+                      static_cast<const PackedWeight*>(target.weight->packed.get()), panels, kernels.panels, units_,
+                      product});
+  units_ += tile_count(panels, kernels.panels);
+}
 
-  void finish() const {
-    for (size_t i = 0; i < count_; ++i)
-      if (targets_[i].packed != nullptr) targets_[i].packed->used();
-  }
+int64_t PanelWork::bytes() const {
+  return std::accumulate(products_.begin(), products_.end(), int64_t{0},
+                         [](int64_t sum, const Product& product) { return sum + product.product.bytes(); });
+}
 
-  // Memory for the quantised tokens, and their tiles.
-  int64_t bytes() const {
-    return sum_of([](const PanelProduct& product) { return product.bytes(); });
+void PanelWork::set_memory(std::byte* memory) {
+  for (Product& product : products_) {
+    product.product.set_memory(memory);
+    memory += product.product.bytes();
   }
-  int64_t tiles() const {
-    return sum_of([](const PanelProduct& product) { return product.tiles(); });
-  }
-  void set_memory(std::byte* memory) {
-    for (size_t i = 0; i < products_.size(); ++i) {
-      if (!used_[i]) continue;
-      products_[i].set_memory(memory);
-      memory += products_[i].bytes();
-    }
-  }
-  void quantize(const TensorView& x, int64_t tile, Scratch& scratch) const {
-    const int64_t plain = used_[0] ? products_[0].tiles() : 0;
-    const bool precise = tile >= plain;
-    products_[precise].quantize(x, precise ? tile - plain : tile, scratch);
-  }
+}
 
- private:
-  static bool is_precise(const LinearTarget& target) { return target.precision == Precision::kDoubleCodes; }
-  void add(const LinearTarget& target, const PanelKernels& kernels) {
-    METALLIC_CHECK(count_ < targets_.size());
-    used_[is_precise(target)] = true;
-    const int64_t panels = tile_count(target.weight->rows(), kernels.width);
-    targets_[count_] = {&target, kernels.format(target.weight->view.format),
-                        static_cast<const PackedWeight*>(target.weight->packed.get()), panels};
-    first_unit_[count_ + 1] = first_unit_[count_] + tile_count(panels, unit_panels_);
-    ++count_;
-  }
-  template <class Count>
-  int64_t sum_of(const Count& count) const {
-    return (used_[0] ? count(products_[0]) : 0) + (used_[1] ? count(products_[1]) : 0);
-  }
+void PanelWork::quantize(int64_t tile, Scratch& scratch) const {
+  const auto after = std::upper_bound(products_.begin(), products_.end(), tile,
+                                      [](int64_t wanted, const Product& of) { return wanted < of.first_tile; });
+  const Product& product = *std::prev(after);
+  product.product.quantize(product.x, tile - product.first_tile, scratch);
+}
 
-  int64_t unit_panels_;
-  std::array<PanelProduct, 2> products_;  // plain, precise
-  std::array<bool, 2> used_ = {};
-  std::array<TargetPanels, kMaxTargets> targets_;
-  std::array<int64_t, kMaxTargets + 1> first_unit_ = {};
-  size_t count_ = 0;
-};
+void PanelWork::multiply(int64_t unit, Scratch& scratch) const {
+  const auto after = std::upper_bound(targets_.begin(), targets_.end(), unit,
+                                      [](int64_t wanted, const Target& of) { return wanted < of.first_unit; });
+  const Target& target = *std::prev(after);
+  const int64_t first = (unit - target.first_unit) * target.unit_panels;
+  products_[target.product].product.multiply({&target.target, target.format, target.packed, target.panels}, first,
+                                             std::min(target.unit_panels, target.panels - first), scratch);
+}
 
-}  // namespace
+void PanelWork::finish() const {
+  for (const Target& target : targets_)
+    if (target.packed != nullptr) target.packed->used();
+}
 
 void CpuBackend::panel_linear(const LinearOp& op) {
-  Work work(op, panel_kernels_);
-  work.set_memory(reinterpret_cast<std::byte*>(shared_scratch_.floats(work.bytes() / int64_t(sizeof(float)))));
-  const auto quantize = [&](int64_t tile, int thread) { work.quantize(op.x, tile, scratch_[size_t(thread)]); };
+  panel_work_.clear();
+  for (const bool precise : {true, false}) {  // the expensive ones first
+    const auto wanted = [&](const LinearTarget& target) {
+      return (target.precision == Precision::kDoubleCodes) == precise;
+    };
+    if (std::none_of(op.targets.begin(), op.targets.end(), wanted)) continue;
+    const size_t product = panel_work_.add_product(panel_kernels_, op.x, op.x.shape[0], precise);
+    for (const LinearTarget& target : op.targets)
+      if (wanted(target)) panel_work_.add_target(panel_kernels_, product, target);
+  }
+  run_panel_work(op.x.shape[0] * op.x.shape[1]);
+}
+
+void CpuBackend::experts(const ExpertsOp& op) {
+  const bool integers = integers_ && std::all_of(op.experts.begin(), op.experts.end(), [&](const Weight& expert) {
+                          return panel_kernels_.format(expert.view.format) != nullptr;
+                        });
+  if (!integers) return HostBackend::experts(op);
+  // The pairs of row and expert, expert by expert.
+  const size_t pairs = size_t(op.rows) * size_t(op.used), count = op.experts.size();
+  first_pair_.assign(count + 1, 0);
+  for (size_t pair = 0; pair < pairs; ++pair) ++first_pair_[size_t(op.ids[pair]) + 1];
+  std::partial_sum(first_pair_.begin(), first_pair_.end(), first_pair_.begin());
+  next_pair_.assign(first_pair_.begin(), first_pair_.end() - 1);
+  in_rows_.resize(pairs);
+  out_rows_.resize(pairs);
+  const bool own_rows = op.x.shape[0] == int64_t(pairs);
+  for (size_t pair = 0; pair < pairs; ++pair) {
+    const size_t at = size_t(next_pair_[size_t(op.ids[pair])]++);
+    in_rows_[at] = own_rows ? int32_t(pair) : int32_t(pair) / op.used;
+    out_rows_[at] = int32_t(pair);
+  }
+  panel_work_.clear();
+  for (size_t expert = 0; expert < count; ++expert) {
+    const int32_t first = first_pair_[expert], tokens = first_pair_[expert + 1] - first;
+    if (tokens == 0) continue;
+    const size_t product = panel_work_.add_product(panel_kernels_, op.x, tokens, false, in_rows_.data() + first,
+                                                   out_rows_.data() + first);
+    const float* bias = op.bias != nullptr ? op.bias + int64_t(expert) * op.out.shape[1] : nullptr;
+    panel_work_.add_target(panel_kernels_, product, {&op.experts[expert], bias, op.out, false});
+  }
+  run_panel_work(int64_t(pairs) * op.x.shape[1]);
+}
+
+void CpuBackend::run_panel_work(int64_t elements) {
+  PanelWork& work = panel_work_;
+  work.set_memory(
+      reinterpret_cast<std::byte*>(shared_scratch_.floats(tile_count(work.bytes(), int64_t(sizeof(float))))));
+  const auto quantize = [&](int64_t tile, int thread) { work.quantize(tile, scratch_[size_t(thread)]); };
   constexpr int64_t kWorthAThread = 1 << 14;  // elements
-  const bool one_thread = op.x.shape[0] * op.x.shape[1] < kWorthAThread;
-  if (one_thread)
+  if (elements < kWorthAThread)
     for (int64_t tile = 0; tile < work.tiles(); ++tile) quantize(tile, 0);
   else
     for_each_item(work.tiles(), quantize);

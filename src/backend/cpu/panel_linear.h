@@ -1,13 +1,16 @@
 // The product of quantised tokens with panels of weights (panels.h), for one x and one precision.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "backend/backend.h"
 #include "backend/cpu/packed.h"
 #include "backend/cpu/panels.h"
 #include "backend/cpu/scratch.h"
+#include "backend/strided.h"
 
 namespace metallic::cpu {
 
@@ -33,6 +36,12 @@ class PanelProduct {
  public:
   // `precise`: with second rows.
   PanelProduct(const PanelKernels& kernels, int64_t tokens, int64_t groups, bool precise);
+
+  // Token t is row in_rows[t] of x, and its results go to row out_rows[t] of a target; null: row t.
+  void set_rows(const int32_t* in_rows, const int32_t* out_rows) {
+    in_rows_ = in_rows;
+    out_rows_ = out_rows;
+  }
 
   // Memory of the quantised tokens.
   int64_t bytes() const;
@@ -76,7 +85,12 @@ class PanelProduct {
   void prefetch_out(const TargetPanels& panels, int64_t first, int64_t begin, int64_t end) const;
   void store(const TargetPanels& panels, int64_t panel, int64_t begin, int64_t end, float* sums, int64_t stride) const;
 
+  float* out_at(const TargetPanels& panels, int64_t token) const {
+    return float_at(panels.target->out, out_rows_ != nullptr ? out_rows_[token] : token);
+  }
+
   const PanelKernels& kernels_;
+  const int32_t *in_rows_ = nullptr, *out_rows_ = nullptr;
   TokenForm form_;
   int64_t levels_;                              // rows of codes of a token that lie side by side
   int64_t count_;                               // rows of codes
@@ -84,6 +98,48 @@ class PanelProduct {
   Rows rows_, remainder_;               // the latter kSeparate only: of each chunk the marked groups, from its begin on
   uint8_t* columns_ = nullptr;          // (tiles, groups): which these are, within their chunk
   uint8_t* remainder_count_ = nullptr;  // (tiles, chunks): how many
+};
+
+// Products of some tokens each, with their targets. Work comes in units: as many panels as a kernel takes at once, of one
+// target. Made to be filled again for every operation without allocating.
+class PanelWork {
+ public:
+  void clear() {
+    products_.clear();
+    targets_.clear();
+    tiles_ = units_ = 0;
+  }
+  // `rows` as PanelProduct::set_rows has them. Returns its number.
+  size_t add_product(const PanelKernels& kernels, const TensorView& x, int64_t tokens, bool precise,
+                     const int32_t* in_rows = nullptr, const int32_t* out_rows = nullptr);
+  void add_target(const PanelKernels& kernels, size_t product, const LinearTarget& target);
+
+  int64_t bytes() const;  // for the quantised tokens
+  void set_memory(std::byte* memory);
+
+  int64_t tiles() const { return tiles_; }
+  void quantize(int64_t tile, Scratch& scratch) const;
+  int64_t units() const { return units_; }
+  void multiply(int64_t unit, Scratch& scratch) const;
+  // All units are done.
+  void finish() const;
+
+ private:
+  struct Product {
+    PanelProduct product;
+    TensorView x;
+    int64_t first_tile;
+  };
+  struct Target {
+    LinearTarget target;
+    const PanelFormat* format;
+    const PackedWeight* packed;
+    int64_t panels, unit_panels, first_unit;
+    size_t product;
+  };
+  std::vector<Product> products_;
+  std::vector<Target> targets_;
+  int64_t tiles_ = 0, units_ = 0;
 };
 
 }  // namespace metallic::cpu

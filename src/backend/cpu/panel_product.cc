@@ -5,7 +5,6 @@
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/panel_linear.h"
-#include "backend/strided.h"
 
 namespace metallic::cpu {
 namespace {
@@ -120,7 +119,8 @@ void PanelProduct::quantize(const TensorView& x, int64_t index, Scratch& scratch
   auto* marks = reinterpret_cast<uint8_t*>(rest + rest_rows * groups_ * kGroupColumns);
   std::fill_n(marks, groups_, uint8_t(0));
   for (int64_t row = 0; row < rows; row += levels_) {
-    const float* token = float_at(x, (first + row) / levels_);
+    const int64_t at_row = (first + row) / levels_;
+    const float* token = float_at(x, in_rows_ != nullptr ? in_rows_[at_row] : at_row);
     kernels_.quantize(token, groups_, int(row), int(rows), to.codes, to.info);
     if (form_ == TokenForm::kCodes) continue;
     float* out = rest + (separate ? row : 0) * groups_ * kGroupColumns;
@@ -197,7 +197,7 @@ void PanelProduct::prefetch_out(const TargetPanels& panels, int64_t first, int64
   constexpr int64_t kLineFloats = 16;
   const int64_t row = first * kernels_.width;
   for (int64_t t = begin / levels_; t < end / levels_; ++t) {
-    const float* out = float_at(panels.target->out, t) + row;
+    const float* out = out_at(panels, t) + row;
     for (int64_t i = 0; i < kernels_.panels * kernels_.width; i += kLineFloats) __builtin_prefetch(out + i, 1);
   }
 }
@@ -209,7 +209,7 @@ void PanelProduct::store(const TargetPanels& panels, int64_t panel, int64_t begi
   const int64_t row = panel * kernels_.width, rows = std::min<int64_t>(kernels_.width, target.weight->rows() - row);
   sums += begin * stride;
   for (int64_t t = begin / levels_; t < end / levels_; ++t, sums += levels_ * stride) {
-    float* out = float_at(target.out, t) + row;
+    float* out = out_at(panels, t) + row;
     if (levels_ == 2)
       for (int64_t r = 0; r < rows; ++r) sums[r] += sums[stride + r];
     if (target.bias == nullptr && !target.accumulate) {
