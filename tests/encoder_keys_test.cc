@@ -70,5 +70,26 @@ TEST_F(EncoderKeys, ExpertsInOtherBlocksThanTheFileSaysAreAnError) {
   }
 }
 
+TEST_F(EncoderKeys, TheBiasOfAMixturesOutputIsAKeyWithARowForEachBlock) {
+  const std::string path = converted("nomic-bert-moe");
+  const std::string key = "nomic-bert-moe.expert_output_bias";
+  const auto file = GgufFile::open(path);
+  ASSERT_TRUE(file);
+  std::vector<double> bias = (*file->get_array(key))->numbers().value();
+  ASSERT_EQ(bias.size(), 4u * 32);
+  for (size_t i = 0; i < bias.size(); ++i)
+    EXPECT_EQ(bias[i] == 0, i / 32 % 2 == 0) << "only blocks 1 and 3 have experts";
+  const auto with = [&](const std::vector<float>& values) {
+    return testing::ChangedFile(path, [&](GgufWriter& writer, auto&) { writer.set_floats(key, values); });
+  };
+  const auto usual = hidden_states(path), none = hidden_states(with(std::vector<float>(128)).path());
+  ASSERT_TRUE(usual && none);
+  EXPECT_GT(testing::relative_l2(*none, *usual), 1e-3);
+  EXPECT_NE(error_of(with(std::vector<float>(127)).path()).find("32 numbers for each of 4 blocks"), std::string::npos);
+  EXPECT_NE(error_of(with(std::vector<float>(128, NAN)).path()).find("no number"), std::string::npos);
+  const testing::ChangedFile text(path, [&](GgufWriter& writer, auto&) { writer.set_string(key, "0"); });
+  EXPECT_NE(error_of(text.path()).find(key), std::string::npos);
+}
+
 }  // namespace
 }  // namespace metallic

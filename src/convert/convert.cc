@@ -38,6 +38,12 @@ Format main_format(const std::vector<PlannedTensor>& tensors) {
   return most->first;
 }
 
+// What a checkpoint becomes.
+struct Planned {
+  std::vector<PlannedTensor> tensors;
+  std::vector<PlannedKey> keys;
+};
+
 // config.json, with the language model's part in front where there are several.
 Result<JsonObject> open_config(const std::string& folder) {
   METALLIC_ASSIGN(JsonObject config, JsonObject::open((std::filesystem::path(folder) / "config.json").string()));
@@ -93,8 +99,8 @@ Status write_sampling_keys(const std::string& folder, GgufWriter& writer) {
   return {};
 }
 
-Status write_metadata(const HfModel& model, const ConvertArch& arch, const ConvertOptions& options, Format format,
-                      GgufWriter& writer) {
+Status write_metadata(const HfModel& model, const ConvertArch& arch, const ConvertOptions& options,
+                      const Planned& planned, GgufWriter& writer) {
   writer.set_string("general.architecture", arch.name);
   writer.set_string("general.type", "model");
   const std::filesystem::path folder = std::filesystem::absolute(model.folder).lexically_normal();
@@ -104,16 +110,17 @@ Status write_metadata(const HfModel& model, const ConvertArch& arch, const Conve
   KeyWriter keys(writer, arch.name);
   METALLIC_TRY(write_common_keys(model, keys));
   if (arch.write_keys != nullptr) METALLIC_TRY(arch.write_keys(model, keys));
+  for (const PlannedKey& key : planned.keys) keys.numbers(key.key, key.values());
   if (Status status = keys.status(); !status) return fail_while(model.config.path(), status.error());
-  writer.set_unsigned("general.file_type", file_type(format));
+  writer.set_unsigned("general.file_type", file_type(main_format(planned.tensors)));
   writer.set_unsigned("general.quantization_version", 2);
   METALLIC_ASSIGN(const ExportedVocab vocab, read_vocab(model, arch, options.pre_tokenizer));
   write_vocab(vocab, model, writer);
   return {};
 }
 
-Result<std::vector<PlannedTensor>> plan_tensors(const HfModel& model, const ConvertArch& arch,
-                                                const Checkpoint& checkpoint, const ConvertOptions& options) {
+Result<Planned> plan_tensors(const HfModel& model, const ConvertArch& arch, const Checkpoint& checkpoint,
+                             const ConvertOptions& options) {
   TensorPlan plan;
   // A tied head is the embedding, whatever the checkpoint has beside it.
   METALLIC_ASSIGN(const bool tied, model.config.flag_or({"tie_word_embeddings"}, false));
@@ -124,9 +131,9 @@ Result<std::vector<PlannedTensor>> plan_tensors(const HfModel& model, const Conv
   METALLIC_TRY(apply_rules(checkpoint, arch.rules, rules, model.dims, plan));
   METALLIC_TRY(add_llama3_factors(model.rope, model.dims['D'], plan));
   if (arch.add_tensors != nullptr) METALLIC_TRY(arch.add_tensors(model, plan));
-  std::vector<PlannedTensor> tensors = plan.take();
-  for (PlannedTensor& tensor : tensors) tensor.format = choose_format(tensor, options.format);
-  return tensors;
+  Planned planned{plan.take(), plan.take_keys()};
+  for (PlannedTensor& tensor : planned.tensors) tensor.format = choose_format(tensor, options.format);
+  return planned;
 }
 
 Status write_file(const Checkpoint& checkpoint, const std::vector<PlannedTensor>& tensors, GgufWriter& writer,
@@ -160,16 +167,17 @@ Result<ConvertSummary> convert_folder(const std::string& folder, const std::stri
   METALLIC_ASSIGN(const HfModel model, read_model(folder, *arch, std::move(config)));
   METALLIC_ASSIGN(Checkpoint checkpoint, Checkpoint::open(folder));
   METALLIC_TRY(read_quantisation(model.config, checkpoint));
-  auto tensors = plan_tensors(model, *arch, checkpoint, options);
-  if (!tensors) {
-    const bool placed = tensors.error().message.starts_with(folder);
-    return placed ? tl::unexpected<Error>(tensors.error()) : fail_while(folder, tensors.error());
+  auto planned = plan_tensors(model, *arch, checkpoint, options);
+  if (!planned) {
+    const bool placed = planned.error().message.starts_with(folder);
+    return placed ? tl::unexpected<Error>(planned.error()) : fail_while(folder, planned.error());
   }
   GgufWriter writer;
-  METALLIC_TRY(write_metadata(model, *arch, options, main_format(*tensors), writer));
-  ConvertSummary summary{std::string(arch->name), tensors->size(), 0};
-  METALLIC_TRY(write_file(checkpoint, *tensors, writer, output, options, summary));
-  if (options.progress) options.progress({tensors->size(), tensors->size(), "", summary.bytes});
+  METALLIC_TRY(write_metadata(model, *arch, options, *planned, writer));
+  const std::vector<PlannedTensor>& tensors = planned->tensors;
+  ConvertSummary summary{std::string(arch->name), tensors.size(), 0};
+  METALLIC_TRY(write_file(checkpoint, tensors, writer, output, options, summary));
+  if (options.progress) options.progress({tensors.size(), tensors.size(), "", summary.bytes});
   return summary;
 }
 

@@ -24,6 +24,7 @@ class KeyWriter {
     if (status_)
       status_ = fail(ErrorCode::kCorrupt, "{} would be {}, which 32-bit floats cannot hold", name(key), value);
   }
+  void numbers(std::string_view key, const std::vector<float>& values) { writer_.set_floats(name(key), values); }
   // The first number that a file cannot hold.
   const Status& status() const { return status_; }
 

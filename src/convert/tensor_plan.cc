@@ -27,6 +27,12 @@ int64_t PlannedTensor::elements() const {
   return std::accumulate(shape.begin(), shape.end(), int64_t(1), std::multiplies<>());
 }
 
+std::vector<float> PlannedKey::values() const {
+  std::vector<float> all(size_t(blocks * width));
+  for (const auto& [block, row] : rows) row.read(0, width, &all[size_t(block * width)]);
+  return all;
+}
+
 Result<PlannedTensor*> TensorPlan::create(const std::string& name, std::vector<int64_t> shape) {
   if (!index_.emplace(name, tensors_.size()).second)
     return fail(ErrorCode::kCorrupt, "two tensors of the checkpoint become {}", printable(name));
@@ -89,6 +95,16 @@ Status TensorPlan::add_part(const std::string& name, int64_t index, int64_t coun
   METALLIC_CHECK(tensor.shape[0] == count);
   if (!tensor.parts.emplace(index, view).second)
     return fail(ErrorCode::kCorrupt, "two tensors of the checkpoint become part {} of {}", index, printable(name));
+  return {};
+}
+
+Status TensorPlan::add_key_row(std::string_view key, int64_t block, int64_t blocks, const WeightView& row) {
+  METALLIC_CHECK(0 <= block && block < blocks);
+  auto found = std::ranges::find(keys_, key, &PlannedKey::key);
+  if (found == keys_.end()) found = keys_.insert(found, {std::string(key), blocks, row.elements(), {}});
+  METALLIC_CHECK(found->blocks == blocks && found->width == row.elements());
+  if (!found->rows.emplace(block, row).second)
+    return fail(ErrorCode::kCorrupt, "two tensors of the checkpoint become block {} of the key {}", block, key);
   return {};
 }
 

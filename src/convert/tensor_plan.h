@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -35,6 +36,16 @@ struct PlannedTensor {
   int64_t elements() const;
 };
 
+// A metadata key of numbers, a row for each block: what GGUF has no tensor for in this architecture, so that other
+// programs would refuse a file that had one.
+struct PlannedKey {
+  std::string key;  // without the architecture
+  int64_t blocks = 0, width = 0;
+  std::map<int64_t, WeightView> rows;  // by block; the others are zeros
+
+  std::vector<float> values() const;  // (blocks, width)
+};
+
 class TensorPlan {
  public:
   // A whole tensor. `view` has as many elements as `shape`. kCorrupt if the name is taken.
@@ -47,11 +58,15 @@ class TensorPlan {
   Status add_part(const std::string& name, int64_t index, int64_t count, std::span<const int64_t> shape,
                   const WeightView& view);
 
+  // Row `block` of `blocks` of a key. kCorrupt if it is taken.
+  Status add_key_row(std::string_view key, int64_t block, int64_t blocks, const WeightView& row);
+
   bool has(const std::string& name) const { return index_.count(name) != 0; }
   // kNotFound if a tensor has parts that never came; says which.
   Status check_complete() const;
   // In the order of the file: what comes before the blocks, the blocks by number, what comes after.
   std::vector<PlannedTensor> take();
+  std::vector<PlannedKey> take_keys() { return std::move(keys_); }
 
  private:
   Result<PlannedTensor*> create(const std::string& name, std::vector<int64_t> shape);
@@ -59,6 +74,7 @@ class TensorPlan {
 
   std::vector<PlannedTensor> tensors_;
   std::unordered_map<std::string, size_t> index_;
+  std::vector<PlannedKey> keys_;
 };
 
 }  // namespace metallic::convert

@@ -103,6 +103,7 @@ constexpr auto kKnownKeys = std::to_array<std::string_view>({
     "ARCH.expert_group_count",
     "ARCH.expert_group_scale",
     "ARCH.expert_group_used_count",
+    "ARCH.expert_output_bias",
     "ARCH.expert_shared_count",
     "ARCH.expert_shared_feed_forward_length",
     "ARCH.expert_used_count",

@@ -95,10 +95,13 @@ Result<std::vector<float>> TensorLoader::host_vector(const std::string& name, in
 Result<DeviceVector> TensorLoader::upload(const TensorInfo& info, Part part) {
   std::vector<float> values(info.elements());
   dequantize_row(info.format, file_->tensor_data(info).data(), int64_t(values.size()), values.data());
-  const uint64_t bytes = uint64_t(part.count) * sizeof(float);
-  METALLIC_ASSIGN(std::shared_ptr<void> memory, backend_.allocate(bytes));
-  backend_.copy_from_host(memory.get(), values.data() + part.first, bytes);
-  return DeviceVector{std::move(memory), part.count};
+  return upload(std::span<const float>(values).subspan(size_t(part.first), size_t(part.count)));
+}
+
+Result<DeviceVector> TensorLoader::upload(std::span<const float> values) {
+  METALLIC_ASSIGN(std::shared_ptr<void> memory, backend_.allocate(values.size_bytes()));
+  backend_.copy_from_host(memory.get(), values.data(), values.size_bytes());
+  return DeviceVector{std::move(memory), int64_t(values.size())};
 }
 
 Result<DeviceVector> TensorLoader::vector(const std::string& name, Part part) {

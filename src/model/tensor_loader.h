@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -52,6 +53,8 @@ class TensorLoader {
   Result<DeviceVector> optional_vector(const std::string& name, int64_t size) {
     return optional_vector(name, whole(size));
   }
+
+  Result<DeviceVector> upload(std::span<const float> values);  // numbers that stand elsewhere in the file
 
   // kUnsupported if the file has a tensor that was not asked for: computing without it would be silently wrong.
   Status check_all_used() const;

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "base/error.h"
 
 namespace metallic {
@@ -156,12 +159,8 @@ class LayerLoader {
     METALLIC_ASSIGN(experts.down, expert_matrices("ffn_down", config_.width, sizes.width));
     METALLIC_TRY(expert_bias("ffn_gate_exps", sizes.width, experts.gate_bias));
     METALLIC_TRY(expert_bias("ffn_up_exps", sizes.width, experts.up_bias));
-    const TensorInfo* down_bias = loader_.file().find_tensor(prefix_ + "ffn_down_exps.bias");
-    if (down_bias != nullptr && down_bias->rank == 1 && sizes.count > 1) {
-      METALLIC_ASSIGN(experts.output_bias, loader_.vector(prefix_ + "ffn_down_exps.bias", config_.width));
-    } else {
-      METALLIC_TRY(expert_bias("ffn_down_exps", config_.width, experts.down_bias));
-    }
+    METALLIC_TRY(expert_bias("ffn_down_exps", config_.width, experts.down_bias));
+    METALLIC_TRY(load_output_bias(experts.output_bias));
     const TensorInfo* shared = loader_.file().find_tensor(weight("ffn_up_shexp"));
     if (shared == nullptr) return {};
     const int64_t inner = int64_t(std::min<uint64_t>(shared->size[1], INT32_MAX));
@@ -196,6 +195,25 @@ class LayerLoader {
     const std::string bias = fmt::format("{}{}.bias", prefix_, name);
     if (!loader_.has(bias)) return {};
     METALLIC_ASSIGN(result, loader_.table(bias, config_.experts.count, size));
+    return {};
+  }
+
+  // A key, with a row for each block, and no tensor: llama.cpp refuses files with tensors that it does not know.
+  Status load_output_bias(DeviceVector& result) {
+    const std::string key = fmt::format("{}.expert_output_bias", config_.spec->name);
+    if (loader_.file().find(key) == nullptr) return {};
+    METALLIC_ASSIGN(const MetadataArray* array, loader_.file().get_array(key));
+    const auto numbers = array->numbers();
+    const size_t width = size_t(config_.width);
+    if (!numbers || numbers->size() != size_t(config_.layers) * width)
+      return fail(ErrorCode::kCorrupt, "{}: {} must hold {} numbers for each of {} blocks", loader_.file().path(), key,
+                  width, config_.layers);
+    const auto first = numbers->begin() + std::ptrdiff_t(size_t(index_) * width);
+    const std::vector<float> row(first, first + std::ptrdiff_t(width));
+    if (!std::ranges::all_of(row, [](float x) { return std::isfinite(x); }))
+      return fail(ErrorCode::kCorrupt, "{}: {} holds what is no number, for block {}", loader_.file().path(), key,
+                  index_);
+    METALLIC_ASSIGN(result, loader_.upload(row));
     return {};
   }
 

@@ -63,9 +63,13 @@ constexpr auto kNomic = join_rules(kNomicShared, std::to_array<TensorRule>({
                                                      {"encoder.layers.{b}.mlp.fc2", "blk.{b}.ffn_down", "WF"},
                                                  }));
 
-// fc1 and fc2 of the dense layers; those of each expert stacked, w2 transposed. The experts of a layer share one bias.
+// fc1 and fc2 of the dense layers; those of each expert stacked, w2 transposed.
 Status stacked_rows(const RuleMatch& match, const Dims& dims, TensorPlan& plan) {
   return plan.add(match.to[0], {dims['E'], dims['F'], dims['W']}, match.view());
+}
+// Added once to what the chosen experts give. llama.cpp leaves it out, and refuses a file with a tensor of that name.
+Status key_row(const RuleMatch& match, const Dims& dims, TensorPlan& plan) {
+  return plan.add_key_row(match.rule->to, match.block, dims['L'], match.view());
 }
 Status stacked_columns(const RuleMatch& match, const Dims& dims, TensorPlan& plan) {
   const WeightView experts = match.view().split(0, {dims['E'], dims['F']});
@@ -79,7 +83,7 @@ constexpr auto kNomicMoe = join_rules(
                       {"encoder.layers.{b}.mlp.router.layer", "blk.{b}.ffn_gate_inp", "EW", copy_tensor, false},
                       {"encoder.layers.{b}.mlp.experts.mlp.w1", "blk.{b}.ffn_up_exps", "XW", stacked_rows, false},
                       {"encoder.layers.{b}.mlp.experts.mlp.w2", "blk.{b}.ffn_down_exps", "XW", stacked_columns, false},
-                      {"encoder.layers.{b}.mlp.experts", "blk.{b}.ffn_down_exps", "W", copy_tensor, false},
+                      {"encoder.layers.{b}.mlp.experts", "expert_output_bias", "W", key_row, false},
                   }));
 
 // Jina Embeddings 2: first as for text, then the names of the model for code, where `up_gated_layer` has the gate last.
