@@ -48,7 +48,14 @@ Status Model::load_tokenizer() {
                   file_->path(), (*tokenizer_)->size(), config_.vocab);
   }
   const MetadataValue* source = file_->find("tokenizer.chat_template");
-  if (source != nullptr && source->as_string()) chat_template_ = ChatTemplate::parse(*source->as_string());
+  if (source == nullptr) return {};
+  const auto text = source->as_string();
+  if (!text) {
+    chat_template_ =
+        fail(ErrorCode::kCorrupt, "it is of type {}; expected a string", metadata_type_name(source->type()));
+  } else if (!text->empty()) {  // empty: some writers' way to say that there is none
+    chat_template_ = ChatTemplate::parse(*text);
+  }
   return {};
 }
 

@@ -24,6 +24,7 @@ Status read_tokens(const GgufFile& file, Vocab& vocab) {
   METALLIC_ASSIGN(const MetadataArray* array, file.get_array(kKey));
   const auto strings = array->strings();
   if (!strings) return fail(ErrorCode::kCorrupt, "{}: {} is not an array of strings", file.path(), kKey);
+  if (strings->empty()) return fail(ErrorCode::kCorrupt, "{}: {} is empty", file.path(), kKey);
   vocab.tokens.assign(strings->begin(), strings->end());
   return {};
 }

@@ -74,11 +74,22 @@ inline std::vector<HoleFile> broken_models() {
   for (const uint32_t heads : {0u, 3u}) number("llama.attention.head_count_kv", heads);
   number("llama.embedding_length", 0);
   number("llama.embedding_length", INT32_MAX);
-  number("llama.context_length", 0);
-  number("llama.rope.dimension_count", INT32_MAX);
+  for (const uint32_t context : {0u, 1u << 31}) number("llama.context_length", context);
+  for (const uint32_t dims : {0u, 15u, 18u, uint32_t(INT32_MAX)}) number("llama.rope.dimension_count", dims);
+  for (const uint32_t used : {0u, 5u})
+    add(std::to_string(used) + " of 4 experts used", [&](GgufWriter& w) {
+      w.set_unsigned("llama.expert_count", 4);
+      w.set_unsigned("llama.expert_used_count", used);
+    });
+  add("a negative window",
+      [](GgufWriter& w) { w.set("llama.attention.sliding_window", MetadataType::kInt32, int64_t(-1)); });
   const std::string vocab = "tokenizer.ggml.";
   add("a vocabulary of one token",
       [&](GgufWriter& w) { w.set_strings(vocab + "tokens", std::vector<std::string>{"a"}); });
+  add("a vocabulary of no tokens", [&](GgufWriter& w) { w.set_strings(vocab + "tokens", {}); });
+  for (const size_t count : {276, 278})
+    add("277 tokens and " + std::to_string(count) + " types",
+        [&, count](GgufWriter& w) { w.set_ints(vocab + "token_type", std::vector<int32_t>(count, 1)); });
   add("tokens that are numbers", [&](GgufWriter& w) { w.set_ints(vocab + "tokens", std::vector<int32_t>{1, 2}); });
   add("tokens that are one text", [&](GgufWriter& w) { w.set_string(vocab + "tokens", "abc"); });
   add("types that are text",
@@ -97,6 +108,9 @@ inline std::vector<HoleFile> broken_models() {
   chat("a template that doubles its text",
        "{% set ns = namespace(s='x') %}{% for i in range(64) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s }}");
   chat("a template of 10^10 steps", "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}");
+  chat("a template of 10 MB", std::string(10 << 20, 'x'));
+  add("a template that is a list",
+      [](GgufWriter& w) { w.set_strings("tokenizer.chat_template", std::vector<std::string>{"x"}); });
   chat("a template nested 100,000 deep", "{{ " + std::string(100000, '['));
   return files;
 }
