@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <thread>
 
 #include "backend/backend.h"
 #include "backend/cpu/cpu.h"
@@ -14,6 +13,7 @@
 #include "base/cpu_features.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/processors.h"
 
 namespace metallic {
 namespace {
@@ -72,7 +72,7 @@ Result<std::shared_ptr<Backend>> open_best(int threads, bool repack) {
 
 Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threads, bool repack) {
   if (threads < 0 || threads > 1024)
-    return fail(ErrorCode::kInvalidArgument, "{} threads: give a number from 0 (one per processor) to 1024", threads);
+    return fail(ErrorCode::kInvalidArgument, "{} threads: give a number from 0 (one per core) to 1024", threads);
   if (name == "auto") return open_best(threads, repack);
   for (const Entry& entry : kBackends)
     if (name == entry.name) return entry.make(threads, repack);
@@ -84,7 +84,7 @@ Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threa
 std::vector<DeviceInfo> list_devices() {
   const CpuFeatures& features = cpu_features();
   const char* set = features.avx512 ? "AVX-512" : features.avx2 ? "AVX2" : features.neon ? "NEON" : "no vectors";
-  DeviceInfo cpu{"cpu", fmt::format("{} processors, {}", std::thread::hardware_concurrency(), set), 0, 0, 0, ""};
+  DeviceInfo cpu{"cpu", fmt::format("{} processors, {} cores to use, {}", available_processors(), available_cores(), set), 0, 0, 0, ""};
   const uint64_t page = uint64_t(::sysconf(_SC_PAGESIZE));
   cpu.memory_bytes = uint64_t(::sysconf(_SC_PHYS_PAGES)) * page;
   cpu.free_bytes = uint64_t(::sysconf(_SC_AVPHYS_PAGES)) * page;

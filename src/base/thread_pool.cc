@@ -1,10 +1,9 @@
 #include "base/thread_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/processors.h"
 
 namespace metallic {
 namespace {
@@ -32,16 +31,10 @@ void wait_while(const std::atomic<T>& value, T old, int spins) {
 
 }  // namespace
 
-int ThreadPool::available_processors() {
-  cpu_set_t set;
-  if (::sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, int(std::thread::hardware_concurrency()));
-}
-
 ThreadPool::ThreadPool(int threads) {
   METALLIC_CHECK(threads >= 0);
   const int processors = available_processors();
-  const int size = threads == 0 ? processors : threads;
+  const int size = threads == 0 ? available_cores() : threads;
   spins_ = size <= processors ? kSpins : 0;  // a spinning thread must not keep the one it waits for off its processor
   for (int thread = 1; thread < size; ++thread) workers_.emplace_back([this, thread] { work(thread); });
 }

@@ -13,7 +13,7 @@ namespace metallic {
 // be called from two threads at once, nor from inside a job.
 class ThreadPool {
  public:
-  // `threads` is at least 1; 0 means one for each processor that this process may use.
+  // `threads` is at least 1; 0 means available_cores().
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -27,9 +27,6 @@ class ThreadPool {
   // Cuts [0, count) into one contiguous range per thread, each but the last a multiple of `grain`, and calls
   // job(begin, end) for the ranges that are not empty.
   void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t begin, int64_t end)>& job);
-
-  // Processors that this process may run on.
-  static int available_processors();
 
  private:
   void work(int thread);

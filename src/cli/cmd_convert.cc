@@ -53,7 +53,7 @@ void add_convert(CLI::App& root, Action& action) {
   command->add_option("--type", options->type, "type of the matrices: auto (as they are), f32, f16, bf16, q8_0")
       ->capture_default_str();
   command->add_option("--pre", options->convert.pre_tokenizer, "name of the pre-tokeniser, where it is not recognised");
-  command->add_option("-t,--threads", options->convert.threads, "threads; 0: one for each processor")
+  command->add_option("-t,--threads", options->convert.threads, "threads; 0: one for each core")
       ->check(CLI::NonNegativeNumber);
   command->footer(
       "Examples:\n"

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/npy.h"
+#include "base/processors.h"
 #include "cli/commands.h"
 #include "metallic/gguf.h"
 #include "quant/parallel_dequantize.h"
@@ -41,7 +42,7 @@ Status write_decoded(NpyWriter& writer, Format format, std::span<const std::byte
   constexpr uint64_t kChunk = 2 * kWeightsWorthAThread;  // a multiple of every block
   const FormatInfo& info = format_info(format);
   const auto useful_threads = int(std::min(kChunk, elements) / uint64_t(kWeightsWorthAThread));
-  ThreadPool pool(std::clamp(useful_threads, 1, ThreadPool::available_processors()));
+  ThreadPool pool(std::clamp(useful_threads, 1, available_processors()));
   std::vector<float> weights(size_t(std::min(kChunk, elements)));
   for (uint64_t i = 0; i < elements; i += kChunk) {
     const uint64_t count = std::min(kChunk, elements - i);

@@ -73,7 +73,7 @@ void add_quantize(CLI::App& root, Action& action) {
                    "PATTERN=FORMAT: matrices whose name matches, with * and ? as in a shell, get this format; may be "
                    "repeated, the last match counts")
       ->allow_extra_args(false);
-  command->add_option("-t,--threads", options->quantize.threads, "threads to compute with (0: one per processor)")
+  command->add_option("-t,--threads", options->quantize.threads, "threads to compute with (0: one per core)")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
   command->footer(

@@ -64,7 +64,7 @@ void add_verify(CLI::App& root, Action& action) {
   command->add_flag("--deep", options->verify.deep,
                     "also dequantise every tensor and compare with the reference backend");
   command->add_flag("--json", options->json, "the report as JSON");
-  command->add_option("-t,--threads", options->verify.threads, "threads to scan with (0: one per processor)")
+  command->add_option("-t,--threads", options->verify.threads, "threads to scan with (0: one per core)")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
   command->footer(

@@ -15,7 +15,7 @@ namespace metallic::convert {
 struct ConvertOptions {
   std::optional<Format> format;  // F32, F16, BF16 or Q8_0 for matrices; none: as in the checkpoint
   std::string pre_tokenizer;     // overrides the detection
-  int threads = 0;               // 0: one for each processor
+  int threads = 0;               // 0: one for each core
   // Called before each tensor is converted and once at the end. May be empty.
   struct Progress {
     size_t tensor, tensors;

@@ -13,7 +13,7 @@ namespace metallic {
 struct ImportanceOptions {
   std::string model_path;
   std::string backend = "cpu";
-  int threads = 0;                                     // 0: one for each processor
+  int threads = 0;                                     // 0: one for each core
   int context = 512;                                   // tokens of one chunk; each chunk is evaluated on its own
   int chunks = 0;                                      // the most to evaluate; 0: all
   std::string dataset;                                 // the name of the text, for the file

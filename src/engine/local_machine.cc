@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <fstream>
-#include <thread>
 
 #include "backend/backend.h"
 #include "base/available_memory.h"
 #include "base/disk_rate.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/processors.h"
 #include "base/rate_cache.h"
 #include "memory/measure_link.h"
 #include "model/measure_kernels.h"
@@ -42,7 +42,7 @@ class LocalMachine {
   Result<Machine> describe() {
     machine_.name = "this machine";
     machine_.ram_bytes = available_memory();
-    const int threads = options_.threads > 0 ? options_.threads : int(std::thread::hardware_concurrency());
+    const int threads = options_.threads > 0 ? options_.threads : available_cores();
     METALLIC_TRY(
         measure("cpu", fmt::format("{} with {} threads{}", processor_name(), threads, options_.repack ? "" : ", plain"),
                 {machine_.ram_rate, machine_.cpu_rate, machine_.cpu_decode_rate, machine_.cpu_prompt_rate, nullptr}));

@@ -30,7 +30,7 @@ struct VerifyReport {
 
 struct VerifyOptions {
   bool deep = false;  // also dequantises every tensor and evaluates with the reference backend
-  int threads = 0;    // 0: one for each processor
+  int threads = 0;    // 0: one for each core
 };
 
 // Always gives a report: a file that cannot even be opened has a failed check "structure".

@@ -25,7 +25,7 @@ struct QuantizeOptions {
   // PATTERN=TYPE: matrices whose name matches (* is any text, ? any character) get this format, whatever the type says;
   // the last match counts.
   std::vector<std::string> keep;
-  int threads = 0;                                         // 0: one for each processor
+  int threads = 0;                                         // 0: one for each core
   std::function<void(const QuantizeProgress&)> on_tensor;  // before each tensor
   std::function<void(const std::string& warning)> on_warning;
   std::function<bool()> cancelled;  // asked between slices of a tensor, by any thread

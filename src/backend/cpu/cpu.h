@@ -25,7 +25,7 @@ namespace metallic {
 
 struct CpuOptions {
   const char* name = "cpu";
-  int threads = 0;            // 0: one for each processor
+  int threads = 0;            // 0: one for each core
   std::string_view isa = {};  // forces an instruction set (scalar, avx2, avx512, neon); empty: the environment variable
                               // METALLIC_ISA, and without that the best that this processor has
   bool repack = true;         // pack weights at load; the results are the same

@@ -5,11 +5,12 @@
 #include <cstring>
 
 #include "backend/cuda/status.h"
+#include "base/processors.h"
 
 namespace metallic::cuda {
 
 Result<std::unique_ptr<Uploader>> Uploader::create(int device) {
-  const int threads = std::min(ThreadPool::available_processors(), kMostThreads);
+  const int threads = std::min(available_processors(), kMostThreads);
   std::unique_ptr<Uploader> uploader(new Uploader(device, threads));
   cudaError_t error = cudaSetDevice(device);
   for (Lane& lane : uploader->lanes_)
