@@ -12,34 +12,18 @@
 
 #include "backend/backend.h"
 #include "backend/test_support.h"
-#include "convert/convert.h"
 #include "engine/evaluator.h"
 #include "memory/faulty_reader.h"
 #include "model/random_model.h"
 #include "support/evaluate.h"
 #include "support/golden.h"
+#include "support/plans.h"
 
 namespace metallic {
 namespace {
 
 using testing::FaultyReader;
 using testing::model_path;
-
-// Every tensor, and every expert, a block of its own.
-std::vector<Block> blocks_of(const GgufFile& file) {
-  std::vector<Block> blocks;
-  for (size_t i = 0; i < file.tensors().size(); ++i) {
-    const TensorInfo& info = file.tensors()[i];
-    const bool experts = info.name.find("_exps.") != std::string_view::npos && info.rank == 3;
-    for (int expert = experts ? 0 : -1; expert < (experts ? int(info.size[2]) : 0); ++expert) {
-      Block block;
-      block.expert = expert;
-      block.tensors = {int(i)};
-      blocks.push_back(block);
-    }
-  }
-  return blocks;
-}
 
 Plan plan_of(size_t blocks, uint64_t ring, const std::function<bool()>& on_disk) {
   Plan plan;
@@ -55,7 +39,7 @@ Result<std::shared_ptr<const Model>> load(const std::string& path, const std::st
   auto file = GgufFile::open(path);
   if (!file) return tl::unexpected<Error>(file.error());
   const auto shared = std::make_shared<const GgufFile>(std::move(*file));
-  const std::vector<Block> blocks = blocks_of(*shared);
+  const std::vector<Block> blocks = testing::blocks_of(*shared);
   return Model::load(shared, *open_backend(backend, 1), blocks, plan_of(blocks.size(), ring, on_disk), reader);
 }
 
@@ -114,17 +98,12 @@ INSTANTIATE_TEST_SUITE_P(, AnyPlan,
 class AnyPlanOfAnArchitecture : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(AnyPlanOfAnArchitecture, GivesTheBitsOfTheResidentRun) {
-  const auto folder = std::filesystem::path(METALLIC_SOURCE_DIR) / "tests" / "data" / "architectures" / GetParam();
-  const std::string path = (std::filesystem::temp_directory_path() /
-                            ("metallic-plan-" + std::to_string(::getpid()) + "-" + GetParam() + ".gguf"))
-                               .string();
-  const auto summary = convert::convert_folder(folder.string(), path);
-  ASSERT_TRUE(summary) << summary.error().message;
-  const auto tokens = testing::read_array<int32_t>((folder / "tokens.npy").string());
+  const testing::ConvertedModel model(GetParam());
+  ASSERT_EQ(model.problem(), "");
+  const auto tokens = testing::read_array<int32_t>((model.folder() / "tokens.npy").string());
   const size_t count = std::min<size_t>(tokens.size(), 16);
-  const bool encoder = std::filesystem::exists(folder / "hidden.npy");
-  expect_same_bits_for_any_plan(path, "cpu", std::span(tokens).first(count), encoder ? count : 3);
-  std::filesystem::remove(path);
+  const bool encoder = std::filesystem::exists(model.folder() / "hidden.npy");
+  expect_same_bits_for_any_plan(model.path(), "cpu", std::span(tokens).first(count), encoder ? count : 3);
 }
 INSTANTIATE_TEST_SUITE_P(, AnyPlanOfAnArchitecture,
                          ::testing::Values("mixtral", "qwen2moe", "deepseek2-lite", "gpt-oss", "phi3", "bert"),

@@ -9,7 +9,14 @@
 
 namespace metallic {
 
-// One thread at a time, the backend's. Nothing here waits but pack(); failures are latched, as those of operations.
+// Rows of 4-byte words, each some bytes behind the one before.
+struct RowCopy {
+  const void* from;
+  void* to;
+  int64_t from_stride, to_stride, row_bytes, rows;
+};
+
+// One thread at a time, the backend's. Nothing here waits but pack(), finish_copy() and wait(); failures are latched, as those of operations.
 class Transfers {
  public:
   virtual ~Transfers() = default;
@@ -29,10 +36,22 @@ class Transfers {
   // Starts a copy from pinned memory, once the device has come to the point `after` (0: the beginning). Returns its
   // number.
   virtual uint64_t copy_ahead(void* to, const void* from, uint64_t bytes, uint64_t after) = 0;
+  // The same for a matrix as the file has it, in pinned memory at host.data: it comes to the device's layout, by way of
+  // working_bytes() of the device's memory at `working`.
+  virtual uint64_t working_bytes(const TensorView& host) const = 0;
+  virtual uint64_t copy_and_pack(const TensorView& host, void* to, void* working, uint64_t after) = 0;
+  // Whether a copy is done, so that its source may be written again; and waiting for that.
+  virtual bool is_done(uint64_t copy) = 0;
+  virtual void finish_copy(uint64_t copy) = 0;
   // Operations called from here on begin when the copy is done.
   virtual void wait_for_copy(uint64_t copy) = 0;
+  // Between pinned memory and the device's, either way, in the order of the operations; never behind copy_ahead(). The
+  // host may touch its side again after wait() or synchronize().
+  virtual void copy_rows(const RowCopy& copy) = 0;
   // Hands what was called so far to the device without waiting for it.
   virtual void submit() = 0;
+  // Until all that was called so far is done.
+  virtual void wait() = 0;
 };
 
 // Null where the backend computes in host memory.

@@ -9,11 +9,28 @@ namespace metallic {
 
 Result<int> DeviceRing::add(const TensorView& host, bool not_for_few) {
   Item item;
-  item.bytes = transfers_.packed_bytes(host);
+  item.bytes = room_for(transfers_, host, false);
   METALLIC_ASSIGN(item.pinned, transfers_.allocate_pinned(item.bytes));
   METALLIC_TRY(transfers_.pack(host, item.pinned.get()));
   item.weight = transfers_.unplaced(host);
   pinned_bytes_ += item.bytes;
+  return add(std::move(item), not_for_few);
+}
+
+uint64_t DeviceRing::room_for(const Transfers& transfers, const TensorView& shape, bool from_disk) {
+  return transfers.packed_bytes(shape) + (from_disk ? transfers.working_bytes(shape) : 0);
+}
+
+int DeviceRing::add_from_disk(const TensorView& shape, int piece) {
+  Item item;
+  item.bytes = room_for(transfers_, shape, true);
+  item.piece = piece;
+  item.file_view = shape;
+  item.weight = transfers_.unplaced(shape);
+  return add(std::move(item), false);
+}
+
+int DeviceRing::add(Item item, bool not_for_few) {
   largest_ = std::max(largest_, item.bytes);
   const int number = int(items_.size());
   for (int order = 0; order < (not_for_few ? 1 : 2); ++order) {
@@ -24,7 +41,8 @@ Result<int> DeviceRing::add(const TensorView& host, bool not_for_few) {
   return number;
 }
 
-Status DeviceRing::start(uint64_t ring_bytes) {
+Status DeviceRing::start(uint64_t ring_bytes, DiskRing* disk) {
+  if (items_.empty()) return {};
   if (ring_bytes < largest_)
     return fail(ErrorCode::kOutOfMemory,
                 "a ring of {} bytes in the memory of the GPU cannot hold the largest matrix, of {}", ring_bytes,
@@ -32,22 +50,55 @@ Status DeviceRing::start(uint64_t ring_bytes) {
   METALLIC_ASSIGN(memory_, backend_.allocate(ring_bytes));
   METALLIC_TRY(backend_.synchronize());
   places_ = RingAllocator(ring_bytes);
-  copy_ahead();
-  return {};
+  disk_ = disk;
+  return copy_ahead(false);
 }
 
-// Starts copies as far as there is room.
-void DeviceRing::copy_ahead() {
+// Starts copies as far as there is room and, of what comes from disk, as it is there; with `wait`, the next one to be
+// used is waited for.
+Status DeviceRing::copy_ahead(bool wait) {
   const std::vector<int>& order = orders_[order_];
+  release_reads(false);
   while (!order.empty() && next_copy_ - (next_use_ - held_) <= order.size()) {
     const Item& item = items_[size_t(order[next_copy_ % order.size()])];
+    const bool waits = wait && next_copy_ == next_use_;
+    if (item.piece >= 0 && !waits && !(disk_->is_next(item.piece) && disk_->is_there())) return {};
     const std::optional<uint64_t> offset = places_.allocate(item.bytes);
-    if (!offset) return;
-    const uint64_t copy =
-        transfers_.copy_ahead(static_cast<char*>(memory_.get()) + *offset, item.pinned.get(), item.bytes, mark_);
+    if (!offset) return {};
+    char* const to = static_cast<char*>(memory_.get()) + *offset;
+    uint64_t copy = 0;
+    if (item.piece >= 0) {
+      METALLIC_ASSIGN(copy, copy_from_disk(item, to));
+    } else {
+      copy = transfers_.copy_ahead(to, item.pinned.get(), item.bytes, mark_);
+    }
     statistics_.bytes_copied += item.bytes;
     entries_.push_back({next_copy_++, *offset, copy});
   }
+  return {};
+}
+
+// Its number. The piece is held until the copy is done.
+Result<uint64_t> DeviceRing::copy_from_disk(const Item& item, char* to) {
+  if (!disk_->is_next(item.piece))  // the order was left
+    while (!reads_.empty()) release_reads(true);
+  while (!disk_->has_room()) {
+    METALLIC_CHECK(!reads_.empty());  // an empty ring holds any piece
+    release_reads(true);
+  }
+  METALLIC_ASSIGN(const std::byte* from, disk_->acquire(item.piece));
+  TensorView host = item.file_view;
+  host.data = const_cast<std::byte*>(from);  // only read
+  const uint64_t copy = transfers_.copy_and_pack(host, to, to + transfers_.packed_bytes(host), mark_);
+  reads_.push_back({item.piece, copy});
+  return copy;
+}
+
+// Pieces whose copies are done; with `wait`, at least one if any is held.
+void DeviceRing::release_reads(bool wait) {
+  if (wait && !reads_.empty()) transfers_.finish_copy(reads_.front().copy);
+  for (; !reads_.empty() && transfers_.is_done(reads_.front().copy); reads_.pop_front())
+    disk_->release(reads_.front().piece);
 }
 
 // Lets go of what was copied for uses that are not to come. A place is only written again by the copy stream, which
@@ -69,10 +120,10 @@ void DeviceRing::choose_order(bool few) {
   places_.clear();
   next_copy_ = next_use_ = 0;
   order_ = int(few);
-  copy_ahead();
+  if (!copy_ahead(false)) drop_all();
 }
 
-const Weight* DeviceRing::acquire(int number) {
+Result<const Weight*> DeviceRing::acquire(int number) {
   METALLIC_CHECK(items_[size_t(number)].at[order_] >= 0);
   const uint64_t count = orders_[order_].size();
   const uint64_t ahead = (uint64_t(items_[size_t(number)].at[order_]) + count - next_use_ % count) % count;
@@ -80,7 +131,11 @@ const Weight* DeviceRing::acquire(int number) {
     if (held_ > 0) return nullptr;
     skip_to(next_use_ + ahead);
   }
-  copy_ahead();
+  if (held_ > 0 && held_bytes_ + items_[size_t(number)].bytes > places_.bytes() / 2) return nullptr;
+  if (const Status copied = copy_ahead(true); !copied) {
+    drop_all();
+    return tl::unexpected<Error>(copied.error());
+  }
   if (entries_.size() <= held_) {
     METALLIC_CHECK(held_ > 0);  // an empty ring holds any matrix
     return nullptr;
@@ -91,6 +146,7 @@ const Weight* DeviceRing::acquire(int number) {
   transfers_.wait_for_copy(entry.copy);
   transfers_.place(item.weight, static_cast<char*>(memory_.get()) + entry.offset);
   ++held_;
+  held_bytes_ += item.bytes;
   ++next_use_;
   return &item.weight;
 }
@@ -102,7 +158,20 @@ void DeviceRing::release_all() {
     entries_.pop_front();
     places_.free_oldest();
   }
-  copy_ahead();
+  held_bytes_ = 0;
+  if (!copy_ahead(false)) drop_all();  // what failed is asked for again when it is wanted
+}
+
+// After a failure of the disk, whose ring holds nothing any more.
+void DeviceRing::drop_all() {
+  for (const Read& read : reads_) transfers_.finish_copy(read.copy);
+  reads_.clear();
+  mark_ = transfers_.mark();
+  entries_.clear();
+  places_.clear();
+  held_ = 0;
+  held_bytes_ = 0;
+  next_copy_ = next_use_;
 }
 
 }  // namespace metallic

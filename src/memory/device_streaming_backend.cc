@@ -2,14 +2,13 @@
 // are to be multiplied, the host multiplies by some of the rows while the others come. What spans both is a backend, so
 // no model knows.
 #include <algorithm>
-#include <cstring>
 #include <optional>
-#include <unordered_map>
 #include <vector>
 
 #include "backend/forwarding_backend.h"
 #include "backend/strided.h"
 #include "base/check.h"
+#include "memory/device_experts.h"
 #include "memory/residency.h"
 
 namespace metallic {
@@ -17,23 +16,32 @@ namespace {
 
 // Tokens of a step up to which the host takes its share: beyond, a copy is faster than its arithmetic.
 constexpr int64_t kFewTokens = 8;
+constexpr int64_t kFloat = sizeof(float);
 
 class DeviceStreamingBackend final : public ForwardingBackend {
  public:
   DeviceStreamingBackend(std::shared_ptr<Backend> inner, std::shared_ptr<Residency> residency)
-      : ForwardingBackend(std::move(inner)), transfers_(*find_transfers(*inner_)), residency_(std::move(residency)) {}
+      : ForwardingBackend(std::move(inner)),
+        transfers_(*find_transfers(*inner_)),
+        residency_(std::move(residency)),
+        experts_(*inner_, transfers_, *residency_, [this](const LinearOp& op) { linear(op); }) {}
 
   Status synchronize() override;
+  void route(const RouteOp& op) override;
+  void experts(const ExpertsOp& op) override;
   void embed(const EmbedOp& op) override;
   void linear(const LinearOp& op) override;
 
  private:
   using Slice = StreamedMatrix::Slice;
-  void multiply_on_device(const LinearOp& op, bool with_host);
-  void multiply_on_host(const LinearOp& op);
+  // Whether the host multiplies by it in this step.
+  bool is_of_host(const Slice& slice) const { return slice.host.rows() > 0 && (few_ || slice.ring < 0); }
+  void multiply_on_device(const LinearOp& op);
+  bool collect_host_parts(const LinearOp& op);
+  void multiply_on_host(const TensorView& x);
+  const Weight* acquire(int number, const TensorView& x);
   void issue(const TensorView& x);
-  float* pinned(uint64_t floats, std::shared_ptr<void>& memory, uint64_t& size);
-  const float* host_bias(const float* device, int64_t rows);
+  float* pinned(PinnedFloats& memory, uint64_t floats);
   void keep(const Error& failure) {
     if (!failure_) failure_ = failure;
   }
@@ -43,11 +51,13 @@ class DeviceStreamingBackend final : public ForwardingBackend {
   std::optional<Error> failure_;     // the first since synchronize()
   bool few_ = false;                 // tokens in this step
   std::vector<LinearTarget> parts_;  // of one operation, whose weights are at their places
-  std::vector<std::byte> rows_;      // of embed()
+  std::vector<LinearTarget> host_parts_;
+  std::vector<RowCopy> host_results_;  // back to the device
+  std::vector<std::byte> rows_;        // of embed()
   std::vector<int32_t> row_numbers_;
-  std::shared_ptr<void> x_memory_, out_memory_;
-  uint64_t x_size_ = 0, out_size_ = 0;
-  std::unordered_map<const float*, std::vector<float>> biases_;
+  PinnedFloats x_memory_, out_memory_;
+  HostBiases biases_;
+  DeviceExperts experts_;
 };
 
 Status DeviceStreamingBackend::synchronize() {
@@ -58,25 +68,30 @@ Status DeviceStreamingBackend::synchronize() {
   return tl::unexpected<Error>(failure);
 }
 
-float* DeviceStreamingBackend::pinned(uint64_t floats, std::shared_ptr<void>& memory, uint64_t& size) {
-  if (floats > size) {
-    auto larger = transfers_.allocate_pinned(floats * sizeof(float));
-    if (!larger) {
-      keep(larger.error());
-      return nullptr;
-    }
-    memory = std::move(*larger);
-    size = floats;
-  }
-  return static_cast<float*>(memory.get());
+// Null after a failure.
+float* DeviceStreamingBackend::pinned(PinnedFloats& memory, uint64_t floats) {
+  const auto values = memory.get(transfers_, floats);
+  if (values) return *values;
+  keep(values.error());
+  return nullptr;
+}
+
+void DeviceStreamingBackend::route(const RouteOp& op) {
+  experts_.forget_choice();
+  inner_->route(op);
+}
+
+void DeviceStreamingBackend::experts(const ExpertsOp& op) {
+  if (failure_) return;
+  if (std::none_of(op.experts.begin(), op.experts.end(), is_streamed)) return inner_->experts(op);
+  if (const Status status = experts_.run(op, few_); !status) keep(status.error());
 }
 
 // Looked up on the host, which has the embedding.
 void DeviceStreamingBackend::embed(const EmbedOp& op) {
-  if (const int64_t tokens = int64_t(op.ids.size()); residency_->device_ring()) {
-    few_ = tokens <= kFewTokens;
-    residency_->device_ring()->choose_order(few_);
-  }
+  if (failure_) return;
+  few_ = int64_t(op.ids.size()) <= kFewTokens;
+  if (residency_->device_ring()) residency_->device_ring()->choose_order(few_);
   if (!is_streamed(*op.weight)) return inner_->embed(op);
   if (const Status status = residency_->read_rows(streamed_matrix(*op.weight), op.ids, rows_); !status)
     return keep(status.error());
@@ -87,11 +102,10 @@ void DeviceStreamingBackend::embed(const EmbedOp& op) {
   rows.view = TensorView::dense(rows_.data(), op.weight->view.format, {count, columns});
   // What was copied from there before must have arrived.
   if (const Status status = inner_->synchronize(); !status) return keep(status.error());
-  float* values = pinned(uint64_t(count * columns), out_memory_, out_size_);
+  float* values = pinned(out_memory_, uint64_t(count * columns));
   if (values == nullptr) return;
   residency_->host()->embed({&rows, row_numbers_, op.scale, TensorView::dense(values, Format::kF32, {count, columns})});
-  for (int64_t i = 0; i < count; ++i)
-    inner_->copy_from_host(float_at(op.out, i), values + i * columns, uint64_t(columns) * sizeof(float));
+  transfers_.copy_rows({values, op.out.data, columns * kFloat, op.out.stride[0], columns * kFloat, count});
 }
 
 void DeviceStreamingBackend::linear(const LinearOp& op) {
@@ -101,25 +115,24 @@ void DeviceStreamingBackend::linear(const LinearOp& op) {
   const auto stays = [](const LinearTarget& target) { return !is_streamed(*target.weight); };
   if (std::all_of(op.targets.begin(), op.targets.end(), stays)) return inner_->linear(op);
   bool with_host = false;
-  if (few_)
-    for (const LinearTarget& target : op.targets)
-      if (!stays(target))
-        for (const Slice& slice : streamed_matrix(*target.weight).slices) with_host |= slice.host.rows() > 0;
-  if (!with_host) return multiply_on_device(op, false);
+  for (const LinearTarget& target : op.targets)
+    if (!stays(target))
+      for (const Slice& slice : streamed_matrix(*target.weight).slices) with_host |= is_of_host(slice);
+  if (!with_host) return multiply_on_device(op);
   // x first: what the device does meanwhile comes behind it.
   const int64_t rows = op.x.shape[0], columns = op.x.shape[1];
-  float* x = pinned(uint64_t(rows * columns), x_memory_, x_size_);
-  if (x == nullptr) return;
-  for (int64_t row = 0; row < rows; ++row)
-    inner_->copy_to_host(x + row * columns, float_at(op.x, row), uint64_t(columns) * sizeof(float));
-  multiply_on_device(op, true);
+  float* x = pinned(x_memory_, uint64_t(rows * columns));
+  if (x == nullptr || !collect_host_parts(op)) return;
+  transfers_.copy_rows({op.x.data, x, op.x.stride[0], columns * kFloat, columns * kFloat, rows});
+  transfers_.wait();
+  multiply_on_device(op);
   transfers_.submit();
-  multiply_on_host(op);
+  if (failure_) return;
+  multiply_on_host(TensorView::dense(x, Format::kF32, {rows, columns}));
 }
 
 // All slices but those that the host takes.
-void DeviceStreamingBackend::multiply_on_device(const LinearOp& op, bool with_host) {
-  DeviceRing& ring = *residency_->device_ring();
+void DeviceStreamingBackend::multiply_on_device(const LinearOp& op) {
   parts_.clear();
   for (const LinearTarget& target : op.targets) {
     if (!is_streamed(*target.weight)) {
@@ -127,13 +140,11 @@ void DeviceStreamingBackend::multiply_on_device(const LinearOp& op, bool with_ho
       continue;
     }
     for (const Slice& slice : streamed_matrix(*target.weight).slices) {
-      if (with_host && slice.host.rows() > 0) continue;
-      const Weight* weight = slice.ring < 0 ? &slice.resident : ring.acquire(slice.ring);
-      if (weight == nullptr) {  // room only after what came before
-        issue(op.x);
-        ring.release_all();
-        weight = ring.acquire(slice.ring);
-        METALLIC_CHECK(weight != nullptr);
+      if (is_of_host(slice)) continue;
+      const Weight* weight = &slice.resident;
+      if (slice.ring >= 0) {
+        weight = acquire(slice.ring, op.x);
+        if (weight == nullptr) return parts_.clear();
       }
       LinearTarget part = target;
       part.weight = weight;
@@ -146,61 +157,62 @@ void DeviceStreamingBackend::multiply_on_device(const LinearOp& op, bool with_ho
   issue(op.x);
 }
 
+// Null after a failure.
+const Weight* DeviceStreamingBackend::acquire(int number, const TensorView& x) {
+  DeviceRing& ring = *residency_->device_ring();
+  auto weight = ring.acquire(number);
+  if (weight && *weight == nullptr) {  // room only after what came before
+    issue(x);
+    ring.release_all();
+    weight = ring.acquire(number);
+    METALLIC_CHECK(!weight || *weight != nullptr);
+  }
+  if (weight) return *weight;
+  keep(weight.error());
+  return nullptr;
+}
+
 void DeviceStreamingBackend::issue(const TensorView& x) {
   if (!parts_.empty()) inner_->linear({x, parts_});
   parts_.clear();
 }
 
-void DeviceStreamingBackend::multiply_on_host(const LinearOp& op) {
+// What the host multiplies by, with its results in pinned memory; what is to be added to is on its way there.
+bool DeviceStreamingBackend::collect_host_parts(const LinearOp& op) {
   const int64_t tokens = op.x.shape[0];
   int64_t width = 0;
   for (const LinearTarget& target : op.targets)
     if (is_streamed(*target.weight))
-      for (const Slice& slice : streamed_matrix(*target.weight).slices) width += slice.host.rows();
-  float* out = pinned(uint64_t(tokens * width), out_memory_, out_size_);
-  if (out == nullptr) return;
-  struct Result {
-    float* values;
-    float* device;  // of the first token
-    int64_t rows, stride;
-  };
-  std::vector<LinearTarget> parts;
-  std::vector<Result> results;
+      for (const Slice& slice : streamed_matrix(*target.weight).slices) width += is_of_host(slice) ? slice.rows : 0;
+  float* out = pinned(out_memory_, uint64_t(tokens * width));
+  if (out == nullptr) return false;
+  host_parts_.clear();
+  host_results_.clear();
   for (const LinearTarget& target : op.targets) {
     if (!is_streamed(*target.weight)) continue;
     for (const Slice& slice : streamed_matrix(*target.weight).slices) {
-      if (slice.host.rows() == 0) continue;
+      if (!is_of_host(slice)) continue;
       LinearTarget part = target;
       part.weight = &slice.host;
-      if (target.bias != nullptr) part.bias = host_bias(target.bias, target.weight->rows()) + slice.first;
+      if (target.bias != nullptr) part.bias = biases_.get(*inner_, target.bias, target.weight->rows()) + slice.first;
       part.out = TensorView::dense(out, Format::kF32, {tokens, slice.rows});
-      results.push_back({out, float_at(target.out, 0) + slice.first, slice.rows, target.out.stride[0]});
-      if (target.accumulate)
-        for (int64_t t = 0; t < tokens; ++t)
-          inner_->copy_to_host(float_at(part.out, t), float_at(target.out, t) + slice.first,
-                               uint64_t(slice.rows) * sizeof(float));
-      parts.push_back(part);
+      float* const on_device = float_at(target.out, 0) + slice.first;
+      const int64_t stride = target.out.stride[0], bytes = slice.rows * kFloat;
+      if (target.accumulate) transfers_.copy_rows({on_device, out, stride, bytes, bytes, tokens});
+      host_results_.push_back({out, on_device, bytes, stride, bytes, tokens});
+      host_parts_.push_back(part);
       out += tokens * slice.rows;
     }
   }
-  const TensorView x = TensorView::dense(x_memory_.get(), Format::kF32, {tokens, op.x.shape[1]});
-  constexpr size_t kTargets = 8;  // that the host takes at once
-  for (size_t first = 0; first < parts.size(); first += kTargets)
-    residency_->host()->linear({x, std::span(parts).subspan(first, std::min(kTargets, parts.size() - first))});
-  for (const Result& result : results)
-    for (int64_t t = 0; t < tokens; ++t)
-      inner_->copy_from_host(reinterpret_cast<char*>(result.device) + t * result.stride,
-                             result.values + t * result.rows, uint64_t(result.rows) * sizeof(float));
+  return true;
 }
 
-// A bias as the host sees it, fetched once.
-const float* DeviceStreamingBackend::host_bias(const float* device, int64_t rows) {
-  std::vector<float>& bias = biases_[device];
-  if (bias.empty()) {
-    bias.resize(size_t(rows));
-    inner_->copy_to_host(bias.data(), device, uint64_t(rows) * sizeof(float));
-  }
-  return bias.data();
+void DeviceStreamingBackend::multiply_on_host(const TensorView& x) {
+  constexpr size_t kTargets = 8;  // that the host takes at once
+  for (size_t first = 0; first < host_parts_.size(); first += kTargets)
+    residency_->host()->linear(
+        {x, std::span(host_parts_).subspan(first, std::min(kTargets, host_parts_.size() - first))});
+  for (const RowCopy& result : host_results_) transfers_.copy_rows(result);
 }
 
 }  // namespace

@@ -47,9 +47,12 @@ std::string shares_text(const Placement& place, float cpu) {
 }
 
 std::string layers_text(const BlockRun& run) {
-  if (run.first_layer < 0) return "-";
-  return run.first_layer == run.last_layer ? fmt::format("{}", run.first_layer)
-                                           : fmt::format("{}-{}", run.first_layer, run.last_layer);
+  std::string text;
+  for (const auto& [first, last] : run.layers) {
+    text += text.empty() ? "" : ",";
+    text += first == last ? fmt::format("{}", first) : fmt::format("{}-{}", first, last);
+  }
+  return text.empty() ? "-" : text;
 }
 
 std::string spending_line(const char* what, const Spending& spending) {
@@ -118,10 +121,15 @@ std::vector<BlockRun> block_runs(const ModelSizes& sizes, const Plan& plan) {
   for (const int i : order) {
     const Block& block = sizes.blocks[size_t(i)];
     const Placement& placement = plan.places[size_t(i)];
-    if (runs.empty() || runs.back().kind != block.kind || !treated_alike(runs.back().placement, placement))
-      runs.push_back({block.kind, block.layer, block.layer, 0, 0, placement});
-    BlockRun& run = runs.back();
-    run.last_layer = block.layer;
+    auto found = std::find_if(runs.begin(), runs.end(), [&](const BlockRun& run) {
+      return run.kind == block.kind && treated_alike(run.placement, placement);
+    });
+    if (found == runs.end()) found = runs.insert(found, {block.kind, {}, 0, 0, placement});
+    BlockRun& run = *found;
+    if (block.layer >= 0 && (run.layers.empty() || run.layers.back().second + 1 < block.layer))
+      run.layers.push_back({block.layer, block.layer});
+    else if (block.layer >= 0)
+      run.layers.back().second = block.layer;
     ++run.blocks;
     run.bytes += block.file_bytes;
   }
@@ -191,8 +199,9 @@ std::string explain_json(const ModelSizes& sizes, const Machine& machine, const 
   for (const BlockRun& run : block_runs(sizes, plan)) {
     const Placement& place = run.placement;
     json["blocks"].push_back({{"kind", block_kind_name(run.kind)},
-                              {"first_layer", run.first_layer},
-                              {"last_layer", run.last_layer},
+                              {"first_layer", run.layers.empty() ? -1 : run.layers.front().first},
+                              {"last_layer", run.layers.empty() ? -1 : run.layers.back().second},
+                              {"layers", run.layers},
                               {"blocks", run.blocks},
                               {"bytes", run.bytes},
                               {"place", place_name(place.place)},

@@ -2,23 +2,24 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "memory/plan.h"
 
 namespace metallic {
 
-// Blocks and places (runs of equal layers folded), memory, expected speed, and what would help. `machine` as it was
+// Blocks and places (equal layers folded), memory, expected speed, and what would help. `machine` as it was
 // planned for; rates that were estimated are marked.
 std::string explain_text(const ModelSizes& sizes, const Machine& machine, const Plan& plan);
 std::string explain_json(const ModelSizes& sizes, const Machine& machine, const Plan& plan);
 // "weights 21.3 GB on the GPU, 18.1 GB in RAM", on one line.
 std::string places_in_brief(const Plan& plan, const ModelSizes& sizes);
 
-// Blocks side by side that are treated alike.
+// Blocks that are treated alike.
 struct BlockRun {
   BlockKind kind = BlockKind::kFeedForward;
-  int first_layer = -1, last_layer = -1;
+  std::vector<std::pair<int, int>> layers;  // from, to; none of the model's own blocks
   int blocks = 0;
   uint64_t bytes = 0;  // in the file
   Placement placement;

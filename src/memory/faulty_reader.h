@@ -28,6 +28,7 @@ class FaultyReader final : public FileReader {
     inner_->submit(shorter);
   }
   void start() override { inner_->start(); }
+  bool has_result() override { return inner_->has_result(); }
   ReadResult wait() override {
     ReadResult result = inner_->wait();
     if (faults_->fail_at >= 0 && faults_->fail_at-- == 0) result.bytes = -faults_->error;

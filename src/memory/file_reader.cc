@@ -39,6 +39,10 @@ class ThreadReader final : public FileReader {
     ++outstanding_;
   }
   void start() override { wake_.notify_all(); }
+  bool has_result() override {
+    const std::lock_guard lock(mutex_);
+    return !results_.empty();
+  }
   ReadResult wait() override {
     METALLIC_CHECK(outstanding_ > 0);
     wake_.notify_all();

@@ -32,6 +32,8 @@ class FileReader {
   virtual void submit(const ReadRequest& request) = 0;
   // Hands everything submitted to the system. wait() does so, too.
   virtual void start() = 0;
+  // Whether wait() would return at once.
+  virtual bool has_result() = 0;
   // The next result, in any order. At least one request must be outstanding.
   virtual ReadResult wait() = 0;
   virtual int outstanding() const = 0;

@@ -1,6 +1,7 @@
 #include "memory/line.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <tuple>
 
@@ -14,6 +15,13 @@ uint64_t part(uint64_t bytes, int slice, int slices) {
   return bytes / uint64_t(slices) + (uint64_t(slice) < bytes % uint64_t(slices) ? 1 : 0);
 }
 
+// An order of the layers of which any beginning is spread evenly over the model, as multiples of the golden ratio are over
+// the circle: what is copied for the layers that are left comes while those between them compute.
+double spread(int layer) {
+  constexpr double kGoldenRatio = 0.6180339887498949;
+  return std::fmod(layer * kGoldenRatio, 1.0);
+}
+
 bool costs_the_same(const Block& a, const Block& b) {
   return a.kind == b.kind && a.slices == b.slices && a.file_bytes == b.file_bytes && a.cpu_bytes == b.cpu_bytes &&
          a.gpu_bytes == b.gpu_bytes && a.read_share == b.read_share && a.operations == b.operations && a.use == b.use;
@@ -24,7 +32,7 @@ bool costs_the_same(const Block& a, const Block& b) {
 std::vector<int> ordered_blocks(const ModelSizes& sizes, BlockOrder order, int gpu_layers) {
   std::vector<int> blocks(sizes.blocks.size());
   std::iota(blocks.begin(), blocks.end(), 0);
-  // First what was asked for, then groups, then experts by use, then layers.
+  // First what was asked for, then groups, then experts by use, then layers, spread.
   const auto key = [&](int index) {
     const Block& block = sizes.blocks[size_t(index)];
     const bool asked =
@@ -47,7 +55,8 @@ std::vector<int> ordered_blocks(const ModelSizes& sizes, BlockOrder order, int g
         group = 5;
         break;
     }
-    return std::tuple(!asked, group, group == 4 ? -block.use : 0.0, block.layer, index);
+    return std::tuple(!asked, group, group == 4 ? -block.use : 0.0, asked ? double(block.layer) : spread(block.layer),
+                      index);
   };
   std::sort(blocks.begin(), blocks.end(), [&](int a, int b) { return key(a) < key(b); });
   return blocks;

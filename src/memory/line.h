@@ -11,7 +11,7 @@
 namespace metallic {
 
 enum class BlockOrder {
-  kByLayer,        // layer by layer, the head last: few layers whose work goes to and fro
+  kByLayer,        // whole layers, the head last: few layers whose work goes to and fro
   kHeadFirst,      // the same, the head first
   kAttentionFirst  // of all layers, then the head, then feed-forward parts
 };

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,6 +41,7 @@ class PieceReader {
   void start() { reader_->start(); }
   // Waits for a request; its tag, or none where it has to go on. At least one must be outstanding.
   std::optional<uint64_t> wait();
+  bool has_result() { return outstanding() && reader_->has_result(); }  // wait() would return at once
   bool outstanding() const { return reader_->outstanding() > 0; }
 
   // kIo if a file has another length or another time of change than when this was opened.
@@ -81,6 +83,8 @@ class PieceReader {
   std::unique_ptr<FileReader> reader_;
 };
 
+// Memory for reads, aligned to kDirectAlignment.
+using ReadMemory = std::function<Result<std::shared_ptr<std::byte>>(uint64_t bytes)>;
 // Pages that are really there: a budget is kept from the start, and no read has to wait for memory. kOutOfMemory.
 Result<std::shared_ptr<std::byte>> allocate_for_reading(uint64_t bytes);
 

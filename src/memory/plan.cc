@@ -257,7 +257,8 @@ void Planner::try_cuts(const Way& way, const Tables& tables, int least, int most
     if (needed > ram_budget_) return;
     int in_ram = line.slices();
     if (line.ram_bytes(on_gpu, in_ram) > ram_budget_ - needed) {
-      if (asked_.no_disk || needed + disk_ring_bytes() > ram_budget_) return;
+      // A GPU gets what is on disk through its ring.
+      if (asked_.no_disk || (way.gpu && !way.ring) || needed + disk_ring_bytes() > ram_budget_) return;
       in_ram = line.most_in_ram(on_gpu, ram_budget_ - needed - disk_ring_bytes());
     }
     try_cut(way, tables, on_gpu, in_ram);
@@ -291,8 +292,11 @@ Placement Planner::place_block(const Choice& choice, const Block& block, int gpu
   place.disk = disk;
   place.decode_cpu = float(choice.decode_cpu) * rest;
   place.prompt_cpu = float(choice.prompt_cpu) * rest;
+  const bool to_gpu = disk && choice.way.gpu;  // any link is faster than a disk
   if (block.kind == BlockKind::kEmbedding) {
     place.decode_cpu = place.prompt_cpu = rest;
+  } else if (to_gpu) {
+    place.decode_cpu = place.prompt_cpu = 0;
   } else if (choice.way.ring && rest > 0) {  // what cannot be ahead goes where it is done sooner
     const auto share = [&](double tokens, float usual) {
       const BlockTime time = block_time(block, machine_, tokens);

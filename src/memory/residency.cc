@@ -19,12 +19,15 @@ int64_t key_of(int64_t tensor, int expert) { return tensor * kMostExperts + expe
 
 // Whole panels of every instruction set, so that only the end of a matrix has a part of one.
 constexpr int64_t kRowStep = 64;
+constexpr uint64_t kSlicesOfARing = 4;
 
 // `share` of the rows, in whole steps.
 int64_t rows_of(double share, int64_t rows) {
   const int64_t wanted = std::llround(std::clamp(share, 0.0, 1.0) * double(rows));
   return wanted == rows ? rows : std::min(rows, wanted / kRowStep * kRowStep);
 }
+
+bool is_on_disk(const Placement& placement) { return placement.disk || placement.place == Place::kDisk; }
 
 TensorView rows_of(const TensorView& matrix, int64_t first, int64_t rows) {
   return TensorView::dense(static_cast<std::byte*>(matrix.data) + first * matrix.stride[0], matrix.format,
@@ -42,13 +45,6 @@ Result<std::shared_ptr<Residency>> Residency::create(std::shared_ptr<const GgufF
       new Residency(std::move(file), std::move(plan), std::move(backend), std::move(make_reader)));
   for (size_t i = 0; i < blocks.size(); ++i) {
     const Placement& placement = residency->plan_.places[i];
-    const bool from_disk = placement.place == Place::kDisk || placement.disk;
-    if (residency->on_device() && from_disk && blocks[i].kind != BlockKind::kEmbedding)
-      return fail(
-          ErrorCode::kUnsupported,
-          "{}: the plan reads weights from disk for a GPU, which is not possible yet: allow more RAM, or use the "
-          "CPU alone",
-          residency->file_->path());
     for (const int tensor : blocks[i].tensors) residency->places_[key_of(tensor, blocks[i].expert)] = placement;
   }
   if (residency->on_device()) {
@@ -68,7 +64,7 @@ bool Residency::brings(const TensorInfo& info, int expert) const {
   const Placement* placement = place_of(info, expert);
   if (placement == nullptr) return false;
   if (!on_device()) return placement->place == Place::kDisk;
-  return placement->place != Place::kGpu && expert < 0;  // a device wants all experts of a layer in its memory
+  return placement->place != Place::kGpu;
 }
 
 Weight Residency::matrix(const TensorInfo& info, int expert, int64_t first, int64_t rows, int64_t columns) const {
@@ -89,9 +85,7 @@ Status Residency::start(std::span<Weight* const> order) {
 }
 
 Status Residency::start_disk(std::span<Weight* const> order) {
-  // Experts get their room first: half of it all, and at least one of them.
   std::vector<FilePiece> experts;
-  uint64_t largest_expert = 0;
   bool others = false;
   for (Weight* weight : order) {
     if (!is_streamed(*weight)) continue;
@@ -100,15 +94,10 @@ Status Residency::start_disk(std::span<Weight* const> order) {
     if (!matrix->is_expert) continue;
     matrix->expert_piece = int(experts.size());
     experts.push_back(matrix->bytes);
-    largest_expert = std::max(largest_expert, PieceReader::room_for(matrix->bytes));
     weight->owner = std::move(matrix);
   }
   uint64_t ring_bytes = plan_.disk_ring_bytes;
-  if (!experts.empty()) {
-    const uint64_t share = others ? std::min(ring_bytes, std::max(ring_bytes / 2, largest_expert)) : ring_bytes;
-    METALLIC_ASSIGN(experts_, ExpertCache::create(file_, std::move(experts), share, make_reader_()));
-    ring_bytes -= share;
-  }
+  METALLIC_TRY(start_experts(std::move(experts), others, ring_bytes));
   // A quarter of the ring at most: some are read while one is used.
   const uint64_t most = ring_bytes / 4;
   const uint64_t piece_bytes = plan_.disk_piece_bytes > 0 ? std::min(plan_.disk_piece_bytes, most) : most;
@@ -133,51 +122,101 @@ Status Residency::start_disk(std::span<Weight* const> order) {
   return {};
 }
 
+// Their room is half of it all, and at least one of them; what is left of `bytes` is for the others.
+Status Residency::start_experts(std::vector<FilePiece> experts, bool others, uint64_t& bytes) {
+  if (experts.empty()) return {};
+  uint64_t largest = 0;
+  for (const FilePiece& piece : experts) largest = std::max(largest, PieceReader::room_for(piece));
+  const uint64_t share = others ? std::min(bytes, std::max(bytes / 2, largest)) : bytes;
+  METALLIC_ASSIGN(experts_, ExpertCache::create(file_, std::move(experts), share, make_reader_()));
+  bytes -= share;
+  return {};
+}
+
 Status Residency::start_device(std::span<Weight* const> order) {
-  auto ring = std::make_unique<DeviceRing>(*backend_, *transfers_);
-  device_ring_ = std::move(ring);
+  device_ring_ = std::make_unique<DeviceRing>(*backend_, *transfers_);
   bool any = false;
+  std::vector<FilePiece> pieces, experts;
   for (Weight* weight : order) {
     if (!is_streamed(*weight)) continue;
     any = true;
     auto matrix = std::make_shared<StreamedMatrix>(streamed_matrix(*weight));
-    METALLIC_TRY(slice(*weight, *matrix));
+    if (matrix->is_expert && is_on_disk(matrix->placement)) {
+      matrix->expert_piece = int(experts.size());
+      experts.push_back(matrix->bytes);
+    } else {
+      METALLIC_TRY(slice(*weight, *matrix, pieces));
+    }
     weight->owner = std::move(matrix);
   }
   if (!any) return {};
-  return device_ring_->start(plan_.gpu_ring_bytes);
+  uint64_t disk_bytes = plan_.disk_ring_bytes;
+  METALLIC_TRY(start_experts(std::move(experts), !pieces.empty(), disk_bytes));
+  if (!pieces.empty()) {
+    const ReadMemory pinned = [this](uint64_t bytes) { return allocate_pinned_for_reading(bytes); };
+    METALLIC_ASSIGN(disk_ring_,
+                    DiskRing::create(file_, std::move(pieces), disk_bytes, make_reader_(), pinned));
+  }
+  return device_ring_->start(plan_.gpu_ring_bytes, disk_ring_.get());
 }
 
-// The rows of a matrix where its placement wants them, from the top: on the device, through the ring, by the host.
-Status Residency::slice(const Weight& weight, StreamedMatrix& matrix) {
+// Copies to the device run at the link's rate from pinned memory, and reads past the page cache want whole pages.
+Result<std::shared_ptr<std::byte>> Residency::allocate_pinned_for_reading(uint64_t bytes) {
+  METALLIC_ASSIGN(std::shared_ptr<void> memory, transfers_->allocate_pinned(bytes + kDirectAlignment));
+  const uint64_t past = reinterpret_cast<uintptr_t>(memory.get()) % kDirectAlignment;
+  auto* const begin = static_cast<std::byte*>(memory.get()) + (past == 0 ? 0 : kDirectAlignment - past);
+  return std::shared_ptr<std::byte>(std::move(memory), begin);
+}
+
+// So many rows, in whole steps, that a slice of them takes at most a quarter of the ring: one is used, one is there and
+// two are on their way. From disk, of that ring likewise.
+int64_t Residency::rows_of_a_slice(const TensorView& matrix, int64_t row_bytes, bool from_disk) const {
+  const TensorView step = TensorView::dense(nullptr, matrix.format, {std::min(kRowStep, matrix.shape[0]), matrix.shape[1]});
+  const uint64_t room = DeviceRing::room_for(*transfers_, step, from_disk);
+  uint64_t steps = plan_.gpu_ring_bytes / kSlicesOfARing / room;
+  if (from_disk) steps = std::min(steps, plan_.disk_ring_bytes / kSlicesOfARing / uint64_t(row_bytes * kRowStep));
+  return kRowStep * std::max<int64_t>(1, int64_t(steps));
+}
+
+// The rows of a matrix where its placement wants them, from the top: on the device, through the ring, by the host. What
+// comes from disk goes through the ring, which is faster than any disk.
+Status Residency::slice(const Weight& weight, StreamedMatrix& matrix, std::vector<FilePiece>& pieces) {
   const std::span<const std::byte> data = file_->tensor_data(*matrix.info);
   TensorView view = weight.view;
   view.data = const_cast<std::byte*>(data.data()) + (matrix.bytes.offset - matrix.info->offset);  // only read
   const int64_t rows = weight.rows();
   const Placement& placement = matrix.placement;
-  const double by_host = placement.place == Place::kCpu ? 1.0 : double(placement.decode_cpu);
-  const int64_t resident = rows_of(double(placement.gpu), rows);
+  const bool from_disk = is_on_disk(placement), expert = matrix.is_expert;
+  // An expert is wanted whole, and few tokens want few: it is not worth a copy.
+  const bool all_by_host = expert || placement.place == Place::kCpu || (plan_.gpu_ring_bytes == 0 && !from_disk);
+  const double by_host = from_disk ? 0.0 : all_by_host ? 1.0 : double(placement.decode_cpu);
+  const int64_t resident = expert ? 0 : rows_of(double(placement.gpu), rows);
   const int64_t host = std::min(rows - resident, rows_of(by_host, rows));
-  // No slice of the ring is larger than a third of it, so that one comes while another is used.
-  const uint64_t most = plan_.gpu_ring_bytes / 3;
-  const int64_t most_rows =
-      std::max<int64_t>(kRowStep, int64_t(most) / (matrix.row_bytes + matrix.row_bytes / 16) / kRowStep * kRowStep);
+  const int64_t most_rows = rows_of_a_slice(view, matrix.row_bytes, from_disk);
   for (int64_t first = 0; first < rows;) {
     StreamedMatrix::Slice slice;
     slice.first = first;
     const bool stays = first < resident, by_the_host = first >= rows - host;
     const int64_t end = stays ? resident : by_the_host ? rows : rows - host;
-    slice.rows = stays ? end - first : std::min(most_rows, end - first);
+    const bool cut = !stays && (from_disk || plan_.gpu_ring_bytes > 0);
+    slice.rows = cut ? std::min(most_rows, end - first) : end - first;
     const TensorView part = rows_of(view, first, slice.rows);
+    const uint64_t part_bytes = uint64_t(slice.rows * matrix.row_bytes);
     if (stays) {
       METALLIC_ASSIGN(slice.resident, backend_->load_weight(part, file_));
+    } else if (from_disk) {
+      slice.ring =
+          device_ring_->add_from_disk(TensorView::dense(nullptr, part.format, part.shape), int(pieces.size()));
+      pieces.push_back({matrix.bytes.file, matrix.bytes.offset + uint64_t(first * matrix.row_bytes), part_bytes});
     } else {
-      METALLIC_ASSIGN(slice.ring, device_ring_->add(part, by_the_host));
+      if (plan_.gpu_ring_bytes > 0) {
+        METALLIC_ASSIGN(slice.ring, device_ring_->add(part, by_the_host));
+      }
       if (by_the_host) {
         METALLIC_ASSIGN(slice.host, host_->load_weight(part, file_));
       }
     }
-    file_->release(*matrix.info, {static_cast<const std::byte*>(part.data), size_t(slice.rows * matrix.row_bytes)});
+    if (!from_disk || stays) file_->release(*matrix.info, {static_cast<const std::byte*>(part.data), part_bytes});
     first += slice.rows;
     matrix.slices.push_back(std::move(slice));
   }

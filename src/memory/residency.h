@@ -98,7 +98,10 @@ class Residency {
   const Placement* place_of(const TensorInfo& info, int expert) const;
   Status start_disk(std::span<Weight* const> order);
   Status start_device(std::span<Weight* const> order);
-  Status slice(const Weight& weight, StreamedMatrix& matrix);
+  Result<std::shared_ptr<std::byte>> allocate_pinned_for_reading(uint64_t bytes);
+  int64_t rows_of_a_slice(const TensorView& matrix, int64_t row_bytes, bool from_disk) const;
+  Status start_experts(std::vector<FilePiece> experts, bool others, uint64_t& bytes);
+  Status slice(const Weight& weight, StreamedMatrix& matrix, std::vector<FilePiece>& pieces);
 
   std::shared_ptr<const GgufFile> file_;
   Plan plan_;
@@ -108,7 +111,7 @@ class Residency {
   std::unordered_map<int64_t, Placement> places_;  // by tensor and expert
   std::unique_ptr<DiskRing> disk_ring_;
   std::unique_ptr<ExpertCache> experts_;
-  std::unique_ptr<DeviceRing> device_ring_;
+  std::unique_ptr<DeviceRing> device_ring_;  // after the disk's, whose pieces it holds
 };
 
 // `inner` with the residency in front of it.

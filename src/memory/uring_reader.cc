@@ -41,6 +41,10 @@ class UringReader final : public FileReader {
     if (taken > 0) unsubmitted_ -= unsigned(taken);
   }
 
+  bool has_result() override {
+    io_uring_cqe* entry = nullptr;
+    return ::io_uring_peek_cqe(&ring_, &entry) == 0;
+  }
   ReadResult wait() override {
     METALLIC_CHECK(outstanding() > 0);
     start();

@@ -1,4 +1,5 @@
 // Copies between strided views, and the plain matrix product of strided views.
+#include <algorithm>
 #include <cstring>
 
 #include "backend/cuda/device.cuh"
@@ -139,7 +140,41 @@ __global__ void write_kernel(const __grid_constant__ WriteArgs a) {
   if (i < a.count) a.to[i] = a.values[i];
 }
 
+// Words of sizeof(T) bytes; reads over the link take long, so each thread has several under way.
+template <class T>
+__global__ void rows_kernel(const RowCopy a) {
+  constexpr int kAtOnce = 4;
+  const int64_t words = a.row_bytes / int64_t(sizeof(T)), count = words * a.rows, step = global_threads();
+  for (int64_t first = global_thread(); first < count; first += kAtOnce * step) {
+    T values[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i)
+      if (const int64_t at = first + i * step; at < count)
+        values[i] =
+            reinterpret_cast<const T*>(static_cast<const char*>(a.from) + at / words * a.from_stride)[at % words];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i)
+      if (const int64_t at = first + i * step; at < count)
+        reinterpret_cast<T*>(static_cast<char*>(a.to) + at / words * a.to_stride)[at % words] = values[i];
+  }
+}
+
 }  // namespace
+
+void launch_rows(const RowCopy& a, cudaStream_t stream) {
+  constexpr int64_t kMostBlocks = 16;  // enough for the link
+  const int64_t bytes = a.row_bytes * a.rows;
+  if (bytes == 0) return;
+  const int64_t all = reinterpret_cast<int64_t>(a.from) | reinterpret_cast<int64_t>(a.to) | a.row_bytes |
+                      (a.rows > 1 ? a.from_stride | a.to_stride : 0);
+  const bool wide = all % int64_t(sizeof(uint4)) == 0;
+  const int64_t words = bytes / int64_t(wide ? sizeof(uint4) : sizeof(uint32_t));
+  const dim3 grid(unsigned(std::min(kMostBlocks, divide_up(words, int64_t(kThreads)))));
+  if (wide)
+    rows_kernel<uint4><<<grid, kThreads, 0, stream>>>(a);
+  else
+    rows_kernel<uint32_t><<<grid, kThreads, 0, stream>>>(a);
+}
 
 void launch(const CopyArgs& a, cudaStream_t stream) {
   const int64_t count = a.size[0] * a.size[1] * a.size[2] * a.size[3];

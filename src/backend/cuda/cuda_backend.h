@@ -58,8 +58,14 @@ class CudaBackend final : public Backend, public Transfers {
   void place(const Weight& weight, void* device_memory) override;
   uint64_t mark() override;
   uint64_t copy_ahead(void* to, const void* from, uint64_t bytes, uint64_t after) override;
+  uint64_t working_bytes(const TensorView& host) const override;
+  uint64_t copy_and_pack(const TensorView& host, void* to, void* working, uint64_t after) override;
+  bool is_done(uint64_t copy) override;
+  void finish_copy(uint64_t copy) override;
   void wait_for_copy(uint64_t copy) override;
+  void copy_rows(const RowCopy& copy) override;
   void submit() override;
+  void wait() override;
 
  private:
   // Working memory of sample(): false after a failure, which the stream keeps.

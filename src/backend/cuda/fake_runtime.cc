@@ -162,6 +162,7 @@ cudaError_t cudaEventCreate(cudaEvent_t* event) { return make("cudaEventCreate",
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return make("cudaEventCreateWithFlags", event); }
 cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
 cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return call("cudaEventRecord"); }
+cudaError_t cudaEventQuery(cudaEvent_t) { return call("cudaEventQuery"); }
 cudaError_t cudaEventSynchronize(cudaEvent_t) { return call("cudaEventSynchronize"); }
 cudaError_t cudaDeviceSynchronize() { return call("cudaDeviceSynchronize"); }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {

@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include "backend/cuda/commands.h"
+#include "backend/transfers.h"
 
 namespace metallic::cuda {
 
@@ -25,6 +26,9 @@ void launch(const SampleArgs& args, cudaStream_t stream);
 // A few host values to device memory, both at multiples of 16 bytes: they travel with the launch.
 constexpr uint64_t kMostWritten = 2048;  // bytes
 void launch_write(const void* values, uint64_t bytes, void* to, cudaStream_t stream);
+
+// Either way, by the multiprocessors: the copy engine may be busy with weights for milliseconds.
+void launch_rows(const RowCopy& copy, cudaStream_t stream);
 
 // Weights in Layout::kBlocks, any format, in float32.
 void launch_blocks(const EmbedArgs& args, cudaStream_t stream);

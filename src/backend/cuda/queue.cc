@@ -102,8 +102,8 @@ void Queue::flush() {
     (void)cudaSetDevice(stream_->device());
     Staging& staging = staging_[current_];
     if (used_ > kMostWritten) {
-      stream_->check(cudaMemcpyAsync(parameters_, staging.host, used_, cudaMemcpyHostToDevice, stream_->get()),
-                     "copying parameters");
+      launch_rows({staging.host, parameters_, 0, 0, int64_t(align(used_)), 1}, stream_->get());
+      stream_->check(cudaGetLastError(), "copying parameters");
       stream_->check(cudaEventRecord(staging.copied, stream_->get()), "copying parameters");
       current_ = (current_ + 1) % kStagings;
       stream_->check(cudaEventSynchronize(staging_[current_].copied), "copying parameters");

@@ -1,6 +1,8 @@
 #include "backend/cuda/transfers.h"
 
 #include "backend/cuda/cuda_backend.h"
+#include "backend/cuda/fast.h"
+#include "backend/cuda/launch.h"
 #include "backend/cuda/planes.h"
 #include "backend/cuda/status.h"
 #include "base/check.h"
@@ -53,10 +55,19 @@ uint64_t CopyStream::mark() {
 }
 
 uint64_t CopyStream::copy(void* to, const void* from, uint64_t bytes, uint64_t after) {
+  return copy(to, from, bytes, after, nullptr);
+}
+
+uint64_t CopyStream::copy(void* to, const void* from, uint64_t bytes, uint64_t after,
+                          const std::function<void(cudaStream_t)>& then) {
   Stream& stream = queue_->stream();
   if (after > 0)
     stream.check(cudaStreamWaitEvent(stream_, event_of(marks_, after)), "waiting before a copy of weights");
   stream.check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_), "copying weights to the GPU");
+  if (then && !stream.failed()) {
+    then(stream_);
+    stream.check(cudaGetLastError(), "bringing weights into their layout");
+  }
   ++last_copy_;
   stream.check(cudaEventRecord(event_of(copies_, last_copy_), stream_), "copying weights to the GPU");
   return last_copy_;
@@ -65,6 +76,19 @@ uint64_t CopyStream::copy(void* to, const void* from, uint64_t bytes, uint64_t a
 void CopyStream::wait_for(uint64_t copy) {
   queue_->flush();
   queue_->stream().check(cudaStreamWaitEvent(queue_->stream().get(), event_of(copies_, copy)), "waiting for weights");
+}
+
+// A stream that has failed is not asked: nothing more is going to arrive.
+bool CopyStream::is_done(uint64_t copy) {
+  if (queue_->stream().failed()) return true;
+  const cudaError_t state = cudaEventQuery(event_of(copies_, copy));
+  if (state == cudaErrorNotReady) return false;
+  queue_->stream().check(state, "copying weights to the GPU");
+  return true;
+}
+
+void CopyStream::finish(uint64_t copy) {
+  queue_->stream().check(cudaEventSynchronize(event_of(copies_, copy)), "copying weights to the GPU");
 }
 
 Result<std::shared_ptr<void>> CudaBackend::allocate_pinned(uint64_t bytes) {
@@ -143,9 +167,40 @@ uint64_t CudaBackend::mark() { return copies() ? copies()->mark() : 0; }
 uint64_t CudaBackend::copy_ahead(void* to, const void* from, uint64_t bytes, uint64_t after) {
   return copies() ? copies()->copy(to, from, bytes, after) : 0;
 }
+uint64_t CudaBackend::working_bytes(const TensorView& host) const {
+  return sizes_of(host, !reproducible_) ? padded(uint64_t(host.shape[0] * host.stride[0])) : 0;
+}
+
+uint64_t CudaBackend::copy_and_pack(const TensorView& host, void* to, void* working, uint64_t after) {
+  const uint64_t bytes = uint64_t(host.shape[0] * host.stride[0]);
+  const std::optional<PlaneSizes> sizes = sizes_of(host, !reproducible_);
+  if (!sizes) return copy_ahead(to, host.data, bytes, after);
+  if (!copies()) return 0;
+  auto* memory = static_cast<uint8_t*>(to);
+  const PlanePointers planes{memory, memory + sizes->high, memory + sizes->scales, memory + sizes->supers};
+  return copies()->copy(working, host.data, bytes, after, [&](cudaStream_t stream) {
+    launch_repack(host.format, working, 0, host.shape.elements() / 32, planes, stream);
+  });
+}
+
+bool CudaBackend::is_done(uint64_t copy) { return !copies() || copies()->is_done(copy); }
+void CudaBackend::finish_copy(uint64_t copy) {
+  if (copies()) copies()->finish(copy);
+}
 void CudaBackend::wait_for_copy(uint64_t copy) {
   if (copies()) copies()->wait_for(copy);
 }
+void CudaBackend::copy_rows(const RowCopy& copy) {
+  queue_->flush();
+  Stream& stream = queue_->stream();
+  if (stream.failed()) return;
+  launch_rows(copy, stream.get());
+  stream.check(cudaGetLastError(), "copying rows");
+}
 void CudaBackend::submit() { queue_->flush(); }
+void CudaBackend::wait() {
+  queue_->flush();
+  queue_->stream().check(cudaStreamSynchronize(queue_->stream().get()), "computing");
+}
 
 }  // namespace metallic::cuda

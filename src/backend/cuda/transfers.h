@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include <array>
+#include <functional>
 #include <memory>
 
 #include "backend/cuda/queue.h"
@@ -21,6 +22,11 @@ class CopyStream {
 
   uint64_t mark();
   uint64_t copy(void* to, const void* from, uint64_t bytes, uint64_t after);
+  // With what `then` launches on the stream behind it.
+  uint64_t copy(void* to, const void* from, uint64_t bytes, uint64_t after,
+                const std::function<void(cudaStream_t)>& then);
+  bool is_done(uint64_t copy);
+  void finish(uint64_t copy);
   void wait_for(uint64_t copy);
 
  private:

@@ -1,0 +1,213 @@
+#include "memory/device_experts.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "backend/host_experts.h"
+#include "backend/strided.h"
+#include "base/check.h"
+#include "base/error.h"
+
+namespace metallic {
+namespace {
+
+constexpr int64_t kFloat = sizeof(float);
+
+// Whether the host multiplies by an expert.
+bool is_of_host(const Weight& weight, bool few) {
+  if (!is_streamed(weight)) return false;
+  const StreamedMatrix& matrix = streamed_matrix(weight);
+  return few || matrix.expert_piece >= 0 || matrix.slices.front().ring < 0;
+}
+
+bool has_own_rows(const ExpertsOp& op) { return op.used > 1 && op.x.shape[0] == int64_t(op.rows) * op.used; }
+
+}  // namespace
+
+Result<float*> PinnedFloats::get(Transfers& transfers, uint64_t count) {
+  if (count > count_) {
+    METALLIC_ASSIGN(memory_, transfers.allocate_pinned(count * sizeof(float)));
+    count_ = count;
+  }
+  return static_cast<float*>(memory_.get());
+}
+
+const float* HostBiases::get(Backend& device, const float* bias, int64_t count) {
+  std::vector<float>& values = values_[bias];
+  if (values.empty()) {
+    values.resize(size_t(count));
+    device.copy_to_host(values.data(), bias, uint64_t(count * kFloat));
+  }
+  return values.data();
+}
+
+Status DeviceExperts::run(const ExpertsOp& op, bool few) {
+  METALLIC_TRY(fetch_choice(op));
+  bool on_host = false, on_device = false;
+  host_ids_ = ids_;
+  for (int32_t& id : host_ids_) {
+    const bool host = is_of_host(op.experts[size_t(id)], few);
+    (host ? on_host : on_device) = true;
+    if (!host) id = -1;
+  }
+  const float* x = nullptr;
+  float* out = nullptr;
+  if (on_host) {  // x first: what the device does meanwhile comes behind it
+    METALLIC_ASSIGN(float* to, pinned_x_.get(transfers_, uint64_t(op.x.shape[0] * op.x.shape[1])));
+    METALLIC_ASSIGN(out, pinned_out_.get(transfers_, uint64_t(op.out.shape[0] * op.out.shape[1])));
+    const int64_t bytes = op.x.shape[1] * kFloat;
+    transfers_.copy_rows({op.x.data, to, op.x.stride[0], bytes, bytes, op.x.shape[0]});
+    transfers_.wait();
+    x = to;
+  }
+  if (on_device) METALLIC_TRY(few ? run_resident(op) : run_sorted(op));
+  if (!on_host) return {};
+  transfers_.submit();
+  METALLIC_TRY(run_on_host(op, x, out));
+  bring_back(op, out);
+  return {};
+}
+
+// Which experts were chosen, once for all products with them.
+Status DeviceExperts::fetch_choice(const ExpertsOp& op) {
+  const size_t pairs = size_t(op.rows) * size_t(op.used);
+  if (ids_from_ == op.ids && ids_.size() == pairs) return {};
+  METALLIC_ASSIGN(float* to, pinned_ids_.get(transfers_, pairs));
+  const int64_t bytes = int64_t(pairs) * int64_t(sizeof(int32_t));
+  transfers_.copy_rows({op.ids, to, bytes, bytes, bytes, 1});
+  transfers_.wait();
+  const auto* ids = reinterpret_cast<const int32_t*>(to);
+  ids_.assign(ids, ids + pairs);
+  // After a failure of the device, which is reported at the end of the step, they may be anything.
+  for (int32_t& id : ids_) id = std::clamp(id, 0, int32_t(op.experts.size()) - 1);
+  ids_from_ = op.ids;
+  return {};
+}
+
+// By the device's own operation, for all: what it makes of an expert that it has not is written over.
+Status DeviceExperts::run_resident(const ExpertsOp& op) {
+  std::vector<Weight>& experts = stand_ins_[op.experts.data()];
+  if (experts.empty()) {
+    const auto resident =
+        std::find_if(op.experts.begin(), op.experts.end(), [](const Weight& w) { return !is_streamed(w); });
+    METALLIC_CHECK(resident != op.experts.end());
+    for (const Weight& weight : op.experts) experts.push_back(is_streamed(weight) ? *resident : weight);
+  }
+  ExpertsOp whole = op;
+  whole.experts = experts;
+  device_.experts(whole);
+  return {};
+}
+
+// to[i] = from[rows[i]].
+Status DeviceExperts::gather(const TensorView& from, std::span<const int32_t> rows, const TensorView& to) {
+  METALLIC_ASSIGN(const Weight table, device_.load_plain(from, nullptr));
+  device_.embed({&table, rows, 1.0f, to});
+  return {};
+}
+
+// The rows of each expert side by side, one product for each, and the results back to their places.
+Status DeviceExperts::run_sorted(const ExpertsOp& op) {
+  std::vector<int32_t> pairs, sources, places(ids_.size(), 0);
+  for (size_t pair = 0; pair < ids_.size(); ++pair)
+    if (host_ids_[pair] < 0) pairs.push_back(int32_t(pair));
+  std::stable_sort(pairs.begin(), pairs.end(),
+                   [&](int32_t a, int32_t b) { return ids_[size_t(a)] < ids_[size_t(b)]; });
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    sources.push_back(has_own_rows(op) ? pairs[i] : pairs[i] / op.used);
+    places[size_t(pairs[i])] = int32_t(i);
+  }
+  const int64_t count = int64_t(pairs.size()), columns = op.x.shape[1], width = op.out.shape[1];
+  TensorView sorted[2];
+  for (const int i : {0, 1}) {
+    const int64_t floats = count * (i == 0 ? columns : width);
+    if (uint64_t(floats * kFloat) > sorted_bytes_[i]) {
+      METALLIC_ASSIGN(sorted_memory_[i], device_.allocate(uint64_t(floats * kFloat)));
+      sorted_bytes_[i] = uint64_t(floats * kFloat);
+    }
+    sorted[i] = TensorView::dense(sorted_memory_[i].get(), Format::kF32, {count, i == 0 ? columns : width});
+  }
+  METALLIC_TRY(gather(op.x, sources, sorted[0]));
+  for (int64_t first = 0, end; first < count; first = end) {
+    const int32_t expert = ids_[size_t(pairs[size_t(first)])];
+    for (end = first + 1; end < count && ids_[size_t(pairs[size_t(end)])] == expert;) ++end;
+    const auto part = [&](const TensorView& whole) {
+      return TensorView::dense(float_at(whole, first), Format::kF32, {end - first, whole.shape[1]});
+    };
+    const LinearTarget target{&op.experts[size_t(expert)], op.bias ? op.bias + int64_t(expert) * width : nullptr,
+                              part(sorted[1]), false};
+    linear_({part(sorted[0]), {&target, 1}});
+  }
+  return gather(sorted[1], places, op.out);
+}
+
+// Those on disk that are not there yet, all at once as far as there is room.
+Status DeviceExperts::fetch_from_disk(const ExpertsOp& op, std::span<const int32_t> experts) {
+  std::vector<int> pieces;
+  for (const int32_t id : experts)
+    if (id >= 0 && streamed_matrix(op.experts[size_t(id)]).expert_piece >= 0)
+      pieces.push_back(streamed_matrix(op.experts[size_t(id)]).expert_piece);
+  if (pieces.empty()) return {};
+  std::sort(pieces.begin(), pieces.end());
+  pieces.erase(std::unique(pieces.begin(), pieces.end()), pieces.end());
+  pieces.resize(std::min(pieces.size(), residency_.experts()->slots()));
+  return residency_.experts()->fetch(pieces);
+}
+
+Status DeviceExperts::run_on_host(const ExpertsOp& op, const float* x, float* out) {
+  const int64_t columns = op.x.shape[1], width = op.out.shape[1];
+  METALLIC_TRY(fetch_from_disk(op, host_ids_));
+  ExpertsOp host = op;
+  host.x = TensorView::dense(const_cast<float*>(x), Format::kF32, {op.x.shape[0], columns});
+  host.out = TensorView::dense(out, Format::kF32, {op.out.shape[0], width});
+  host.ids = host_ids_.data();
+  if (op.bias != nullptr) host.bias = biases_.get(device_, op.bias, int64_t(op.experts.size()) * width);
+  experts_by_linear(host, inputs_, outputs_, [this](const LinearOp& linear_op) { multiply_on_host(linear_op); });
+  if (!failure_) return {};
+  const Error failure = std::move(*failure_);
+  failure_.reset();
+  return tl::unexpected<Error>(failure);
+}
+
+// By one expert.
+void DeviceExperts::multiply_on_host(LinearOp op) {
+  if (failure_) return;
+  LinearTarget target = op.targets.front();
+  const StreamedMatrix& matrix = streamed_matrix(*target.weight);
+  Weight from_disk;
+  if (const int piece = matrix.expert_piece; piece >= 0) {
+    ExpertCache& cache = *residency_.experts();
+    if (cache.find(piece) == nullptr)
+      if (const Status status = cache.fetch({&piece, 1}); !status) {
+        failure_ = status.error();
+        return;
+      }
+    from_disk.view = target.weight->view;
+    from_disk.view.data = const_cast<std::byte*>(cache.find(piece));  // only read
+    target.weight = &from_disk;
+    op.targets = {&target, 1};
+    return residency_.host()->linear(op);
+  }
+  const TensorView out = target.out;
+  for (const StreamedMatrix::Slice& slice : matrix.slices) {
+    target.weight = &slice.host;
+    target.bias = op.targets.front().bias ? op.targets.front().bias + slice.first : nullptr;
+    target.out = out;
+    target.out.data = float_at(out, 0) + slice.first;
+    target.out.shape.size[1] = slice.rows;
+    residency_.host()->linear({op.x, {&target, 1}});
+  }
+}
+
+// Neighbours in one go.
+void DeviceExperts::bring_back(const ExpertsOp& op, const float* out) {
+  const int64_t width = op.out.shape[1], bytes = width * kFloat;
+  for (size_t first = 0, end; first < host_ids_.size(); first = end) {
+    for (end = first + 1; end < host_ids_.size() && (host_ids_[end] < 0) == (host_ids_[first] < 0);) ++end;
+    if (host_ids_[first] < 0) continue;
+    transfers_.copy_rows({out + int64_t(first) * width, float_at(op.out, int64_t(first)), bytes, op.out.stride[0],
+                          bytes, int64_t(end - first)});
+  }
+}
+
+}  // namespace metallic
