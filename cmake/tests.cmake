@@ -14,7 +14,9 @@ endif()
 
 # Failures of the CUDA runtime, on a fake one in its place: runs without a GPU.
 if(METALLIC_HAS_CUDA AND NOT METALLIC_TEST_FOLDERS)
-  add_executable(cuda_faults_test tests/cuda_faults/faults.cc src/backend/cuda/fake_runtime.cc)
+  add_executable(cuda_faults_test tests/cuda_faults/faults.cc tests/cuda_faults/streaming.cc
+                 src/backend/cuda/fake_runtime.cc)
+  target_compile_definitions(cuda_faults_test PRIVATE METALLIC_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   target_include_directories(cuda_faults_test PRIVATE src tests)
   target_include_directories(cuda_faults_test SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
   target_link_libraries(cuda_faults_test PRIVATE metallic metallic_flags fmt::fmt GTest::gtest_main)

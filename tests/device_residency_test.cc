@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <random>
 
@@ -213,11 +215,59 @@ TEST_P(AnyPlanOfADevice, GivesTheBitsOfTheResidentRun) {
                                       std::span(tokens).first(std::min<size_t>(tokens.size(), 24)));
 }
 INSTANTIATE_TEST_SUITE_P(, AnyPlanOfADevice, ::testing::Values("llama-tied", "llama-bias", "qwen2", "gemma3"),
-                         [](const auto& test) {
-                           std::string name = test.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         [](const auto& test) { return testing::test_name(test.param); });
+
+// The same on a GPU: from wherever weights come, the outputs are those of the resident run; where the host multiplies by
+// some, to the accuracy of codes of 8 bits.
+void expect_the_outputs_of_the_resident_run(const std::string& path, std::span<const TokenId> tokens) {
+  const auto resident = Model::load(path, *open_backend("cuda", 1));
+  ASSERT_TRUE(resident) << resident.error().message;
+  auto expecting = Evaluator::create(*resident, 32, 32, Format::kF16);
+  const auto expected = outputs(**expecting, tokens, tokens.size());
+  ASSERT_TRUE(expected);
+  for (uint32_t seed = 0; seed < 8; ++seed) {
+    SCOPED_TRACE(seed);
+    const auto file = open(path);
+    const RandomPlan random(*file, seed, largest_slice(*file) * (4 + seed), RandomPlan::kAnywhere);
+    const auto model = Model::load(file, *open_backend("cuda", 1), random.blocks, random.plan, make_file_reader, 2);
+    ASSERT_TRUE(model) << model.error().message;
+    auto on = Evaluator::create(*model, 32, 32, Format::kF16);
+    ASSERT_TRUE(on);
+    for (const size_t chunk : {tokens.size(), size_t(1), size_t(11), size_t(3)}) {
+      const auto got = outputs(**on, tokens, chunk);
+      ASSERT_TRUE(got) << got.error().message;
+      double difference = 0, norm = 0;
+      for (size_t i = 0; i < got->size(); ++i) {
+        difference += std::pow(double((*got)[i]) - (*expected)[i], 2);
+        norm += std::pow(double((*expected)[i]), 2);
+      }
+      EXPECT_LE(std::sqrt(difference / norm), 0.05) << "chunks of " << chunk;
+    }
+  }
+}
+
+class AnyPlanOnCuda : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(AnyPlanOnCuda, GivesTheOutputsOfTheResidentRun) {
+  METALLIC_SKIP_IF_ABSENT("cuda");
+  const auto tokens = testing::read_array<int32_t>(model_path(std::string(GetParam()) + ".tokens.npy"));
+  expect_the_outputs_of_the_resident_run(model_path(std::string(GetParam()) + ".gguf"),
+                                         std::span(tokens).first(std::min<size_t>(tokens.size(), 24)));
+}
+INSTANTIATE_TEST_SUITE_P(, AnyPlanOnCuda, ::testing::Values("llama-tied", "qwen2", "gemma3"),
+                         [](const auto& test) { return testing::test_name(test.param); });
+
+class AnyPlanOfAMixtureOnCuda : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(AnyPlanOfAMixtureOnCuda, GivesTheOutputsOfTheResidentRun) {
+  METALLIC_SKIP_IF_ABSENT("cuda");
+  const testing::ConvertedModel model(GetParam());
+  ASSERT_EQ(model.problem(), "");
+  const auto tokens = testing::read_array<int32_t>((model.folder() / "tokens.npy").string());
+  expect_the_outputs_of_the_resident_run(model.path(), std::span(tokens).first(std::min<size_t>(tokens.size(), 16)));
+}
+INSTANTIATE_TEST_SUITE_P(, AnyPlanOfAMixtureOnCuda, ::testing::Values("mixtral", "qwen2moe", "deepseek2-lite"),
+                         [](const auto& test) { return testing::test_name(test.param); });
 
 // Experts on the device, in RAM and on disk, side by side.
 class AnyPlanOfAMixture : public ::testing::TestWithParam<const char*> {};
@@ -230,11 +280,7 @@ TEST_P(AnyPlanOfAMixture, GivesTheBitsOfTheResidentRun) {
 }
 INSTANTIATE_TEST_SUITE_P(, AnyPlanOfAMixture,
                          ::testing::Values("mixtral", "qwen2moe", "deepseek2-lite", "gpt-oss"),
-                         [](const auto& test) {
-                           std::string name = test.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+                         [](const auto& test) { return testing::test_name(test.param); });
 
 TEST(DeviceStreaming, AnAllocationThatFailsIsAnErrorAtWhicheverStep) {
   const auto file = open(model_path("qwen2.gguf"));
@@ -330,6 +376,37 @@ TEST(DeviceStreaming, AFailureOfTheDeviceEndsAStepAndTheNextOneWorks) {
   const auto after = outputs(**on, tokens, 1);
   ASSERT_TRUE(after);
   EXPECT_EQ(std::memcmp(after->data(), before->data(), before->size() * sizeof(float)), 0);
+}
+
+// Requests of one token and of many, whose weights come from RAM and from disk: no more memory than after the first hundred.
+TEST(DeviceStreaming, ManyShortRequestsLeaveNothingBehind) {
+  const auto file = open(model_path("qwen2.gguf"));
+  const RandomPlan random(*file, 7, largest_slice(*file) * 4);
+  const auto model = Model::load(file, std::make_shared<FakeDevice>(), random.blocks, random.plan, make_file_reader, 1);
+  ASSERT_TRUE(model) << model.error().message;
+  auto on = Evaluator::create(*model, 16, 16, Format::kF32);
+  const auto resident_pages = [] {
+    std::ifstream statm("/proc/self/statm");
+    long size = 0, resident = 0;
+    statm >> size >> resident;
+    return resident;
+  };
+  [[maybe_unused]] long before = 0;  // not read by sanitized builds
+  const int requests = std::getenv("METALLIC_SOAK") ? 10'000 : 250;
+  std::vector<float> first;
+  for (int i = 0; i < requests; ++i) {
+    if (i == 100) before = resident_pages();
+    const std::vector<TokenId> tokens(i % 3 == 0 ? 12 : 1, TokenId(1 + i % 5));
+    const auto got = outputs(**on, tokens, tokens.size());
+    ASSERT_TRUE(got) << got.error().message;
+    if (i == 0) first = *got;
+    if (i % 15 == 0) {
+      ASSERT_TRUE(std::memcmp(got->data(), first.data(), first.size() * sizeof(float)) == 0) << i;
+    }
+  }
+#ifndef __SANITIZE_ADDRESS__  // which keeps freed memory for a while
+  EXPECT_LE(resident_pages() - before, 64);
+#endif
 }
 
 TEST(DeviceStreaming, ARingSmallerThanASliceIsRefused) {

@@ -51,6 +51,9 @@ Json fields(const BenchSubject& subject, const SpeedResult& result) {
     json["operations_per_second"] = result.operations_per_second();
     json["dot_limit_operations_per_second"] = result.limits.dot_operations_per_second;
   }
+  if (result.copied > 0) json["copied_bytes_per_second"] = result.copied;
+  if (result.link > 0) json["link_bytes_per_second"] = result.link;
+  if (result.read > 0) json["disk_bytes_per_second"] = result.read;
   if (result.share() > 0) json["share_of_limit"] = result.share();
   return json;
 }
@@ -87,6 +90,19 @@ std::string operations_table(const SpeedResult& result, const OperationTimes& ti
   return text + fmt::format("| between operations | | | {:.1f} % | | |\n", 100 * times.between() / times.elapsed);
 }
 
+// What was brought during a test where weights do not stay.
+std::string traffic_text(const SpeedResult& result) {
+  std::string text;
+  if (result.copied > 0)
+    text += fmt::format("{}: {:.1f} GB/s of weights to the device{}\n", result.test.name(), result.copied / 1e9,
+                        result.link > 0 ? fmt::format(", {:.0f} % of {:.1f} GB/s", 100 * result.copied / result.link,
+                                                      result.link / 1e9)
+                                        : "");
+  if (result.read > 0)
+    text += fmt::format("{}: {:.2f} GB/s of weights from disk\n", result.test.name(), result.read / 1e9);
+  return text;
+}
+
 Json operations_list(const OperationTimes& times) {
   Json list = Json::array();
   for (const auto& [name, kind] : by_time(times))
@@ -113,6 +129,7 @@ std::string speed_table(const BenchSubject& subject, std::span<const SpeedResult
                         result.deviation(),
                         (is_decode(result) ? result.bytes_per_second() : result.operations_per_second()) / 1e9,
                         is_decode(result) ? "GB/s" : "Gop/s", share_of_limit(result));
+  for (const SpeedResult& result : results) text += traffic_text(result);
   for (size_t i = 0; i < operations.size(); ++i) text += operations_table(results[i], operations[i]);
   return text;
 }

@@ -190,11 +190,21 @@ Result<SpeedResult> SpeedTester::run(const SpeedTest& test, const std::function<
   for (int passes = std::exchange(warm_, true) ? 1 : 2; passes > 0; --passes)
     METALLIC_TRY(work(test, decode ? std::min(test.tokens, kWarmSteps) : test.tokens));
   if (on_start) on_start();
+  const Residency* residency = model_->residency();
+  const Residency::Traffic before = residency ? residency->traffic() : Residency::Traffic();
+  const auto begin = std::chrono::steady_clock::now();
   for (int i = 0; i < options_.repetitions; ++i) {
     const auto start = std::chrono::steady_clock::now();
     METALLIC_TRY(work(test, test.tokens));
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     result.tokens_per_second.push_back(double(test.tokens) * double(test.sequences) / seconds);
+  }
+  if (residency) {
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    const Residency::Traffic after = residency->traffic();
+    result.copied = double(after.copied - before.copied) / seconds;
+    result.read = double(after.read - before.read) / seconds;
+    if (residency->on_device()) result.link = residency->measure_link();
   }
   result.limits = better(result.limits, model_->backend().measure_limits());
   METALLIC_TRY(model_->file().check_intact());  // weights of a file that was cut short read as zero

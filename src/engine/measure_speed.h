@@ -49,6 +49,8 @@ struct SpeedResult {
   double step_bytes = 0;                  // decode: of weights, in a step
   double operations = 0;                  // prompt: in all
   DeviceLimits limits;                    // measured before and after, the better of the two
+  // Bytes a second of weights that came to a device, and from disk; the most that the link gives, measured after.
+  double copied = 0, read = 0, link = 0;
 
   double mean() const;
   double deviation() const;

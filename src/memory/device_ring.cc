@@ -72,7 +72,8 @@ Status DeviceRing::copy_ahead(bool wait) {
     } else {
       copy = transfers_.copy_ahead(to, item.pinned.get(), item.bytes, mark_);
     }
-    statistics_.bytes_copied += item.bytes;
+    statistics_.bytes_copied +=
+        item.piece < 0 ? item.bytes : uint64_t(item.file_view.shape[0] * item.file_view.stride[0]);
     entries_.push_back({next_copy_++, *offset, copy});
   }
   return {};

@@ -81,7 +81,10 @@ Line::Line(const ModelSizes& sizes, const Machine& machine, std::vector<int> ord
       slices_.push_back(index);
       gpu_bytes_.push_back(gpu_bytes_.back() + part(block.gpu_bytes, slice, block.slices) +
                            (with_kv && kv_place == KvPlace::kWithAttention ? kv_layer_bytes : 0));
-      ram_bytes_.push_back(ram_bytes_.back() + part(block.cpu_bytes, slice, block.slices));
+      // With a ring they are there twice: as the CPU multiplies by them, and as the GPU is given them.
+      const bool twice = streams && block.kind != BlockKind::kEmbedding;
+      ram_bytes_.push_back(ram_bytes_.back() + part(block.cpu_bytes, slice, block.slices) +
+                           (twice ? part(block.gpu_bytes, slice, block.slices) : 0));
       attentions_.push_back(attentions_.back() + int(with_kv));
       block_end_.push_back(last ? int(slices_.size()) : block_end_.back());
     }

@@ -144,7 +144,8 @@ uint64_t Planner::kv_layer_bytes(int context) const {
 
 uint64_t Planner::activation_bytes(const Way& way) const {
   const int rows = std::max(asked_.sequences, std::min(way.rows, way.context));
-  return sizes_.activation_fixed_bytes + uint64_t(rows) * sizes_.activation_row_bytes;
+  const uint64_t sorted = way.gpu && way.ring ? sizes_.sorted_row_bytes : 0;
+  return sizes_.activation_fixed_bytes + uint64_t(rows) * (sizes_.activation_row_bytes + sorted);
 }
 
 uint64_t Planner::gpu_fixed(const Way& way) const {

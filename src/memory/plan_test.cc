@@ -57,6 +57,7 @@ class BruteForce {
         disk_piece = std::max(disk_piece, (block.file_bytes + 4095) / 4096 * 4096 + 8192);
       if (homes[i] == 0) on_gpu += block.gpu_bytes;
       if (homes[i] == 1) in_ram += block.cpu_bytes;
+      if (homes[i] == 1 && ring && block.kind != BlockKind::kEmbedding) in_ram += block.gpu_bytes;
       if (homes[i] == 2) disk = true;
       if (homes[i] != 0) all_on_gpu = false;
     }
@@ -171,6 +172,7 @@ TEST(Plan, SharesALayerBetweenCpuAndLinkAsTheirRatesAre) {
   Machine machine = test_machine();  // 45 GB/s of weights by the CPU, 24 GB/s over the link
   machine.gpu_bytes = 2 * kGB;
   machine.ram_traffic_rate = 200e9;
+  machine.ram_bytes = 128 * kGB;
   const auto plan = make_plan(test_model(40, 200 * kMB, 800 * kMB, 0, 0, 8), machine, {});
   ASSERT_TRUE(plan);
   ASSERT_GT(plan->gpu_ring_bytes, 0u);

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "memory/measure_link.h"
 
 namespace metallic {
 namespace {
@@ -222,6 +223,16 @@ Status Residency::slice(const Weight& weight, StreamedMatrix& matrix, std::vecto
   }
   return {};
 }
+
+Residency::Traffic Residency::traffic() const {
+  Traffic traffic;
+  if (device_ring_) traffic.copied = device_ring_->statistics().bytes_copied;
+  if (disk_ring_) traffic.read = disk_ring_->statistics().bytes_read;
+  if (experts_) traffic.read += experts_->statistics().bytes_read;
+  return traffic;
+}
+
+double Residency::measure_link() const { return metallic::measure_link(*backend_); }
 
 // Rows that are looked up are few: they are read when they are wanted.
 Status Residency::read_rows(const StreamedMatrix& matrix, std::span<const int32_t> ids,

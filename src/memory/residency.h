@@ -82,6 +82,12 @@ class Residency {
   ExpertCache* experts() const { return experts_.get(); }
   DeviceRing* device_ring() const { return device_ring_.get(); }
   bool on_device() const { return transfers_ != nullptr; }
+  // What has been brought so far, and the rate at which the device can be given bytes at most, measured now; 0 if none.
+  struct Traffic {
+    uint64_t copied = 0, read = 0;  // bytes to the device, and from disk
+  };
+  Traffic traffic() const;
+  double measure_link() const;
   Backend* host() const { return host_.get(); }  // beside a device
 
   // The bytes of single rows, from the file past the mapping.

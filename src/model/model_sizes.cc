@@ -177,6 +177,9 @@ Result<ModelSizes> model_sizes(const GgufFile& file, const Config& given, const 
   // Beside them each token is kept in two levels of codes while it is multiplied.
   const int64_t widest = std::max<int64_t>({config.ff_width, config.width, config.query_width()});
   sizes.activation_row_bytes = (*many - *few) / (kMany - kFew) + uint64_t(3 * widest);
+  // Rows of experts that are not all on a GPU are sorted there: inputs and results once more.
+  const int64_t expert_row = config.width + std::max(config.width, config.experts.width);
+  sizes.sorted_row_bytes = uint64_t(config.experts.used * expert_row) * sizeof(float);
   sizes.activation_fixed_bytes = *few - std::min(*few, (*many - *few));
   return sizes;
 }
