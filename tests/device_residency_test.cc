@@ -1,5 +1,5 @@
-// Weights that come to a device from host memory or from disk, and rows that the host multiplies by: on a device made of host memory
-// whose copies happen at the last moment and spoil their target at the first.
+// Weights that come to a device from host memory or from disk, and rows that the host multiplies by: on a device made
+// of host memory whose copies happen at the last moment and spoil their target at the first.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -151,7 +151,8 @@ uint64_t largest_slice(const GgufFile& file) {
   uint64_t largest = 0;
   for (const TensorInfo& info : file.tensors())
     if (info.rank >= 2)
-      largest = std::max<uint64_t>(largest, info.bytes / info.size[1] / info.size[2] * std::min<uint64_t>(64, info.size[1]));
+      largest =
+          std::max<uint64_t>(largest, info.bytes / info.size[1] / info.size[2] * std::min<uint64_t>(64, info.size[1]));
   return (largest + 255) / 256 * 256;
 }
 
@@ -217,8 +218,8 @@ TEST_P(AnyPlanOfADevice, GivesTheBitsOfTheResidentRun) {
 INSTANTIATE_TEST_SUITE_P(, AnyPlanOfADevice, ::testing::Values("llama-tied", "llama-bias", "qwen2", "gemma3"),
                          [](const auto& test) { return testing::test_name(test.param); });
 
-// The same on a GPU: from wherever weights come, the outputs are those of the resident run; where the host multiplies by
-// some, to the accuracy of codes of 8 bits.
+// The same on a GPU: from wherever weights come, the outputs are those of the resident run; where the host multiplies
+// by some, to the accuracy of codes of 8 bits.
 void expect_the_outputs_of_the_resident_run(const std::string& path, std::span<const TokenId> tokens) {
   const auto resident = Model::load(path, *open_backend("cuda", 1));
   ASSERT_TRUE(resident) << resident.error().message;
@@ -278,8 +279,7 @@ TEST_P(AnyPlanOfAMixture, GivesTheBitsOfTheResidentRun) {
   const auto tokens = testing::read_array<int32_t>((model.folder() / "tokens.npy").string());
   expect_the_bits_of_the_resident_run(model.path(), std::span(tokens).first(std::min<size_t>(tokens.size(), 16)));
 }
-INSTANTIATE_TEST_SUITE_P(, AnyPlanOfAMixture,
-                         ::testing::Values("mixtral", "qwen2moe", "deepseek2-lite", "gpt-oss"),
+INSTANTIATE_TEST_SUITE_P(, AnyPlanOfAMixture, ::testing::Values("mixtral", "qwen2moe", "deepseek2-lite", "gpt-oss"),
                          [](const auto& test) { return testing::test_name(test.param); });
 
 TEST(DeviceStreaming, AnAllocationThatFailsIsAnErrorAtWhicheverStep) {
@@ -378,7 +378,8 @@ TEST(DeviceStreaming, AFailureOfTheDeviceEndsAStepAndTheNextOneWorks) {
   EXPECT_EQ(std::memcmp(after->data(), before->data(), before->size() * sizeof(float)), 0);
 }
 
-// Requests of one token and of many, whose weights come from RAM and from disk: no more memory than after the first hundred.
+// Requests of one token and of many, whose weights come from RAM and from disk: no more memory than after the first
+// hundred.
 TEST(DeviceStreaming, ManyShortRequestsLeaveNothingBehind) {
   const auto file = open(model_path("qwen2.gguf"));
   const RandomPlan random(*file, 7, largest_slice(*file) * 4);

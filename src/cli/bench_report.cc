@@ -94,10 +94,10 @@ std::string operations_table(const SpeedResult& result, const OperationTimes& ti
 std::string traffic_text(const SpeedResult& result) {
   std::string text;
   if (result.copied > 0)
-    text += fmt::format("{}: {:.1f} GB/s of weights to the device{}\n", result.test.name(), result.copied / 1e9,
-                        result.link > 0 ? fmt::format(", {:.0f} % of {:.1f} GB/s", 100 * result.copied / result.link,
-                                                      result.link / 1e9)
-                                        : "");
+    text += fmt::format(
+        "{}: {:.1f} GB/s of weights to the device{}\n", result.test.name(), result.copied / 1e9,
+        result.link > 0 ? fmt::format(", {:.0f} % of {:.1f} GB/s", 100 * result.copied / result.link, result.link / 1e9)
+                        : "");
   if (result.read > 0)
     text += fmt::format("{}: {:.2f} GB/s of weights from disk\n", result.test.name(), result.read / 1e9);
   return text;

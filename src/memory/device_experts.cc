@@ -111,8 +111,7 @@ Status DeviceExperts::run_sorted(const ExpertsOp& op) {
   std::vector<int32_t> pairs, sources, places(ids_.size(), 0);
   for (size_t pair = 0; pair < ids_.size(); ++pair)
     if (host_ids_[pair] < 0) pairs.push_back(int32_t(pair));
-  std::stable_sort(pairs.begin(), pairs.end(),
-                   [&](int32_t a, int32_t b) { return ids_[size_t(a)] < ids_[size_t(b)]; });
+  std::stable_sort(pairs.begin(), pairs.end(), [&](int32_t a, int32_t b) { return ids_[size_t(a)] < ids_[size_t(b)]; });
   for (size_t i = 0; i < pairs.size(); ++i) {
     sources.push_back(has_own_rows(op) ? pairs[i] : pairs[i] / op.used);
     places[size_t(pairs[i])] = int32_t(i);

@@ -1,5 +1,5 @@
-// Mixtures whose experts are partly off the device: a step of few tokens has those multiplied by the host, from RAM or from
-// disk; a longer one has experts in RAM copied, each once for all its tokens. Both sides work at the same time.
+// Mixtures whose experts are partly off the device: a step of few tokens has those multiplied by the host, from RAM or
+// from disk; a longer one has experts in RAM copied, each once for all its tokens. Both sides work at the same time.
 #pragma once
 
 #include <functional>

@@ -1,9 +1,9 @@
 // Weights that lie in pinned host memory, or come to such memory from disk, and are copied to a ring in the device's
 // memory ahead of their use, in one fixed order, again and again.
 //
-// Ownership: the ring owns the pinned memory of what is in RAM (that of the disk's ring is the disk ring's), the device memory and the weights that point into it; backend and ring
-// share their life through the one who made both. Threads: all calls come from the backend's thread, and none waits for
-// the device: everything is put in order by its streams.
+// Ownership: the ring owns the pinned memory of what is in RAM (that of the disk's ring is the disk ring's), the device
+// memory and the weights that point into it; backend and ring share their life through the one who made both. Threads:
+// all calls come from the backend's thread, and none waits for the device: everything is put in order by its streams.
 // Promise: operations between acquire(i) and the release_all() after it find weight i whole at its place; a place is
 // written again only when the device is done with the operations before that release. A place of the disk's ring is
 // released when the copy from it is done.
@@ -41,7 +41,8 @@ class DeviceRing {
   void choose_order(bool few);
 
   // The weight at its place, for operations called from here on until release_all(). Null if what is held is to be
-  // released first: half of the ring is there for what comes meanwhile. kIo if the disk failed: what is held has been released then.
+  // released first: half of the ring is there for what comes meanwhile. kIo if the disk failed: what is held has been
+  // released then.
   Result<const Weight*> acquire(int number);
   void release_all();
   bool holds_any() const { return held_ > 0; }

@@ -190,11 +190,10 @@ std::string explain_text(const ModelSizes& sizes, const Machine& machine, const 
 }
 
 std::string explain_json(const ModelSizes& sizes, const Machine& machine, const Plan& plan) {
-  Json json = {{"model", sizes.name},         {"weight_bytes", file_bytes(sizes)},
-               {"layers", sizes.layers},      {"machine", machine.name},
-               {"context", plan.context},     {"context_shrunk", plan.context_shrunk},
-               {"sequences", plan.sequences}, {"batch_rows", plan.batch_rows},
-               {"packed", sizes.packed}};
+  Json json = {
+      {"model", sizes.name},         {"weight_bytes", file_bytes(sizes)}, {"layers", sizes.layers},
+      {"machine", machine.name},     {"context", plan.context},           {"context_shrunk", plan.context_shrunk},
+      {"sequences", plan.sequences}, {"batch_rows", plan.batch_rows},     {"packed", sizes.packed}};
   json["blocks"] = Json::array();
   for (const BlockRun& run : block_runs(sizes, plan)) {
     const Placement& place = run.placement;

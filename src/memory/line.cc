@@ -15,8 +15,8 @@ uint64_t part(uint64_t bytes, int slice, int slices) {
   return bytes / uint64_t(slices) + (uint64_t(slice) < bytes % uint64_t(slices) ? 1 : 0);
 }
 
-// An order of the layers of which any beginning is spread evenly over the model, as multiples of the golden ratio are over
-// the circle: what is copied for the layers that are left comes while those between them compute.
+// An order of the layers of which any beginning is spread evenly over the model, as multiples of the golden ratio are
+// over the circle: what is copied for the layers that are left comes while those between them compute.
 double spread(int layer) {
   constexpr double kGoldenRatio = 0.6180339887498949;
   return std::fmod(layer * kGoldenRatio, 1.0);

@@ -48,7 +48,7 @@ struct ModelSizes {
   int page_tokens = 1;              // the cache of a sequence is whole pages of so many positions
   double attention_operations = 0;  // of one layer, for one token and one position it sees
   uint64_t activation_row_bytes = 0, activation_fixed_bytes = 0;  // for each token of a step; for the logits
-  uint64_t sorted_row_bytes = 0;  // beside them, where experts are copied to a GPU
+  uint64_t sorted_row_bytes = 0;                                  // beside them, where experts are copied to a GPU
   int experts_used = 0;                                           // for each token; 0: no mixture
 };
 

@@ -155,8 +155,7 @@ Status Residency::start_device(std::span<Weight* const> order) {
   METALLIC_TRY(start_experts(std::move(experts), !pieces.empty(), disk_bytes));
   if (!pieces.empty()) {
     const ReadMemory pinned = [this](uint64_t bytes) { return allocate_pinned_for_reading(bytes); };
-    METALLIC_ASSIGN(disk_ring_,
-                    DiskRing::create(file_, std::move(pieces), disk_bytes, make_reader_(), pinned));
+    METALLIC_ASSIGN(disk_ring_, DiskRing::create(file_, std::move(pieces), disk_bytes, make_reader_(), pinned));
   }
   return device_ring_->start(plan_.gpu_ring_bytes, disk_ring_.get());
 }
@@ -172,7 +171,8 @@ Result<std::shared_ptr<std::byte>> Residency::allocate_pinned_for_reading(uint64
 // So many rows, in whole steps, that a slice of them takes at most a quarter of the ring: one is used, one is there and
 // two are on their way. From disk, of that ring likewise.
 int64_t Residency::rows_of_a_slice(const TensorView& matrix, int64_t row_bytes, bool from_disk) const {
-  const TensorView step = TensorView::dense(nullptr, matrix.format, {std::min(kRowStep, matrix.shape[0]), matrix.shape[1]});
+  const TensorView step =
+      TensorView::dense(nullptr, matrix.format, {std::min(kRowStep, matrix.shape[0]), matrix.shape[1]});
   const uint64_t room = DeviceRing::room_for(*transfers_, step, from_disk);
   uint64_t steps = plan_.gpu_ring_bytes / kSlicesOfARing / room;
   if (from_disk) steps = std::min(steps, plan_.disk_ring_bytes / kSlicesOfARing / uint64_t(row_bytes * kRowStep));
@@ -206,8 +206,7 @@ Status Residency::slice(const Weight& weight, StreamedMatrix& matrix, std::vecto
     if (stays) {
       METALLIC_ASSIGN(slice.resident, backend_->load_weight(part, file_));
     } else if (from_disk) {
-      slice.ring =
-          device_ring_->add_from_disk(TensorView::dense(nullptr, part.format, part.shape), int(pieces.size()));
+      slice.ring = device_ring_->add_from_disk(TensorView::dense(nullptr, part.format, part.shape), int(pieces.size()));
       pieces.push_back({matrix.bytes.file, matrix.bytes.offset + uint64_t(first * matrix.row_bytes), part_bytes});
     } else {
       if (plan_.gpu_ring_bytes > 0) {
