@@ -2,9 +2,10 @@
 // prints a table: tokens a second, the share of the memory's reading rate measured in the same run or of the bfloat16
 // peak, and a peer's figure beside it.
 //
-//   bench_gpu [SHAPE FORMAT[=PEER.json]]…     SHAPE: qwen2.5-0.5b, llama3.2-1b, qwen2.5-7b; FORMAT: Q4_0, Q8_0, Q4_K,
-//   BF16, … … METALLIC_DEVICE=cpu bench_gpu …         the same on another backend … METALLIC_BF16_PEAK=788 bench_gpu …
-//   TFLOP/s that a prompt's share is of (788: measured on an H100)
+//   bench_gpu [SHAPE FORMAT[=PEER.json]]…     SHAPE: qwen2.5-0.5b, llama3.2-1b, qwen2.5-7b; FORMAT: Q4_0, Q8_0, Q4_K, …
+//   METALLIC_DEVICE=cpu bench_gpu …           the same on another backend
+//   METALLIC_BF16_PEAK=788 bench_gpu …        TFLOP/s that a prompt's share is of (788: measured on an H100)
+//   METALLIC_BENCH="tg128, batch 4" bench_gpu …   only these of: random, tg128, pp512, pp2048, batch 4, … 16, … 64, … 128
 //
 // PEER.json: what llama-bench -o json or llama-batched-bench --output-format jsonl printed for a file of that shape and
 // format.
@@ -16,6 +17,7 @@
 #include <cstdlib>
 #include <numeric>
 #include <optional>
+#include <string_view>
 
 #include "backend/cuda/cuda.h"
 #include "base/error.h"
@@ -111,6 +113,19 @@ class Bench {
   Choices choices_;
 };
 
+// Whether a line of the table was asked for.
+bool wanted(const std::string& test) {
+  const char* only = std::getenv("METALLIC_BENCH");
+  if (only == nullptr) return true;
+  for (std::string_view left = only; !left.empty();) {
+    const std::string_view one = left.substr(0, left.find(','));
+    left.remove_prefix(std::min(left.size(), one.size() + 1));
+    const size_t begin = one.find_first_not_of(' ');
+    if (begin != one.npos && one.substr(begin, one.find_last_not_of(' ') + 1 - begin) == test) return true;
+  }
+  return false;
+}
+
 std::string device_name() {
   const char* device = std::getenv("METALLIC_DEVICE");
   return device ? device : "cuda";
@@ -200,16 +215,22 @@ Status run(const std::string& name, Format format, const Limits& limits, const P
   fmt::print("| {} | load | {:.2f} s, {:.1f} GB/s | {:.1e} from the reference | | |\n", model, load, bytes / load / 1e9,
              distance);
   const auto of_memory = [&](double steps) { return limits.read_rate > 0 ? steps * bytes / limits.read_rate : 0; };
-  METALLIC_ASSIGN(const double tg, bench.decode(1, 0, 128));
-  print_row(model, "tg128", tg, of_memory(tg), "HBM", peer.decode(128));
+  if (wanted("tg128")) {
+    METALLIC_ASSIGN(const double tg, bench.decode(1, 0, 128));
+    print_row(model, "tg128", tg, of_memory(tg), "HBM", peer.decode(128));
+  }
   for (const int rows : {512, 2048}) {
+    const std::string test = fmt::format("pp{}", rows);
+    if (!wanted(test)) continue;
     METALLIC_ASSIGN(const double pp, bench.prompt(rows));
-    print_row(model, fmt::format("pp{}", rows), pp, limits.peak > 0 ? pp * flops / limits.peak : 0, "bf16",
+    print_row(model, test, pp, limits.peak > 0 ? pp * flops / limits.peak : 0, "bf16",
               peer.prompt(rows));
   }
-  for (const int sequences : {4, 16, 64, 128}) {
+  for (const int sequences : {2, 4, 8, 16, 64, 128}) {
+    const std::string test = fmt::format("batch {}", sequences);
+    if (!wanted(test)) continue;
     METALLIC_ASSIGN(const double rate, bench.decode(sequences, 128, 64));
-    print_row(model, fmt::format("batch {}", sequences), rate, of_memory(rate / sequences), "HBM",
+    print_row(model, test, rate, of_memory(rate / sequences), "HBM",
               peer.batch(sequences));
   }
   return {};
@@ -225,7 +246,7 @@ int main(int argc, char** argv) {
   if (rate) limits.read_rate = *rate;
   if (const char* peak = std::getenv("METALLIC_BF16_PEAK")) limits.peak = std::atof(peak) * 1e12;
   fmt::print("memory is read at {}\n", rate ? fmt::format("{:.2f} TB/s", *rate / 1e12) : rate.error().message);
-  if (const Status random = rate ? time_random() : Status(); !random) fmt::print("{}\n", random.error().message);
+  if (const Status random = rate && wanted("random") ? time_random() : Status(); !random) fmt::print("{}\n", random.error().message);
   fmt::print("| model | test | tokens/s | share | peer | ratio |\n| --- | --- | --- | --- | --- | --- |\n");
   int failed = 0;
   for (int i = 1; i + 1 < argc; i += 2) {
