@@ -80,13 +80,6 @@ struct MatvecArgs {
   const DeviceSequence* sequences;
   const RowPlace* places;
   Target targets[LinearArgs::kTargets];
-  // Weights that the next products will read, for the second-level cache.
-  static constexpr int kRanges = 12;
-  struct Range {
-    const void* from;  // at a multiple of 16 bytes, as is the size
-    int64_t bytes;
-  };
-  Range ahead[kRanges];
 };
 constexpr int kMostTokens = 8;
 constexpr int kWidestPrologue = 4096;  // columns of the RMS norm that a block can do itself

@@ -11,9 +11,6 @@
 namespace metallic::cuda {
 namespace {
 
-// Bytes that a product asks for ahead of the next ones.
-constexpr int64_t kAhead = 12 << 20;
-
 bool same(const Rows& a, const Heads& b) { return a.data == b.data && a.stride == b.row_stride; }
 
 bool is_planes(const LinearArgs& linear) {
@@ -156,7 +153,6 @@ class FastLauncher final : public Launcher {
     ready_ = {};
     const size_t fused = plan_epilogue(commands, args);
     if (args.epilogue == Epilogue::kGated) plan_codes(commands.subspan(1 + fused), args);
-    look_ahead(commands.subspan(1 + fused), args);
     launch_by_format(linear, args);
     return 1 + fused;
   }
@@ -180,44 +176,6 @@ class FastLauncher final : public Launcher {
     return true;
   }
   static bool is_aligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
-
-  // The weights of the next products, the nearest first, up to a limit.
-  static void look_ahead(std::span<const Command> commands, MatvecArgs& args) {
-    constexpr size_t kCommands = 16;
-    int64_t left = kAhead;
-    int ranges = 0;
-    for (const Command& command : commands.first(std::min(commands.size(), kCommands))) {
-      if (command.kind != CommandKind::kLinear) continue;
-      int64_t bytes = 0;
-      for (int i = 0; i < command.linear.count; ++i) bytes += weight_bytes(command.linear.targets[i].weight);
-      if (bytes == 0) continue;
-      // The first rows of all targets, as many as the limit allows.
-      const double share = std::min(1.0, double(left) / double(bytes));
-      for (int i = 0; i < command.linear.count; ++i) add_ranges(command.linear.targets[i].weight, share, args, ranges);
-      left -= bytes;
-      if (left <= 0) return;
-    }
-  }
-  static int64_t weight_bytes(const WeightRef& weight) {
-    if (weight.layout == Layout::kBlocks) return weight.row_bytes * weight.rows;
-    int64_t bytes = 0;
-    visit_planes(weight.format,
-                 [&]<class P>(P) { bytes = int64_t(plane_sizes<P>(weight.rows, weight.columns).total); });
-    return bytes;
-  }
-  static void add_ranges(const WeightRef& weight, double share, MatvecArgs& args, int& ranges) {
-    const auto add = [&](const void* from, int64_t bytes) {
-      const int64_t part = int64_t(double(bytes) * share) / 16 * 16;
-      if (part > 0 && is_aligned(from) && ranges < MatvecArgs::kRanges) args.ahead[ranges++] = {from, part};
-    };
-    if (weight.layout == Layout::kBlocks) return add(weight.codes, weight.row_bytes * weight.rows);
-    visit_planes(weight.format, [&]<class P>(P) {
-      const int64_t groups = int64_t(weight.rows) * (weight.columns / 32);
-      add(weight.codes, groups * P::kCodeBytes);
-      add(weight.scales, groups * P::kScaleBytes);
-      add(weight.high, groups * P::kHighBytes);
-    });
-  }
 
   // The output of a gate in eight bits, if that is what the next product wants.
   void plan_codes(std::span<const Command> commands, MatvecArgs& args) {

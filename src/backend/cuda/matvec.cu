@@ -64,32 +64,18 @@ __device__ float norm_factor(const MatvecArgs& args, const float* squares) {
 }
 
 // What the norm by itself would have written; a block of its own does it.
-__device__ void write_norm(const MatvecArgs& args, float* shared) {
+__device__ void write_norm(const MatvecArgs& args, float* squares) {
   const NormArgs& n = args.norm;
-  float squares = 0;
+  float sum = 0;
 #pragma unroll 1
-  for (int i = int(threadIdx.x); i < args.columns; i += kThreads) squares = fmaf(n.x.data[i], n.x.data[i], squares);
-  squares = block_sum(squares, shared);
-  const float factor = 1.0f / sqrtf(squares / float(args.columns) + n.epsilon);
+  for (int i = int(threadIdx.x); i < args.columns; i += kThreads) sum = fmaf(n.x.data[i], n.x.data[i], sum);
+  sum = warp_sum(sum);
+  if (threadIdx.x % kWarp == 0) squares[threadIdx.x / kWarp] = sum;
+  __syncthreads();
+  const float factor = norm_factor(args, squares);
 #pragma unroll 1
   for (int i = int(threadIdx.x); i < args.columns; i += kThreads)
     n.out.data[i] = n.x.data[i] * factor * (n.weight ? n.weight[i] : 1.0f);
-}
-
-// The next products' weights come to the second-level cache while this step of the chain waits: memory is never idle.
-__device__ void prefetch_ahead(const MatvecArgs& args) {
-#if __CUDA_ARCH__ >= 900
-  constexpr int64_t kPiece = 4096;
-#pragma unroll 1
-  for (int i = 0; i < MatvecArgs::kRanges && args.ahead[i].bytes > 0; ++i) {
-    const char* from = static_cast<const char*>(args.ahead[i].from);
-    const int64_t bytes = args.ahead[i].bytes;
-#pragma unroll 1
-    for (int64_t at = (int64_t(threadIdx.x) * gridDim.x + blockIdx.x) * kPiece; at < bytes;
-         at += int64_t(gridDim.x) * kThreads * kPiece)
-      asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from + at), "r"(int(min(bytes - at, kPiece))));
-  }
-#endif
 }
 
 // v of eight rows, summed over the lanes: lane l gets that of row l / 4.
@@ -117,7 +103,7 @@ constexpr int blocks_for(int tokens, bool prologue) {
 template <int kTokens>
 struct Shared {
   float sums[2][kWarps][kTokens][kRows];
-  float squares[kWarp + 1];
+  float squares[kWarps];
 };
 
 // One loop in which a piece of the rows is used and the next one asked for, so that the code is small: each kernel of a
@@ -194,7 +180,6 @@ __device__ void multiply(const MatvecArgs& a, Shared<kTokens>& shared) {
       chunk = 0;
       ++turn;
     }
-    if (first) prefetch_ahead(a);
     if (kPrologue && first) copy_norm_weight(a, memory);
     mine = prepare<kEpilogue>(a, tile);
     if (first) {
@@ -253,33 +238,31 @@ int tiles_of(const MatvecArgs& a, int t, int parts) {
   return int(divide_up(divide_up(a.targets[t].weight.rows, group), kWarps / parts));
 }
 
-// Fills in how many warps share rows and what a block does, and says how many blocks there are. `resident`: what a
-// Hopper GPU holds at a time.
-int divide(MatvecArgs& a, int unit, int resident) {
-  constexpr int kWanted = 264;
-  const int units = a.columns / unit, chunks = int(divide_up(units, kWarp));
+// Fills in how many warps share rows and what a block does, and says how many blocks there are, at most `most` where a
+// block may have several tiles. Rows are shared by as many warps as make the way of a block the shortest.
+unsigned divide(MatvecArgs& a, int unit, int most, bool several) {
+  if (a.has_norm) --most;  // one writes what the norm by itself would have
+  const int units = a.columns / unit;
   const int targets = a.epilogue == Epilogue::kGated ? 1 : a.count;
   const auto tiles = [&](int parts) {
     int sum = 0;
     for (int t = 0; t < targets; ++t) sum += tiles_of(a, t, parts);
     return sum;
   };
-  a.parts = 1;
+  const auto chunks = [&](int parts) { return divide_up(divide_up(units, parts), kWarp); };
+  const auto pieces = [&](int parts) { return divide_up(tiles(parts), most) * chunks(parts); };
   a.part_bits = 0;
   if (a.to.codes == nullptr)  // else a warp of outputs is a group
-    while (a.parts < kWarps && 2 * a.parts <= chunks && tiles(a.parts) < kWanted) {
-      a.parts *= 2;
-      ++a.part_bits;
-    }
+    for (int bits = 1; 1 << bits <= kWarps; ++bits)
+      if (pieces(1 << bits) < pieces(1 << a.part_bits)) a.part_bits = bits;
+  a.parts = 1 << a.part_bits;
   a.tiles = tiles(a.parts);
-  a.chunks = int(divide_up(divide_up(units, a.parts), kWarp));
+  a.chunks = int(chunks(a.parts));
   for (int t = 0, first = 0; t < targets; ++t) {
     a.targets[t].first_tile = first;
     first += tiles_of(a, t, a.parts);
   }
-  const int turns = int(divide_up(a.tiles, resident));
-  const int blocks = a.epilogue == Epilogue::kAttention ? a.tiles : int(divide_up(a.tiles, turns));
-  return blocks + (a.has_norm ? 1 : 0);
+  return unsigned((several ? std::min(a.tiles, most) : a.tiles) + (a.has_norm ? 1 : 0));
 }
 
 // The weight of the norm and x, in a block.
@@ -291,7 +274,8 @@ size_t input_bytes(const MatvecArgs& a, bool planes) {
 template <class Row, class Input>
 void launch_rows(const MatvecArgs& planned, cudaStream_t stream) {
   MatvecArgs a = planned;
-  const dim3 grid(unsigned(divide(a, Row::kUnit, kMultiprocessors * blocks_for<Row>(a.tokens, a.has_norm))));
+  const int most = kMultiprocessors * blocks_for<Row>(a.tokens, a.has_norm);
+  const dim3 grid(divide(a, Row::kUnit, most, true));
   const auto run = [&](auto kernel) {
     launch_kernel(kernel, grid, dim3(kThreads), input_bytes(a, Row::kPlanes), a.dependent != 0, a, stream);
   };
@@ -330,7 +314,7 @@ bool can_mix(Format a, Format b) { return b == Format::kQ6_K && (a == Format::kQ
 
 void launch_mixed(const MatvecArgs& planned, cudaStream_t stream) {
   MatvecArgs a = planned;
-  const dim3 grid(unsigned(divide(a, PlanesQ6_K::kUnit, 2 * kMultiprocessors)));
+  const dim3 grid(divide(a, PlanesQ6_K::kUnit, 2 * kMultiprocessors, false));
   const auto run = [&](auto kernel) {
     launch_kernel(kernel, grid, dim3(kThreads), input_bytes(a, true), a.dependent != 0, a, stream);
   };

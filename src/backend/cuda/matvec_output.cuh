@@ -12,17 +12,29 @@ struct Output {
   int target, token;  // token -1: nothing
   int a, b;           // rows; b -1: none
   float bias_a, bias_b;
-  float position, frequency;  // kAttention; position -1: not rotated
-  int page, within;           // kAttention: the row's page, and its place there
+  // kAttention
+  int rotated;
+  float sine, cosine;
+  int64_t stored_a, stored_b;  // places in the pages; -1: nowhere
 };
 
-// Begins to read what is there before the step; nothing here waits for it.
+// Sine and cosine of any angle that float32 holds to a fraction of a turn.
+__device__ inline void sine_cosine(float angle, float& sine, float& cosine) {
+  const double turns = double(angle) * 0.15915494309189533577;
+  sincospif(2.0f * float(turns - rint(turns)), &sine, &cosine);
+}
+
+__device__ inline const Pages& pages_of(const MatvecArgs& args, const MatvecArgs::Target& target) {
+  return target.store == 1 ? args.keys : args.values;
+}
+
+// All that can be known before the step, so that behind the wait there is little to do.
 template <int kEpilogue>
 __device__ inline Output prepare(const MatvecArgs& args, int tile) {
   const int pairs_bit = 5 - args.part_bits, token = int(threadIdx.x) >> pairs_bit;
   const int pair = int(threadIdx.x) & ((1 << pairs_bit) - 1), i = pair % kRun;
   static_assert(kRun * kWarps == 1 << 5);
-  Output out = {0, -1, 0, -1, 0, 0, -1, 0, 0, 0};
+  Output out = {0, -1, 0, -1, 0, 0, 0, 0, 0, -1, -1};
   if (token >= args.tokens) return out;
   const RowGroup rows = rows_of_tile<kEpilogue>(args, tile, pair / kRun);
   out.target = rows.target;
@@ -36,15 +48,23 @@ __device__ inline Output prepare(const MatvecArgs& args, int tile) {
   if (second.bias && out.b >= 0) out.bias_b = __ldg(second.bias + out.b);
   if (!is_epilogue<kEpilogue>(args, Epilogue::kAttention)) return out;
   if (first.store != 0) {
+    const Pages& pages = pages_of(args, first);
     const int4 place = *reinterpret_cast<const int4*>(args.places + token);
-    out.within = place.z;
-    out.page = place.w;
+    const int64_t row = place.w * pages.page_stride + place.z % pages.page_tokens * pages.token_stride;
+    const auto place_of = [&](int at) {
+      const int head = at / first.head_width;
+      return row + head * pages.head_stride + at - head * first.head_width;
+    };
+    out.stored_a = place_of(out.a);
+    if (out.b >= 0) out.stored_b = place_of(out.b);
   }
   if (first.pairs == 0) return out;
   const int in_head = out.a % first.head_width, rotated = first.interleaved ? in_head / 2 : in_head;
   if (rotated < first.pairs) {
-    out.position = float(args.positions[token]);
-    out.frequency = first.frequencies[rotated];
+    out.rotated = 1;
+    sine_cosine(float(args.positions[token]) * first.frequencies[rotated], out.sine, out.cosine);
+    out.sine *= first.magnitude;
+    out.cosine *= first.magnitude;
   }
   return out;
 }
@@ -57,30 +77,19 @@ __device__ inline void store_page(const Pages& pages, int64_t at, float value) {
 }
 
 template <int kEpilogue>
-__device__ inline void write_row(const MatvecArgs& args, const Output& to, int row, float value, float residual) {
+__device__ inline void write_row(const MatvecArgs& args, const Output& to, int row, int64_t stored, float value,
+                                 float residual) {
   const MatvecArgs::Target& target = args.targets[to.target];
   float* out = target.out.data + to.token * target.out.stride + row;
   if (target.accumulate) value += *out;
   *out = value;
   if (target.residual) target.residual[to.token * target.residual_stride + row] = residual + value;
-  if (is_epilogue<kEpilogue>(args, Epilogue::kAttention) && target.store != 0) {
-    const Pages& pages = target.store == 1 ? args.keys : args.values;
-    const int head = row / target.head_width;
-    store_page(pages,
-               to.page * pages.page_stride + head * pages.head_stride +
-                   to.within % pages.page_tokens * pages.token_stride + row - head * target.head_width,
-               value);
-  }
+  if (is_epilogue<kEpilogue>(args, Epilogue::kAttention) && stored >= 0)
+    store_page(pages_of(args, target), stored, value);
 }
 
 static __device__ __noinline__ float any_gated_value(Activation activation, float a, float b, float clamp) {
   return gated_value(activation, a, b, clamp);
-}
-
-// Sine and cosine of any angle that float32 holds to a fraction of a turn.
-__device__ inline void sine_cosine(float angle, float& sine, float& cosine) {
-  const double turns = double(angle) * 0.15915494309189533577;
-  sincospif(2.0f * float(turns - rint(turns)), &sine, &cosine);
 }
 
 // The products of rows a and b of a thread; whole warps call it together.
@@ -105,17 +114,13 @@ __device__ inline void finish(const MatvecArgs& args, const Output& to, int tile
     return;
   }
   if (to.token < 0) return;
-  if (is_epilogue<kEpilogue>(args, Epilogue::kAttention) && to.position >= 0) {
-    float sine, cosine;
-    sine_cosine(to.position * to.frequency, sine, cosine);
-    sine *= args.targets[to.target].magnitude;
-    cosine *= args.targets[to.target].magnitude;
+  if (is_epilogue<kEpilogue>(args, Epilogue::kAttention) && to.rotated) {
     const float x = a;
-    a = x * cosine - b * sine;
-    b = x * sine + b * cosine;
+    a = x * to.cosine - b * to.sine;
+    b = x * to.sine + b * to.cosine;
   }
-  write_row<kEpilogue>(args, to, to.a, a, residual_a);
-  if (to.b >= 0) write_row<kEpilogue>(args, to, to.b, b, residual_b);
+  write_row<kEpilogue>(args, to, to.a, to.stored_a, a, residual_a);
+  if (to.b >= 0) write_row<kEpilogue>(args, to, to.b, to.stored_b, b, residual_b);
 }
 
 }  // namespace metallic::cuda

@@ -118,6 +118,7 @@ __global__ void __launch_bounds__(warps_for(kWidth) * kWarp)
   constexpr int kWarps = warps_for(kWidth), kStride = kWidth + kPiece, kStage = 2 * kTile * kStride;
   extern __shared__ int4 memory[];
   __shared__ float highest_of[kWarps][kHeads], sum_of[kWarps][kHeads];
+  __shared__ float times_of[kHeads][kWarps], highest_all[kHeads], sum_all[kHeads];
   __shared__ int last;
   const AttentionArgs& a = s.attention;
   let_next_start();
@@ -237,24 +238,38 @@ __global__ void __launch_bounds__(warps_for(kWidth) * kWarp)
   for (int d = 0; d < kWidth / 16; ++d)
     for (int i = 0; i < 4; ++i) part[(lane % 4 * 2 + i % 2) * kWidth + d * 16 + lane / 4 + i / 2 * 8] = result[d][i];
   __syncthreads();
-  for (int i = int(threadIdx.x); i < heads * width; i += kWarps * kWarp) {
-    const int n = i / width, at = i % width, head = first_head + n;
-    float most = active == 1 && a.sinks ? a.sinks[head] : -INFINITY;
+  if (int(threadIdx.x) < kHeads) {  // what each warp's part of a head counts
+    const int n = int(threadIdx.x);
+    const float sink = active == 1 && a.sinks && n < heads ? a.sinks[first_head + n] : -INFINITY;
+    float most = sink, total = 0;
+#pragma unroll
     for (int w = 0; w < kWarps; ++w) most = fmaxf(most, highest_of[w][n]);
-    float total = active == 1 && a.sinks ? expf(a.sinks[head] - most) : 0.0f, value = 0;
+#pragma unroll
     for (int w = 0; w < kWarps; ++w) {
       const float times = highest_of[w][n] == -INFINITY ? 0.0f : __expf(highest_of[w][n] - most);
+      times_of[n][w] = times;
       total = fmaf(times, sum_of[w][n], total);
-      value = fmaf(times, reinterpret_cast<const float*>(memory)[w * kStages * kStage / 2 + n * kWidth + at], value);
     }
+    if (sink != -INFINITY) total += expf(sink - most);
+    highest_all[n] = most;
+    sum_all[n] = total;
+  }
+  __syncthreads();
+  for (int i = int(threadIdx.x); i < heads * width; i += kWarps * kWarp) {
+    const int n = int(unsigned(i) / unsigned(width)), at = i - n * width;
+    float value = 0;
+#pragma unroll
+    for (int w = 0; w < kWarps; ++w)
+      value = fmaf(times_of[n][w], reinterpret_cast<const float*>(memory)[w * kStages * kStage / 2 + n * kWidth + at],
+                   value);
     if (active == 1) {
-      write_output(s, place.row, head, at, value / total);
+      write_output(s, place.row, first_head + n, at, value / sum_all[n]);
       continue;
     }
-    float* record = s.partial + ((row * a.heads + head) * s.splits + split) * (width + 2);
+    float* record = s.partial + ((row * a.heads + first_head + n) * s.splits + split) * (width + 2);
     if (at == 0) {
-      record[0] = most;
-      record[1] = total;
+      record[0] = highest_all[n];
+      record[1] = sum_all[n];
     }
     record[2 + at] = value;
   }
