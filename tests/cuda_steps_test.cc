@@ -68,8 +68,9 @@ struct Case {
   std::vector<int> steps;
 };
 
-void expect_reference(Format format, Format mixed, std::span<const Case> cases) {
-  for (const testing::ModelShape& shape : kShapes)
+void expect_reference(Format format, Format mixed, std::span<const Case> cases,
+                      std::span<const testing::ModelShape> shapes = kShapes) {
+  for (const testing::ModelShape& shape : shapes)
     for (const Case& c : cases) {
       SCOPED_TRACE(::testing::Message() << shape.name << ", " << c.sequences << " sequences, first step "
                                         << c.steps[0]);
@@ -97,6 +98,64 @@ TEST(CudaMixedSteps, GiveTheLogitsOfTheReferenceForTwoFormatsInALayer) {
   for (const auto& mix : kMixes) {
     SCOPED_TRACE(::testing::Message() << format_info(mix[0]).name << " and " << format_info(mix[1]).name);
     expect_reference(mix[0], mix[1], cases);
+  }
+}
+
+// More tiles of rows than blocks.
+TEST(CudaLargeSteps, GiveTheLogitsOfTheReferenceWhereABlockHasSeveralTiles) {
+  METALLIC_SKIP_IF_ABSENT("cuda");
+  constexpr testing::ModelShape kLarge[] = {{"large", "llama", 1, 2048, 12032, 32, 8, 64, 64, false}};
+  const Case cases[] = {{1, {1, 1, 1}}};
+  for (const Format format : {Format::kQ4_0, Format::kQ8_0, Format::kQ6_K})
+    expect_reference(format, format, cases, kLarge);
+}
+
+// A step that is started before the one ahead has ended has its choices as tokens.
+TEST(CudaRunAhead, ChoosesTheTokensOfStepsInTurn) {
+  METALLIC_SKIP_IF_ABSENT("cuda");
+  constexpr int kPages = 4, kSteps = 12, kSequences = 3;
+  const testing::ModelShape& shape = kShapes[0];
+  const auto backend = open_backend("cuda", 0).value();
+  const Config config = testing::config_of(shape);
+  for (const Format format : {Format::kQ4_0, Format::kBF16, Format::kIQ4_NL}) {
+    testing::RandomWeights random(*backend, format, uint64_t(shape.ff_width) * uint64_t(shape.width));
+    const Weights weights = testing::random_weights(shape, random).value();
+    Decoder decoder = Decoder::create(config, weights, *backend, 8, 64).value();
+    ASSERT_GE(decoder.most_ahead(), kSequences);
+    const KvCache cache = KvCache::create(config, *backend, kPages * kSequences, kPageTokens, Format::kF16).value();
+    std::vector<int32_t> pages(kPages * kSequences);
+    std::iota(pages.begin(), pages.end(), 0);
+    const auto batch_at = [&](int position) {
+      Batch batch;
+      for (int s = 0; s < kSequences; ++s) {
+        batch.sequences.push_back({s, 1, position, pages.data() + s * kPages});
+        batch.tokens.push_back(7 + s);
+        batch.positions.push_back(position);
+        batch.logit_rows.push_back(s);
+      }
+      return batch;
+    };
+    const std::vector<SampleRow> best(kSequences);
+    std::vector<std::vector<int32_t>> in_turn, ahead;
+    Choices choices;
+    Batch batch = batch_at(0);
+    for (int i = 0; i < kSteps; ++i) {
+      ASSERT_TRUE(decoder.choose(batch, cache, best, choices));
+      in_turn.push_back(choices.ids);
+      batch = batch_at(i + 1);
+      batch.tokens = choices.ids;
+    }
+    for (int i = 0; i < kSteps; ++i) {
+      batch = batch_at(i);
+      for (int s = 0; s < kSequences && i > 0; ++s) batch.tokens[size_t(s)] = chosen_before(s);
+      decoder.start(batch, cache, best);
+      if (i == 0) continue;
+      ASSERT_TRUE(decoder.finish(choices));
+      ahead.push_back(choices.ids);
+    }
+    ASSERT_TRUE(decoder.finish(choices));
+    ahead.push_back(choices.ids);
+    EXPECT_EQ(ahead, in_turn) << format_info(format).name;
   }
 }
 

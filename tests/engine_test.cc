@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include "backend/test_support.h"
 #include "support/golden.h"
 
 namespace metallic {
@@ -136,6 +137,37 @@ TEST(Engine, BadOptionsAreRefused) {
   options.backend = "abacus";
   EXPECT_NE(Engine::load(model_path("qwen2.gguf"), options).error().message.find("reference"), std::string::npos);
   EXPECT_EQ(Engine::load("/nonexistent.gguf").error().code, ErrorCode::kNotFound);
+}
+
+// There the engine starts a step before it knows what the one ahead has chosen.
+TEST(CudaEngine, AnswersAsTheReferenceDoesAloneAndInCompany) {
+  METALLIC_SKIP_IF_ABSENT("cuda");
+  const auto answers = [](const std::string& device, bool together) {
+    EngineOptions options;
+    options.backend = device;
+    options.max_sequences = together ? 4 : 1;
+    const auto engine = load(options);
+    std::vector<RequestId> ids;
+    std::vector<std::vector<TokenId>> tokens;
+    int pieces = 0;
+    for (int i = 0; i < 7; ++i) {
+      Request request = greedy({5 + i, 6, 7}, i == 0 ? 1 : 2 + 5 * i);
+      if (i % 3 == 1) request.sampling = {};
+      request.sampling.seed = uint64_t(i);
+      if (i == 4) request.sampling.repeat_penalty = 1.3f;  // depends on what was chosen
+      if (i == 5) request.on_text = [&pieces](std::string_view) { return ++pieces < 3; };
+      const auto id = engine->submit(std::move(request));
+      EXPECT_TRUE(id);
+      ids.push_back(*id);
+      while (!together && !engine->idle()) EXPECT_TRUE(engine->step());
+    }
+    while (!engine->idle()) EXPECT_TRUE(engine->step());
+    for (const RequestId id : ids) tokens.push_back(engine->take(id)->tokens);
+    return tokens;
+  };
+  const auto expected = answers("reference", false);
+  EXPECT_EQ(answers("cuda-reproducible", false), expected);
+  EXPECT_EQ(answers("cuda-reproducible", true), expected);
 }
 
 }  // namespace

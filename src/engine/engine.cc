@@ -58,7 +58,19 @@ class EngineImpl final : public Engine {
  private:
   void admit();
   void finish_stopped();
-  Status advance(const Step& step, std::vector<std::unique_ptr<Sequence>*>& sequences);
+  // A step, and whose it is, by the order of step.sequences and step.finished.
+  struct Planned {
+    Step step;
+    std::vector<RequestId> sequences, finished;
+  };
+  Planned plan_step();
+  bool can_run_ahead(const Planned& planned) const;
+  Planned plan_behind(const Planned& planned);
+  Status evaluate_step();
+  Status run_ahead();
+  Status discard_under_way();
+  Status advance(const Planned& planned);
+  std::unique_ptr<Sequence>* find_running(RequestId id);
   void finish(std::unique_ptr<Sequence>& sequence);
   void abandon_all();
 
@@ -74,6 +86,8 @@ class EngineImpl final : public Engine {
   std::map<RequestId, Completion> finished_;
   std::vector<SampleRow> choosing_;
   Choices choices_;
+  int steps_on_host_ = 0;             // that do not try to run ahead
+  std::optional<Planned> under_way_;  // what the backend computes already; its tokens may be those of the step before
 };
 
 Result<std::vector<TokenId>> EngineImpl::chat_prompt(std::span<const ChatMessage> messages) const {
@@ -139,41 +153,124 @@ void EngineImpl::finish_stopped() {
 Status EngineImpl::step() {
   finish_stopped();
   admit();
-  if (running_.empty()) return {};
-  std::vector<Progress> progress;
-  std::vector<std::unique_ptr<Sequence>*> sequences;
-  for (std::unique_ptr<Sequence>& sequence : running_) {
-    progress.push_back({sequence->tokens(), sequence->computed(), sequence->lease().pages.data()});
-    sequences.push_back(&sequence);
-  }
-  const Step step = next_step(progress, decoder_.max_rows());
-  choosing_.clear();
-  for (const int i : step.finished) choosing_.push_back((*sequences[size_t(i)])->describe_choice());
-  Status status = decoder_.choose(step.batch, cache_, choosing_, choices_);
-  if (status) status = model_->file().check_intact();  // weights of a file that was cut short read as zero
-  if (status) status = advance(step, sequences);
+  Status status = running_.empty() ? discard_under_way() : decoder_.most_ahead() > 0 ? run_ahead() : evaluate_step();
   if (!status) abandon_all();
   std::erase(running_, nullptr);
   return status;
 }
 
-Status EngineImpl::advance(const Step& step, std::vector<std::unique_ptr<Sequence>*>& sequences) {
-  for (size_t i = 0; i < step.sequences.size(); ++i) {
-    Sequence& sequence = **sequences[size_t(step.sequences[i])];
-    sequence.add_computed(step.batch.sequences[i].rows);
-    pages_.mark_computed(sequence.lease(), sequence.tokens(), sequence.computed());
+EngineImpl::Planned EngineImpl::plan_step() {
+  std::vector<Progress> progress;
+  for (const std::unique_ptr<Sequence>& sequence : running_)
+    progress.push_back({sequence->tokens(), sequence->computed(), sequence->lease().pages.data()});
+  Planned planned{next_step(progress, decoder_.max_rows()), {}, {}};
+  for (const int i : planned.step.sequences) planned.sequences.push_back(running_[size_t(i)]->id());
+  choosing_.clear();
+  for (const int i : planned.step.finished) {
+    planned.finished.push_back(running_[size_t(i)]->id());
+    choosing_.push_back(running_[size_t(i)]->describe_choice());
+  }
+  return planned;
+}
+
+Status EngineImpl::evaluate_step() {
+  const Planned planned = plan_step();
+  METALLIC_TRY(decoder_.choose(planned.step.batch, cache_, choosing_, choices_));
+  return advance(planned);
+}
+
+// While the backend computes a step, the next one is put behind it. Should a sequence end by what is chosen meanwhile,
+// its row of that step was computed for nothing: what it writes lies behind all that counts of the sequence.
+Status EngineImpl::run_ahead() {
+  if (!under_way_) {
+    Planned planned = plan_step();
+    const auto on_device = [&](const SampleRow& row) { return model_->backend().can_sample(row); };
+    if (int(choosing_.size()) > decoder_.most_ahead() || steps_on_host_ > 0 ||
+        !std::all_of(choosing_.begin(), choosing_.end(), on_device)) {
+      steps_on_host_ = std::max(steps_on_host_ - 1, 0);
+      return evaluate_step();
+    }
+    decoder_.start(planned.step.batch, cache_, choosing_);
+    under_way_ = std::move(planned);
+  }
+  const Planned planned = std::move(*under_way_);
+  under_way_.reset();
+  if (can_run_ahead(planned)) {
+    under_way_ = plan_behind(planned);
+    decoder_.start(under_way_->step.batch, cache_, choosing_);
+  }
+  METALLIC_TRY(decoder_.finish(choices_));
+  if (std::find(choices_.ids.begin(), choices_.ids.end(), kChooseOnHost) == choices_.ids.end()) return advance(planned);
+  constexpr int kSteps = 16;
+  steps_on_host_ = kSteps;            // such rows seldom come alone
+  METALLIC_TRY(discard_under_way());  // its logits are over those that are needed
+  return evaluate_step();
+}
+
+bool EngineImpl::can_run_ahead(const Planned& planned) const {
+  return planned.finished.size() == running_.size() && planned.sequences.size() == running_.size() &&
+         int(running_.size()) <= std::min(decoder_.most_ahead(), decoder_.max_rows()) &&
+         std::all_of(running_.begin(), running_.end(), [&](const std::unique_ptr<Sequence>& sequence) {
+           return sequence->can_run_ahead() &&
+                  std::find(planned.finished.begin(), planned.finished.end(), sequence->id()) != planned.finished.end();
+         });
+}
+
+// One more token of each sequence, in the order of the choices that they will be.
+EngineImpl::Planned EngineImpl::plan_behind(const Planned& planned) {
+  Planned behind;
+  choosing_.clear();
+  Batch& batch = behind.step.batch;
+  for (const RequestId id : planned.finished) {
+    Sequence& sequence = **find_running(id);
+    const int row = batch.rows(), position = int(sequence.tokens().size());
+    batch.sequences.push_back({row, 1, position, sequence.lease().pages.data()});
+    batch.tokens.push_back(chosen_before(row));
+    batch.positions.push_back(position);
+    batch.logit_rows.push_back(row);
+    choosing_.push_back(sequence.describe_choice_behind());
+  }
+  behind.sequences = behind.finished = planned.finished;
+  return behind;
+}
+
+Status EngineImpl::discard_under_way() {
+  under_way_.reset();
+  Status status;
+  while (decoder_.under_way() > 0)
+    if (const Status one = decoder_.finish(choices_); !one) status = one;
+  return status;
+}
+
+std::unique_ptr<Sequence>* EngineImpl::find_running(RequestId id) {
+  const auto found = std::find_if(running_.begin(), running_.end(),
+                                  [&](const std::unique_ptr<Sequence>& s) { return s != nullptr && s->id() == id; });
+  return found == running_.end() ? nullptr : &*found;
+}
+
+// Takes in what became of a step; of sequences that were stopped meanwhile, nothing.
+Status EngineImpl::advance(const Planned& planned) {
+  METALLIC_TRY(model_->file().check_intact());  // weights of a file that was cut short read as zero
+  const Step& step = planned.step;
+  for (size_t i = 0; i < planned.sequences.size(); ++i) {
+    const std::unique_ptr<Sequence>* sequence = find_running(planned.sequences[i]);
+    if (sequence == nullptr) continue;
+    (*sequence)->add_computed(step.batch.sequences[i].rows);
+    pages_.mark_computed((*sequence)->lease(), (*sequence)->tokens(), (*sequence)->computed());
   }
   std::span<const float> logits = choices_.logits;
-  for (size_t i = 0; i < step.finished.size(); ++i) {
-    std::unique_ptr<Sequence>& sequence = *sequences[size_t(step.finished[i])];
+  for (size_t i = 0; i < planned.finished.size(); ++i) {
+    std::unique_ptr<Sequence>* sequence = find_running(planned.finished[i]);
     if (choices_.ids[i] == kChooseOnHost) {
-      if (const Status status = sequence->append_from(logits.first(size_t(info_.vocab))); !status)
-        return fail_while(model_->file().path(), status.error());
+      const std::span<const float> row = logits.first(size_t(info_.vocab));
       logits = logits.subspan(size_t(info_.vocab));
-    } else {
-      sequence->append_chosen(choices_.ids[i]);
+      if (sequence == nullptr) continue;
+      if (const Status status = (*sequence)->append_from(row); !status)
+        return fail_while(model_->file().path(), status.error());
+    } else if (sequence != nullptr) {
+      (*sequence)->append_chosen(choices_.ids[i]);
     }
-    if (sequence->finished()) finish(sequence);
+    if (sequence != nullptr && (*sequence)->finished()) finish(*sequence);
   }
   return {};
 }
@@ -187,6 +284,7 @@ void EngineImpl::finish(std::unique_ptr<Sequence>& sequence) {
 }
 
 void EngineImpl::abandon_all() {
+  (void)discard_under_way();
   for (auto* list : {&waiting_, &running_})
     for (std::unique_ptr<Sequence>& sequence : *list) {
       if (sequence) pages_.give_back(sequence->lease());

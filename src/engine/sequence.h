@@ -34,6 +34,10 @@ class Sequence {
   // The same in two steps, where a backend chooses: how, and what came of it.
   SampleRow describe_choice() { return sampler_.describe(tokens_); }
   void append_chosen(TokenId id);
+  // Whether the choice after the next one can be described before the next one is known, and will be wanted unless that
+  // one ends the answer; and the description.
+  bool can_run_ahead() const { return sampler_.ignores_history() && int(tokens_.size()) + 1 < limit_; }
+  SampleRow describe_choice_behind() { return sampler_.describe(tokens_, 1); }
   // Asks should_stop; if it says yes, the sequence is finished as cancelled.
   bool wants_to_stop();
   Completion complete();

@@ -214,10 +214,7 @@ Status Decoder::choose(const Batch& batch, const KvCache& cache, std::span<const
   choices.logits.clear();
   for (size_t first = 0; first < rows.size(); first += step) {
     const size_t count = std::min(step, rows.size() - first);
-    collect_outputs(std::span(batch.logit_rows).subspan(first, count));
-    const LinearTarget target = head(int(count));
-    backend_.sample({row_view(a.normed, int(count), config_.width), &target, config_.logit_scale, config_.final_softcap,
-                     target.out, rows.subspan(first, count), a.chosen + first});
+    sample(batch, first, rows.subspan(first, count));
     int32_t* const ids = choices.ids.data() + first;
     backend_.copy_to_host(ids, a.chosen + first, count * sizeof(int32_t));
     METALLIC_TRY(backend_.synchronize());  // ids of a step that failed mean nothing
@@ -230,6 +227,30 @@ Status Decoder::choose(const Batch& batch, const KvCache& cache, std::span<const
   }
   // Nothing is under way but perhaps a step without logits, or copies of them.
   return rows.empty() || !choices.logits.empty() ? backend_.synchronize() : Status();
+}
+
+void Decoder::sample(const Batch& batch, size_t first, std::span<const SampleRow> rows) {
+  Activations& a = activations_;
+  collect_outputs(std::span(batch.logit_rows).subspan(first, rows.size()));
+  const LinearTarget target = head(int(rows.size()));
+  backend_.sample({row_view(a.normed, int(rows.size()), config_.width), &target, config_.logit_scale,
+                   config_.final_softcap, target.out, rows, a.chosen + first});
+}
+
+void Decoder::start(const Batch& batch, const KvCache& cache, std::span<const SampleRow> rows) {
+  METALLIC_CHECK(rows.size() == batch.logit_rows.size() && int(rows.size()) <= most_ahead());
+  evaluate(batch, cache);
+  sample(batch, 0, rows);
+  run_ahead_->fetch(activations_.chosen, int(rows.size()));
+  under_way_.push_back(rows.size());
+}
+
+Status Decoder::finish(Choices& choices) {
+  METALLIC_CHECK(!under_way_.empty());
+  choices.ids.resize(under_way_.front());
+  choices.logits.clear();
+  under_way_.erase(under_way_.begin());
+  return run_ahead_->fetched(choices.ids);
 }
 
 void Decoder::linear(const TensorView& x, const Weight& weight, const float* bias, const TensorView& out) {

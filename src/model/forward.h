@@ -1,11 +1,13 @@
 // The model: one step of it, for a batch of tokens of any number of sequences.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
 #include "backend/backend.h"
 #include "backend/batch.h"
+#include "backend/run_ahead.h"
 #include "model/activations.h"
 #include "model/config.h"
 #include "model/kv_cache.h"
@@ -39,9 +41,17 @@ class Decoder {
   // The same, but chooses a token for each of batch.logit_rows, by `rows` (sampling.h), where the logits are.
   Status choose(const Batch& batch, const KvCache& cache, std::span<const SampleRow> rows, Choices& choices);
 
+  // choose() in two halves, where the backend runs ahead, for up to most_ahead() rows of output: the step behind may be
+  // started before this one is finished, and then its tokens are chosen_before(0), (1), … Up to RunAhead::kMostFetches
+  // steps are under way. finish() is for the oldest; it gives no logits of rows to choose on the host.
+  int most_ahead() const { return run_ahead_ ? std::min(RunAhead::kMostRows, activations_.output_rows()) : 0; }
+  void start(const Batch& batch, const KvCache& cache, std::span<const SampleRow> rows);
+  Status finish(Choices& choices);
+  int under_way() const { return int(under_way_.size()); }
+
  private:
   Decoder(const Config& config, const Weights& weights, Backend& backend)
-      : config_(config), weights_(weights), backend_(backend) {}
+      : config_(config), weights_(weights), backend_(backend), run_ahead_(find_run_ahead(backend)) {}
 
   void embed(const Batch& batch);
   void attention_block(int index, const Batch& batch, const KvCache& cache);
@@ -53,6 +63,8 @@ class Decoder {
   void collect_outputs(std::span<const int32_t> rows);
   LinearTarget head(int rows) const;
   Status output(const Batch& batch, std::vector<float>& output);
+  // Chooses for rows `first` and on, as many as `rows`, of those that the batch wants.
+  void sample(const Batch& batch, size_t first, std::span<const SampleRow> rows);
 
   // latent_attention.cc
   void latent_query_key_value(const LatentAttention& latent, int index, const Batch& batch);
@@ -70,6 +82,8 @@ class Decoder {
   const Config& config_;
   const Weights& weights_;
   Backend& backend_;
+  RunAhead* run_ahead_;            // or null
+  std::vector<size_t> under_way_;  // rows of the steps that were started, the oldest first
   Activations activations_;
   RopeAngles rope_, local_rope_;
 };

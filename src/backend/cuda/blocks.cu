@@ -95,7 +95,7 @@ __global__ void experts_kernel(const ExpertsArgs a) {
 template <class F>
 __global__ void decode_kernel(const WeightRef weight, const int32_t* ids, float scale, Rows out) {
   constexpr int kGroup = RowReader<F>::group_size();
-  const int64_t row = ids ? ids[blockIdx.x] : blockIdx.x;
+  const int64_t row = ids ? max(ids[blockIdx.x], 0) : int(blockIdx.x);  // kChooseOnHost: any
   const RowReader<F> reader{static_cast<const char*>(weight.codes) + row * weight.row_bytes};
   float* to = out.data + int64_t(blockIdx.x) * out.stride;
   for (int64_t group = threadIdx.x; group < weight.columns / kGroup; group += blockDim.x) {

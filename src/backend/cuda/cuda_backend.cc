@@ -113,7 +113,9 @@ void CudaBackend::embed(const EmbedOp& op) {
   queue_->reserve(op.ids.size_bytes());
   Command command(CommandKind::kEmbed);
   command.embed.weight = weight_ref(*op.weight);
-  command.embed.ids = queue_->stage(op.ids);
+  const bool chosen = !op.ids.empty() && op.ids[0] == chosen_before(0);
+  METALLIC_CHECK(!chosen || chosen_ != nullptr);
+  command.embed.ids = chosen ? chosen_ : queue_->stage(op.ids);
   command.embed.count = int32_t(op.ids.size());
   command.embed.scale = op.scale;
   command.embed.out = rows_of(op.out);

@@ -8,14 +8,16 @@
 
 #include "backend/backend.h"
 #include "backend/cuda/cuda.h"
+#include "backend/cuda/fetch.h"
 #include "backend/cuda/queue.h"
 #include "backend/cuda/transfers.h"
 #include "backend/cuda/upload.h"
+#include "backend/run_ahead.h"
 #include "backend/transfers.h"
 
 namespace metallic::cuda {
 
-class CudaBackend final : public Backend, public Transfers {
+class CudaBackend final : public Backend, public Transfers, public RunAhead {
  public:
   CudaBackend(std::string name, std::shared_ptr<Queue> queue, bool reproducible)
       : name_(std::move(name)), queue_(std::move(queue)), reproducible_(reproducible) {}
@@ -49,6 +51,8 @@ class CudaBackend final : public Backend, public Transfers {
   int logit_rows() const override { return 64; }  // so that the head is read once for a batch
   bool can_sample(const SampleRow& row) const override;
   void sample(const SampleOp& op) override;
+  void fetch(const int32_t* from, int count) override;
+  Status fetched(std::span<int32_t> to) override;
 
   // transfers.cc
   Result<std::shared_ptr<void>> allocate_pinned(uint64_t bytes) override;
@@ -102,6 +106,8 @@ class CudaBackend final : public Backend, public Transfers {
   char* bounce_ = nullptr;  // pinned memory for small copies to the host
   std::shared_ptr<void> bounce_owner_;
   std::unique_ptr<CopyStream> copies_;
+  std::unique_ptr<Fetches> fetches_;  // made when first wanted
+  const int32_t* chosen_ = nullptr;   // where the latest sample() leaves its choices
 };
 
 // What Weight::packed of this backend points to.

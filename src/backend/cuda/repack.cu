@@ -84,7 +84,7 @@ __global__ void repack_kernel(const void* blocks, int64_t first, int64_t count, 
 template <class P>
 __global__ void embed_kernel(const EmbedArgs a) {
   let_next_start();
-  const PlaneReader<P> reader(a.weight, a.ids[blockIdx.x]);
+  const PlaneReader<P> reader(a.weight, max(a.ids[blockIdx.x], 0));  // kChooseOnHost: any
   float* out = a.out.data + int64_t(blockIdx.x) * a.out.stride;
   for (int unit = int(threadIdx.x); unit < a.weight.columns / P::kUnit; unit += int(blockDim.x)) {
     float weights[P::kUnit];

@@ -85,11 +85,27 @@ void CudaBackend::sample(const SampleOp& op) {
   args.logits = {static_cast<float*>(op.logits.data), op.logits.stride[0] / int64_t(sizeof(float))};
   cut_rows(args, int32_t(op.logits.shape[1]));
   args.ids = op.ids;
+  chosen_ = op.ids;
   if (args.rows == 0 || args.width == 0 || !reserve_sampling(args, changes.size())) return;
   queue_->reserve(choices.size() * sizeof(SampleChoice) + changes.size() * sizeof(LogitChange) + 32);
   args.choices = queue_->stage(std::span<const SampleChoice>(choices));
   args.changes = queue_->stage(std::span<const LogitChange>(changes));
   queue_->add(command);
+}
+
+void CudaBackend::fetch(const int32_t* from, int count) {
+  queue_->flush();
+  if (fetches_ == nullptr) {
+    auto fetches = Fetches::create();
+    if (!fetches) return queue_->stream().keep(fetches.error());
+    fetches_ = std::move(*fetches);
+  }
+  fetches_->start(from, count, queue_->stream());
+}
+
+Status CudaBackend::fetched(std::span<int32_t> to) {
+  if (fetches_ != nullptr) fetches_->finish(to, queue_->stream());
+  return queue_->stream().failed() ? queue_->stream().synchronize("computing") : Status();
 }
 
 }  // namespace metallic::cuda

@@ -65,17 +65,24 @@ struct Describe {
 
 }  // namespace
 
-SampleRow Sampler::describe(std::span<const TokenId> history) {
+SampleRow Sampler::describe(std::span<const TokenId> history, int ahead) {
   SampleRow row;
   changes_.clear();
   row.temperature = greedy_ ? 0.0f : 1.0f;
   const Describe describe{row, changes_, history};
   for (const SamplerStep& step : chain_) row.on_host = row.on_host || !std::visit(describe, step);
   row.changes = changes_;
-  row.unit = greedy_ ? 0.0 : next_unit();
+  row.unit = greedy_ ? 0.0 : next_unit(ahead);
   return row;
 }
 
-double Sampler::next_unit() const { return double(split_mix(split_mix(seed_) ^ drawn_) >> 11) * 0x1p-53; }
+bool Sampler::ignores_history() const {
+  return std::none_of(chain_.begin(), chain_.end(),
+                      [](const SamplerStep& step) { return std::holds_alternative<Penalties>(step); });
+}
+
+double Sampler::next_unit(int ahead) const {
+  return double(split_mix(split_mix(seed_) ^ (drawn_ + uint64_t(ahead))) >> 11) * 0x1p-53;
+}
 
 }  // namespace metallic

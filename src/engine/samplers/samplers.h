@@ -68,14 +68,17 @@ class Sampler {
   Result<TokenId> sample(std::span<const float> logits, std::span<const TokenId> history);
   // What sample() would do next, for a backend to do (sampling.h); its data is good until the next call. on_host if it
   // cannot be said so.
-  SampleRow describe(std::span<const TokenId> history);
+  // `ahead`: of how many choices before it the outcome is not known yet.
+  SampleRow describe(std::span<const TokenId> history, int ahead = 0);
+  // Whether describe() says the same whatever the latest tokens are.
+  bool ignores_history() const;
   // The backend has chosen.
   void count_draw() {
     if (!greedy_) ++drawn_;
   }
 
  private:
-  double next_unit() const;  // [0, 1)
+  double next_unit(int ahead = 0) const;  // [0, 1)
 
   std::vector<SamplerStep> chain_;
   bool greedy_ = false;
