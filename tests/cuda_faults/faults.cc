@@ -53,10 +53,26 @@ struct Session {
     const SampleRow row;
     return decoder->choose(batch, *cache, {&row, 1}, choices);
   }
+  // Steps of one token, each started before the one ahead is finished.
+  Status run_ahead(int position, int steps) {
+    Choices choices;
+    const SampleRow row;
+    for (int i = 0; i < steps; ++i) {
+      Batch batch;
+      batch.tokens = {i == 0 ? 1 : chosen_before(0)};
+      batch.positions = {position + i};
+      batch.sequences = {{0, 1, position + i, pages.data()}};
+      batch.logit_rows = {0};
+      decoder->start(batch, *cache, {&row, 1});
+      if (i > 0) METALLIC_TRY(decoder->finish(choices));
+    }
+    return decoder->finish(choices);
+  }
   Status run() {
     METALLIC_TRY(open());
     METALLIC_TRY(step(9, 0));
     for (int i = 9; i < 13; ++i) METALLIC_TRY(step(1, i));  // launched, captured, replayed
+    METALLIC_TRY(run_ahead(13, 4));
     return backend->synchronize();
   }
 };

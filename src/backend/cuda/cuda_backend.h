@@ -106,8 +106,8 @@ class CudaBackend final : public Backend, public Transfers, public RunAhead {
   char* bounce_ = nullptr;  // pinned memory for small copies to the host
   std::shared_ptr<void> bounce_owner_;
   std::unique_ptr<CopyStream> copies_;
-  std::unique_ptr<Fetches> fetches_;  // made when first wanted
-  const int32_t* chosen_ = nullptr;   // where the latest sample() leaves its choices
+  Fetches fetches_;
+  const int32_t* chosen_ = nullptr;  // where the latest sample() leaves its choices
 };
 
 // What Weight::packed of this backend points to.

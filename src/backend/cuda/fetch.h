@@ -6,7 +6,6 @@
 
 #include <array>
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "backend/cuda/stream.h"
@@ -19,18 +18,18 @@ void launch_fetch(const int32_t* from, int count, int32_t* to, cudaStream_t stre
 
 class Fetches {
  public:
-  static Result<std::unique_ptr<Fetches>> create();
   ~Fetches();
+  // Both keep failures in the stream.
   void start(const int32_t* from, int count, Stream& stream);
-  // Of the oldest. Failures are the stream's.
-  void finish(std::span<int32_t> to, Stream& stream);
+  void finish(std::span<int32_t> to, Stream& stream);  // of the oldest
 
  private:
-  Fetches() = default;
   struct Slot {
     int32_t* host = nullptr;  // pinned, (RunAhead::kMostRows)
     cudaEvent_t done = nullptr;
   };
+  static bool prepare(Slot& slot, Stream& stream);
+
   std::array<Slot, RunAhead::kMostFetches> slots_;
   int first_ = 0, count_ = 0;
 };

@@ -95,16 +95,11 @@ void CudaBackend::sample(const SampleOp& op) {
 
 void CudaBackend::fetch(const int32_t* from, int count) {
   queue_->flush();
-  if (fetches_ == nullptr) {
-    auto fetches = Fetches::create();
-    if (!fetches) return queue_->stream().keep(fetches.error());
-    fetches_ = std::move(*fetches);
-  }
-  fetches_->start(from, count, queue_->stream());
+  fetches_.start(from, count, queue_->stream());
 }
 
 Status CudaBackend::fetched(std::span<int32_t> to) {
-  if (fetches_ != nullptr) fetches_->finish(to, queue_->stream());
+  fetches_.finish(to, queue_->stream());
   return queue_->stream().failed() ? queue_->stream().synchronize("computing") : Status();
 }
 
