@@ -33,32 +33,30 @@ __device__ void unit_floats(const PlaneUnit<P>& unit, float* out) {
   }
 }
 
-// A thread for each unit; neighbours trade halves, so that two of them store 32 bytes in a row, which is what the
-// memory takes at once.
+// A thread for each unit. The warp's pieces go through shared memory, so that it stores 512 bytes in a row.
 template <class P>
-__global__ void planes_to_bf16_kernel(const WeightRef weight, int row, int64_t units, uint4* out) {
+__global__ void __launch_bounds__(kThreads)
+    planes_to_bf16_kernel(const WeightRef weight, int row, int64_t units, uint4* out) {
   constexpr int kPieces = P::kUnit / 8;  // of 16 bytes
+  __shared__ uint4 shared[kThreads * kPieces];
   const PlaneReader<P> reader(weight, row);  // rows follow one another without a gap
-  const int64_t mine = global_thread();
-  const bool odd = threadIdx.x % 2 != 0;
-  uint4 pieces[kPieces] = {};
+  const int lane = int(threadIdx.x) % kWarp;
+  const int64_t mine = global_thread(), first = mine - lane;
+  uint4* pieces = shared + (threadIdx.x - lane) * kPieces;
+  const auto place = [&](int unit, int piece) {  // eight lanes that follow one another meet all banks
+    return unit * kPieces + (piece ^ (unit * kPieces / 8 & (kPieces - 1)));
+  };
   if (mine < units) {
     float weights[P::kUnit];
     unit_floats(reader.load(int(mine)), weights);
 #pragma unroll
-    for (int i = 0; i < kPieces; ++i) pieces[i] = eight_bits_of(weights + 8 * i, false);
+    for (int i = 0; i < kPieces; ++i) pieces[place(lane, i)] = eight_bits_of(weights + 8 * i, false);
   }
-  const auto trade = [](uint4 v) {
-    return make_uint4(__shfl_xor_sync(kAllLanes, v.x, 1), __shfl_xor_sync(kAllLanes, v.y, 1),
-                      __shfl_xor_sync(kAllLanes, v.z, 1), __shfl_xor_sync(kAllLanes, v.w, 1));
-  };
-  const int64_t even_unit = mine - (odd ? 1 : 0);
+  __syncwarp();
 #pragma unroll
-  for (int i = 0; i < kPieces; i += 2) {
-    const uint4 kept = odd ? pieces[i + 1] : pieces[i];
-    const uint4 got = trade(odd ? pieces[i] : pieces[i + 1]);
-    if (even_unit < units) out[even_unit * kPieces + i + (odd ? 1 : 0)] = odd ? got : kept;
-    if (even_unit + 1 < units) out[(even_unit + 1) * kPieces + i + (odd ? 1 : 0)] = odd ? kept : got;
+  for (int i = 0; i < kPieces; ++i) {
+    const int at = i * kWarp + lane;
+    if (first + at / kPieces < units) out[first * kPieces + at] = pieces[place(at / kPieces, at % kPieces)];
   }
 }
 
@@ -105,8 +103,8 @@ void launch_to_bf16(const WeightRef& weight, int row, int rows, void* out, cudaS
   if (weight.layout == Layout::kPlanes)
     visit_planes(weight.format, [&]<class P>(P) {
       const int64_t units = int64_t(rows) * weight.columns / P::kUnit;
-      planes_to_bf16_kernel<P><<<unsigned(divide_up(units, kThreads)), kThreads, 0, stream>>>(
-          weight, row, units, static_cast<uint4*>(out));
+      planes_to_bf16_kernel<P>
+          <<<unsigned(divide_up(units, kThreads)), kThreads, 0, stream>>>(weight, row, units, static_cast<uint4*>(out));
     });
   else
     quant::visit_format(weight.format, [&]<class F>(F) {
