@@ -83,7 +83,8 @@ void expect_reference(Format format, Format mixed, std::span<const Case> cases,
 
 TEST_P(CudaSteps, GiveTheLogitsOfTheReferenceForAnyNumberOfRows) {
   const Case cases[] = {{1, {1, 1, 1, 1, 1}}, {1, {5, 1, 8, 1}}, {3, {1, 2, 1, 1}}, {1, {40, 1, 1, 30}},
-                        {9, {1, 1, 1, 4}},    {20, {1, 1}},      {1, {200, 1, 50}}, {2, {90, 60, 1}}};
+                        {9, {1, 1, 1, 4}},    {20, {1, 1}},      {1, {200, 1, 50}}, {2, {90, 60, 1}},
+                        {70, {1, 1}},         {130, {1, 1}}};
   expect_reference(GetParam(), GetParam(), cases);
 }
 

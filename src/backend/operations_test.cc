@@ -32,8 +32,8 @@ struct LinearShape {
 std::vector<LinearShape> linear_shapes(Format format) {
   const int64_t block = format_info(format).block_elements;
   if (block > 1)
-    return {{1, 1, block},  {1, 37, block * 3}, {2, 8, block},     {7, 13, block * 2},
-            {19, 67, 1280}, {33, 129, block},   {9, 33, block * 9}};
+    return {{1, 1, block},    {1, 37, block * 3}, {2, 8, block},    {7, 13, block * 2}, {19, 67, 1280},
+            {33, 129, block}, {9, 33, block * 9}, {140, 260, 1280}, {400, 40, 512}};
   std::vector<LinearShape> shapes = {{1, 1, 1}, {1, 19, 1025}, {6, 9, 1024}, {17, 5, 2053}, {5, 3, 0}, {0, 5, 8}};
   for (int64_t n = 1; n <= 17; ++n) shapes.push_back({n, 18 - n, n + 16});
   return shapes;
@@ -125,7 +125,8 @@ float as_bfloat16(float x) {
   return std::bit_cast<float>(bits & 0xffff0000);
 }
 
-// Tokens of BF16 weights where the processor multiplies them in this format: rounded, or with what that left rounded too.
+// Tokens of BF16 weights where the processor multiplies them in this format: rounded, or with what that left rounded
+// too.
 std::vector<float> as_bfloats(std::vector<float> x, bool two) {
   for (float& value : x) {
     const float first = as_bfloat16(value);
@@ -145,8 +146,8 @@ TEST_P(Operations, LinearOfEveryFormatIsWithinThreeMillionthsOfTheSumOfMagnitude
         const bool in_codes = precision != Precision::kFloat && info.block_elements > 1 && !is_cuda();
         const bool in_bfloats = precision != Precision::kFloat && info.format == Format::kBF16 && has_bfloats();
         if (precision != Precision::kFloat && !in_codes && !in_bfloats) continue;  // the same as kFloat
-        const std::vector<float> x = in_bfloats ? as_bfloats(c.x, precision == Precision::kDoubleCodes)
-                                     : !in_codes                      ? c.x
+        const std::vector<float> x = in_bfloats  ? as_bfloats(c.x, precision == Precision::kDoubleCodes)
+                                     : !in_codes ? c.x
                                      : precision == Precision::kCodes ? as_codes(c.x)
                                                                       : as_double_codes(c.x, size_t(s.columns));
         for (const bool accumulate : {false, true}) {

@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include "backend/cuda/commands.h"
+#include "backend/cuda/sixteen.h"
 
 namespace metallic::cuda {
 
@@ -102,6 +103,7 @@ struct SplitAttentionArgs {
   float* partial;    // (rows, heads, splits, dv + 2)
   int32_t* arrived;  // (split_counters), zero
   Quantised to;      // the outputs (rows, heads * dv), quantised; or null
+  Sixteen sixteen;   // the same in 16 bits; data may be null
   int32_t splits, tile_keys;
   int32_t dependent;
   int32_t padding;
@@ -111,15 +113,5 @@ uint64_t split_bytes(const AttentionArgs& args);
 int split_count(const AttentionArgs& args);
 int64_t split_counters(const AttentionArgs& args);
 void launch(const SplitAttentionArgs& args, cudaStream_t stream);
-
-// Attention of many rows on the tensor cores.
-struct FlashArgs {
-  AttentionArgs attention;  // out.data may be null
-  void* to;                 // the outputs (rows, heads * dv), dense, in 16 bits; or null
-  int32_t half;             // half precision, or bfloat16
-  int32_t padding;
-};
-bool can_flash(const AttentionArgs& args);
-void launch(const FlashArgs& args, cudaStream_t stream);
 
 }  // namespace metallic::cuda

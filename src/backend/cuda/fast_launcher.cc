@@ -386,6 +386,7 @@ class FastLauncher final : public Launcher {
       if (fits) split.to = codes_in(next_codes_, args.rows, width);
       if (split.to.codes) ready_ = {linear.x, args.rows, width, split.to};
     }
+    if (split.to.codes == nullptr) split.sixteen = wide_.attention_output(commands);
     split.dependent = dependent_;
     launch(split, stream_->get());
   }

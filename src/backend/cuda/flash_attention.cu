@@ -1,7 +1,7 @@
-// Attention of many rows (prompts) on the tensor cores: a block for 64 query rows of a head, a warp for 16 of them, keys
-// and values in tiles of 64 (or 32) through shared memory, the next tile under way while this one is multiplied; an
-// online softmax in registers (arXiv:2205.14135). Queries and weights are rounded to half precision, sums are float32.
-// Floor: 4 * rows * keys * width operations a head, half of that if causal.
+// Attention of many rows (prompts) on the tensor cores: a block for 64 query rows of a head, a warp for 16 of them,
+// keys and values in tiles of 64 (or 32) through shared memory, the next tile under way while this one is multiplied;
+// an online softmax in registers (arXiv:2205.14135). Queries and weights are rounded to half precision, sums are
+// float32. Floor: 4 * rows * keys * width operations a head, half of that if causal.
 #include <cuda_fp16.h>
 
 #include "backend/cuda/dependent.cuh"
@@ -12,7 +12,7 @@ namespace metallic::cuda {
 namespace {
 
 constexpr int kWarps = 4, kThreads = kWarps * kWarp, kRows = kWarps * 16;
-constexpr int kMostKeys = 64;  // of a tile
+constexpr int kMostKeys = 64;                                                              // of a tile
 constexpr int keys_of_tile(int width) { return width > 128 ? kMostKeys / 2 : kMostKeys; }  // two fit in 99 KB
 constexpr float kLog2E = 1.44269504f;
 
@@ -47,8 +47,9 @@ __device__ void fetch(const AttentionArgs& a, const Places& places, int kv_head,
 }
 
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads, kWidth <= 64 ? 4 : kWidth <= 128 ? 3 : 1)
-    flash_kernel(const __grid_constant__ FlashArgs f) {
+__global__ void __launch_bounds__(kThreads, kWidth <= 64    ? 4
+                                            : kWidth <= 128 ? 3
+                                                            : 1) flash_kernel(const __grid_constant__ FlashArgs f) {
   constexpr int kStride = kWidth + 8, kKeys = keys_of_tile(kWidth);
   extern __shared__ __align__(16) __half memory[];
   __shared__ Places places[2];
@@ -185,13 +186,13 @@ __global__ void __launch_bounds__(kThreads, kWidth <= 64 ? 4 : kWidth <= 128 ? 3
     if (rows[r] >= sequence.rows) continue;
     const int64_t row = sequence.first_row + rows[r];
     float* out = a.out.data ? a.out.data + row * a.out.row_stride + head * a.out.head_stride : nullptr;
-    uint32_t* to = f.to ? static_cast<uint32_t*>(f.to) + (row * a.heads + head) * kWidth / 2 : nullptr;
 #pragma unroll
     for (int n = 0; n < kWidth / 8; ++n) {
       const int column = n * 8 + lane % 4 * 2;
       const float x = result[n][2 * r] * factor, y = result[n][2 * r + 1] * factor;
       if (out) out[column] = x, out[column + 1] = y;
-      if (to) to[column / 2] = pair_bits(x, y, f.half != 0);
+      if (f.to.data)
+        *pair_of(f.to, int(row), head * kWidth + column, a.heads * kWidth) = pair_bits(x, y, f.to.half != 0);
     }
   }
 }

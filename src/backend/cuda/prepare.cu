@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(kMostThreads) norm_kernel(const __grid_constan
       }
       if (a.write_out) store_eight(values[i], a.aligned != 0, n.out.data + row * n.out.row_stride + at);
     }
-    *eight_of(a.to, row, at, a.columns) = eight_bits_of(values[i], a.to.half != 0);
+    store_eight_of(a.to, row, at, a.columns, eight_bits_of(values[i], a.to.half != 0));
   }
 }
 
@@ -69,7 +69,7 @@ __global__ void convert_kernel(const __grid_constant__ PrepareArgs a) {
     for (int i = int(blockIdx.x * blockDim.x + threadIdx.x); i < eights; i += int(gridDim.x * blockDim.x)) {
       float values[8] = {};
       if (i * 8 < a.columns) load_eight(a.x.data + row * a.x.stride + i * 8, a.aligned != 0, values);
-      *eight_of(a.to, row, i * 8, a.columns) = eight_bits_of(values, a.to.half != 0);
+      store_eight_of(a.to, row, i * 8, a.columns, eight_bits_of(values, a.to.half != 0));
     }
 }
 
@@ -82,48 +82,65 @@ __device__ void store_page(const Pages& pages, int64_t at, float value) {
     static_cast<float*>(pages.data)[at] = value;
 }
 
-// A block for each row: the angles first, then pairs of numbers of all heads.
-__global__ void __launch_bounds__(256) spread_kernel(const __grid_constant__ SpreadArgs a) {
-  __shared__ float2 turns[2][kMostPairs];
+constexpr int kSpreadThreads = 256, kPairsOfThread = 4;
+
+// A block for some pairs of numbers of a row, a thread for every so manyeth: all that does not come from the product
+// is there before the wait for it.
+__global__ void __launch_bounds__(kSpreadThreads) spread_kernel(const __grid_constant__ SpreadArgs a) {
   let_next_start();
   const RowPlace place = a.places[blockIdx.x];
-  const DeviceSequence sequence = a.sequences[place.sequence];
-  const int position = sequence.position + place.row - sequence.first_row;
-  for (int p = 0; p < 2; ++p)
-    for (int i = int(threadIdx.x); i < a.parts[p].pairs; i += int(blockDim.x)) {
+  struct {
+    int part, column, head, first, second;
+    float2 turn, bias, value;
+  } pairs[kPairsOfThread];
+#pragma unroll
+  for (int k = 0; k < kPairsOfThread; ++k) {
+    auto& p = pairs[k];
+    int i = int(blockIdx.y * kPairsOfThread + k) * kSpreadThreads + int(threadIdx.x);
+    p.part = 0;
+    while (p.part < 3 && i >= a.parts[p.part].width / 2) i -= a.parts[p.part++].width / 2;
+    if (p.part == 3) break;
+    const SpreadArgs::Part& part = a.parts[p.part];
+    const int half = part.head_width / 2, pair = i % half;
+    p.head = i / half;
+    p.first = 2 * pair, p.second = p.first + 1;
+    p.turn = make_float2(1, 0);
+    if (pair < part.pairs) {
+      if (!part.interleaved) p.first = pair, p.second = pair + part.pairs;
       float sine, cosine;
-      sincosf(float(a.positions[place.row]) * a.parts[p].frequencies[i], &sine, &cosine);
-      turns[p][i] = make_float2(cosine * a.parts[p].magnitude, sine * a.parts[p].magnitude);
+      sincosf(float(a.positions[place.row]) * part.frequencies[pair], &sine, &cosine);
+      p.turn = make_float2(cosine * part.magnitude, sine * part.magnitude);
     }
-  __syncthreads();
+    p.column = p.head * part.head_width;
+    p.bias = make_float2(0, 0);
+    if (part.bias) p.bias = make_float2(part.bias[p.column + p.first], part.bias[p.column + p.second]);
+  }
   wait_for_previous();
 #pragma unroll
-  for (int p = 0; p < 3; ++p) {
-    const SpreadArgs::Part& part = a.parts[p];
-    const Pages& pages = p == 1 ? a.keys : a.values;
-    const float* from = part.from.data + place.row * part.from.stride;
-    float* out = part.out.data ? part.out.data + place.row * part.out.stride : nullptr;
-    const int half = part.head_width / 2;
-    for (int i = int(threadIdx.x); i < part.width / 2; i += int(blockDim.x)) {
-      const int head = i / half, pair = i % half;
-      int first = 2 * pair, second = first + 1;
-      const bool turned = pair < part.pairs;
-      if (turned && !part.interleaved) first = pair, second = pair + part.pairs;
-      float x = from[head * part.head_width + first], y = from[head * part.head_width + second];
-      if (part.bias) x += part.bias[head * part.head_width + first], y += part.bias[head * part.head_width + second];
-      if (turned) {
-        const float2 turn = turns[p % 2][pair];
-        const float before = x;
-        x = x * turn.x - y * turn.y;
-        y = before * turn.y + y * turn.x;
-      }
-      if (out) out[head * part.head_width + first] = x, out[head * part.head_width + second] = y;
-      if (p > 0) {
-        const int64_t at = sequence.pages[position / pages.page_tokens] * pages.page_stride + head * pages.head_stride +
-                           position % pages.page_tokens * pages.token_stride;
-        store_page(pages, at + first, x);
-        store_page(pages, at + second, y);
-      }
+  for (int k = 0; k < kPairsOfThread; ++k) {
+    auto& p = pairs[k];
+    if (p.part == 3) break;
+    const Rows& rows = a.parts[p.part].from;
+    const float* from = rows.data + place.row * rows.stride + p.column;
+    p.value = make_float2(from[p.first], from[p.second]);
+  }
+#pragma unroll
+  for (int k = 0; k < kPairsOfThread; ++k) {
+    const auto& p = pairs[k];
+    if (p.part == 3) break;
+    const float x = p.value.x + p.bias.x, y = p.value.y + p.bias.y;
+    const float turned_x = x * p.turn.x - y * p.turn.y, turned_y = x * p.turn.y + y * p.turn.x;
+    const Rows& out = a.parts[p.part].out;
+    if (out.data) {
+      float* to = out.data + place.row * out.stride + p.column;
+      to[p.first] = turned_x, to[p.second] = turned_y;
+    }
+    if (p.part > 0) {
+      const Pages& pages = p.part == 1 ? a.keys : a.values;
+      const int64_t at = place.page * pages.page_stride + p.head * pages.head_stride +
+                         place.position % pages.page_tokens * pages.token_stride;
+      store_page(pages, at + p.first, turned_x);
+      store_page(pages, at + p.second, turned_y);
     }
   }
 }
@@ -145,6 +162,7 @@ __global__ void gate_kernel(const __grid_constant__ GateArgs a) {
       float up[8], gate[8];
       load_products(a, row * a.stride + i * 8, up);
       load_products(a, row * a.stride + a.width + i * 8, gate);
+#pragma unroll
       for (int k = 0; k < 8; ++k) {
         if (a.up_bias) up[k] += a.up_bias[i * 8 + k];
         if (a.gate_bias) gate[k] += a.gate_bias[i * 8 + k];
@@ -152,7 +170,7 @@ __global__ void gate_kernel(const __grid_constant__ GateArgs a) {
       }
       if (a.up.data) store_eight(up, false, a.up.data + row * a.up.stride + i * 8);
       if (a.out.data) store_eight(gate, false, a.out.data + row * a.out.stride + i * 8);
-      if (a.to.data) *eight_of(a.to, row, i * 8, a.width) = eight_bits_of(gate, a.to.half != 0);
+      if (a.to.data) store_eight_of(a.to, row, i * 8, a.width, eight_bits_of(gate, a.to.half != 0));
     }
 }
 
@@ -183,7 +201,9 @@ void launch(const PrepareArgs& a, cudaStream_t stream) {
 
 void launch(const SpreadArgs& a, cudaStream_t stream) {
   if (a.rows == 0) return;
-  launch_kernel(spread_kernel, dim3(unsigned(a.rows)), dim3(256), 0, a.dependent != 0, a, stream);
+  const int pairs = (a.parts[0].width + a.parts[1].width + a.parts[2].width) / 2;
+  const dim3 grid(unsigned(a.rows), unsigned(divide_up(pairs, kSpreadThreads * kPairsOfThread)));
+  launch_kernel(spread_kernel, grid, dim3(kSpreadThreads), 0, a.dependent != 0, a, stream);
 }
 
 void launch(const GateArgs& a, cudaStream_t stream) {

@@ -11,13 +11,13 @@
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/fast.h"
 #include "backend/cuda/quantise.cuh"
+#include "backend/cuda/sixteen.cuh"
 
 namespace metallic::cuda {
 namespace {
 
 constexpr int kTile = 16, kStages = 2, kHeads = 8, kPiece = 8;  // kPiece: halves that are copied at a time
 constexpr int kMostWidth = 256;
-constexpr int warps_for(int width) { return width > 128 ? 4 : 8; }
 
 __device__ void load_matrices(uint32_t* r, const __half* from) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -65,6 +65,12 @@ __device__ void write_output(const SplitAttentionArgs& s, int64_t row, int head,
   if (s.to.codes)  // 32 divides the width: a warp holds a group
     quantise_lane(value, row * a.heads * a.values.width + head * a.values.width + at / kWarp * kWarp, s.to.codes,
                   static_cast<ActivationGroup*>(s.to.groups));
+  if (s.sixteen.data) {  // as there
+    const float next = __shfl_down_sync(kAllLanes, value, 1);
+    const int width = a.values.width;
+    if (at % 2 == 0)
+      *pair_of(s.sixteen, int(row), head * width + at, a.heads * width) = pair_bits(value, next, s.sixteen.half != 0);
+  }
 }
 
 // The pieces of one row and KV head to the outputs of heads `first` and on.
@@ -112,10 +118,9 @@ __device__ void copy_tile(const AttentionArgs& a, const DeviceSequence& sequence
   }
 }
 
-template <int kWidth>
-__global__ void __launch_bounds__(warps_for(kWidth) * kWarp)
-    split_kernel(const __grid_constant__ SplitAttentionArgs s) {
-  constexpr int kWarps = warps_for(kWidth), kStride = kWidth + kPiece, kStage = 2 * kTile * kStride;
+template <int kWidth, int kWarps>
+__global__ void __launch_bounds__(kWarps* kWarp) split_kernel(const __grid_constant__ SplitAttentionArgs s) {
+  constexpr int kStride = kWidth + kPiece, kStage = 2 * kTile * kStride;
   extern __shared__ int4 memory[];
   __shared__ float highest_of[kWarps][kHeads], sum_of[kWarps][kHeads];
   __shared__ float times_of[kHeads][kWarps], highest_all[kHeads], sum_all[kHeads];
@@ -330,17 +335,22 @@ void launch(const SplitAttentionArgs& args, cudaStream_t stream) {
   s.tile_keys = tile_keys(a);
   s.splits = split_count(a);
   const dim3 grid(unsigned(s.splits), unsigned(a.kv_heads * head_blocks(a)), unsigned(a.rows));
-  const auto run = [&]<int kWidth>(std::integral_constant<int, kWidth>) {
-    constexpr int kWarps = warps_for(kWidth);
+  const auto run = [&]<int kWidth, int kWarps>(std::integral_constant<int, kWidth>,
+                                               std::integral_constant<int, kWarps>) {
     constexpr size_t kShared = size_t(kWarps) * kStages * 2 * kTile * (kWidth + kPiece) * sizeof(__half);
-    launch_kernel(split_kernel<kWidth>, grid, dim3(kWarps * kWarp), kShared, s.dependent != 0, s, stream);
+    launch_kernel(split_kernel<kWidth, kWarps>, grid, dim3(kWarps * kWarp), kShared, s.dependent != 0, s, stream);
   };
+  // Where there are blocks for all multiprocessors, smaller ones, of which several share one.
+  constexpr std::integral_constant<int, 4> kFew;
+  constexpr std::integral_constant<int, 8> kMany;
+  constexpr unsigned kManyBlocks = 128;
+  const bool small = a.rows > kMostTokens && grid.x * grid.y * grid.z > kManyBlocks;
   if (a.keys.width <= 64)
-    run(std::integral_constant<int, 64>{});
+    small ? run(std::integral_constant<int, 64>{}, kFew) : run(std::integral_constant<int, 64>{}, kMany);
   else if (a.keys.width <= 128)
-    run(std::integral_constant<int, 128>{});
+    small ? run(std::integral_constant<int, 128>{}, kFew) : run(std::integral_constant<int, 128>{}, kMany);
   else
-    run(std::integral_constant<int, 256>{});
+    run(std::integral_constant<int, 256>{}, kFew);
 }
 
 }  // namespace metallic::cuda

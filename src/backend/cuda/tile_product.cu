@@ -7,99 +7,26 @@
 // chunks are dealt out evenly, and whoever is the last at a tile that several blocks share adds the parts in order.
 // Floor: the bytes of the weights; 2 * rows * columns * tokens operations.
 #include "backend/cuda/dependent.cuh"
-#include "backend/cuda/device.cuh"
-#include "backend/cuda/planes.cuh"
-#include "backend/cuda/wide.cuh"
+#include "backend/cuda/tile_product.cuh"
 
 namespace metallic::cuda {
 namespace {
 
-constexpr int kStages = 4;                  // chunks of activations under way
-constexpr int kSumStride = kTileRows + 4;   // floats from one token's sums to the next's
-constexpr int kGatedRows = kTileRows / 2;   // of each of the two weights
-constexpr int kLeastChunks = 6;             // for a block
+constexpr int kStages = 4;                 // chunks of activations under way
+constexpr int kSumStride = kTileRows + 4;  // floats from one token's sums to the next's
+constexpr int kLeastChunks = 6;            // for a block
 
 template <class P, int kTokens>
 struct Shape {
   static constexpr int kTokenTiles = kTokens / 8;
   static constexpr int kRowTiles = kTokens <= 16 ? 1 : 2;  // of 16 rows, for a warp
   static constexpr int kWarps = kTileRows / 16 / kRowTiles, kThreads = kWarps * kWarp;
-  static constexpr int kRows = 2 * kRowTiles;            // of a lane
-  static constexpr int kUnits = P::kBits == 8 ? 2 : 1;   // of a lane, in a row and a chunk
+  static constexpr int kRows = 2 * kRowTiles;                                     // of a lane
+  static constexpr int kUnits = P::kBits == 8 ? 2 : 1;                            // of a lane, in a row and a chunk
   static constexpr int kAhead = kTokens > 16 ? 2 / kUnits : kUnits == 2 ? 2 : 3;  // chunks, as registers allow
-  static constexpr int kVectors = kTokenTiles * 128;     // of 16 bytes, of activations in a chunk
+  static constexpr int kVectors = kTokenTiles * 128;  // of 16 bytes, of activations in a chunk
   static constexpr size_t kShared = size_t(kStages) * kVectors * 16 + size_t(kTokens) * kSumStride * sizeof(float);
 };
-
-// Words of codes as bfloat16: 128 + code, and what has to be added for code - middle.
-template <class P>
-struct Codes {
-  static constexpr int kMiddle = P::kBits == 8 ? 0 : 1 << (P::kBits - 1);
-  // Four codes without their middle, as two pairs.
-  __device__ static void pairs(uint32_t word, __nv_bfloat162* out) {
-    for (int i = 0; i < 2; ++i) {
-      uint32_t bits, rest;
-      const unsigned spread = i == 0 ? 0x4140 : 0x4342;
-      if constexpr (P::kBits == 8) {  // 128 + the low seven bits, - 128 or - 256
-        bits = __byte_perm(word & 0x7f7f7f7fu, 0x43434343u, spread);
-        rest = __byte_perm(word & 0x80808080u, 0xc3c3c3c3u, spread);
-      } else {
-        bits = __byte_perm(word, 0x43434343u, spread);
-        rest = 0xc300c300u + kMiddle * 0x00010001u;
-      }
-      out[i] = __hadd2(*reinterpret_cast<const __nv_bfloat162*>(&bits),  //
-                       *reinterpret_cast<const __nv_bfloat162*>(&rest));
-    }
-  }
-};
-
-// A group of a row: all of it in one lane.
-template <class P, int kUnits>
-struct LaneGroup {
-  PlaneUnit<P> units[kUnits];
-
-  // Words 2 p and 2 p + 1 of eight, four weights each, as pairs of bfloat16.
-  __device__ void weights(int p, uint32_t* out) const {
-    __nv_bfloat162 scale = {}, offset = {};
-    for (int i = 0; i < 2; ++i) {
-      const int word = 2 * p + i;
-      if (i == 0) {
-        float factor, start;
-        units[0].factors(word / 4, factor, start);
-        if constexpr (P::kBits != 8) start = fmaf(factor, float(Codes<P>::kMiddle - P::kZero), start);
-        scale = __float2bfloat162_rn(factor);
-        offset = __float2bfloat162_rn(start);
-      }
-      uint32_t codes;
-      if constexpr (P::kBits == 8)
-        codes = units[word / 4].codes[word % 4];
-      else
-        codes = units[0].word(word);
-      __nv_bfloat162 pairs[2];
-      Codes<P>::pairs(codes, pairs);
-      constexpr bool kOffset = P::kBits != 8 && (Codes<P>::kMiddle != P::kZero || P::kScale == ScaleKind::kSuper ||
-                                                 P::kScale == ScaleKind::kHalfPair);
-      for (int k = 0; k < 2; ++k) {
-        const __nv_bfloat162 w = kOffset ? __hfma2(pairs[k], scale, offset) : __hmul2(pairs[k], scale);
-        out[2 * i + k] = *reinterpret_cast<const uint32_t*>(&w);
-      }
-    }
-  }
-};
-
-// The rows of a tile: their target, and the number of the first.
-struct TilePlace {
-  int target, row;
-};
-__device__ TilePlace place_of(const TileProductArgs& a, int tile) {
-  if (a.gated) return {0, tile * kGatedRows};
-  int t = 0;
-  while (t + 1 < a.count && tile >= a.targets[t + 1].first_tile) ++t;
-  return {t, (tile - a.targets[t].first_tile) * kTileRows};
-}
-
-// The first of all chunks of all tiles that block `block` has.
-__device__ int share(int64_t total, int block) { return int(total * block / gridDim.x); }
 
 // Eight outputs of a token, from row `row` of the target on.
 __device__ void finish_plain(const TileProductArgs::Target& target, int token, int row, float* values) {
@@ -144,7 +71,7 @@ __device__ void finish_gated(const TileProductArgs& a, int token, int row, float
     if (valid && first.out.data) first.out.data[token * first.out.stride + row + i] = gate[i];
   }
   if (a.to.data && row < (rows + kChunk - 1) / kChunk * kChunk)
-    *eight_of(a.to, token, row, rows) = eight_bits_of(gate, false);
+    store_eight_of(a.to, token, row, rows, eight_bits_of(gate, false));
 }
 
 // A tile that is summed up, by all threads. `add` gives eight sums of a token from a row of the tile on.
@@ -253,13 +180,14 @@ __global__ void __launch_bounds__(Shape<P, kTokens>::kThreads, kTokens == 32 ? 3
           for (int r = 0; r < S::kRows; ++r) ahead[i][r].weights(p, w[r]);
 #pragma unroll
           for (int n = 0; n < S::kTokenTiles; ++n) {
-            const uint4 b = x[(n * 4 + p) * kWarp];
+            uint32_t b[4];
+            load_matrices(b, x + (n * 4 + p) * kWarp);
 #pragma unroll
             for (int m = 0; m < S::kRowTiles; ++m) {
               const uint32_t low[4] = {w[2 * m][0], w[2 * m + 1][0], w[2 * m][1], w[2 * m + 1][1]};
               const uint32_t high[4] = {w[2 * m][2], w[2 * m + 1][2], w[2 * m][3], w[2 * m + 1][3]};
-              multiply_bf16(c[m][n], low, b.x, b.y);
-              multiply_bf16(c[m][n], high, b.z, b.w);
+              multiply_bf16(c[m][n], low, b[0], b[1]);
+              multiply_bf16(c[m][n], high, b[2], b[3]);
             }
           }
         }
@@ -328,59 +256,67 @@ __global__ void __launch_bounds__(Shape<P, kTokens>::kThreads, kTokens == 32 ? 3
   }
 }
 
-int block_tokens(int tokens) { return tokens <= 16 ? 16 : tokens <= 32 ? 32 : kMostTileTokens; }
+int block_tokens(int tokens, bool warpgroups) {
+  const int most = warpgroups ? kMostWarpgroupTokens : kMostTileTokens;
+  int block = 16;
+  while (block < std::min(tokens, most)) block *= 2;
+  return block;
+}
 
-// Blocks that the GPU holds at a time.
-int resident_blocks(const void* kernel, int threads, size_t shared) {
+TileKernel warp_kernel(Format format, int tokens) {
+  TileKernel result = {};
+  visit_planes(format, [&]<class P>(P) {
+    const auto set = [&]<int kTokens>(std::integral_constant<int, kTokens>) {
+      using S = Shape<P, kTokens>;
+      result = {tile_product_kernel<P, kTokens>, S::kThreads, S::kShared, kLeastChunks};
+    };
+    tokens <= 16   ? set(std::integral_constant<int, 16>{})
+    : tokens <= 32 ? set(std::integral_constant<int, 32>{})
+                   : set(std::integral_constant<int, kMostTileTokens>{});
+  });
+  return result;
+}
+
+TileKernel kernel_for(const TileProductArgs& a) {
+  const int tokens = block_tokens(a.tokens, a.warpgroups != 0);
+  const Format format = a.targets[0].weight.format;
+  return a.warpgroups ? warpgroup_kernel(format, tokens) : warp_kernel(format, tokens);
+}
+
+// As many blocks as the GPU holds at a time, or as there is work for.
+dim3 grid_of(const TileProductArgs& a, const TileKernel& kernel) {
   int device = 0, processors = 1, each = 1;
   (void)cudaGetDevice(&device);
   (void)cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
-  (void)cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, kernel, threads, shared);
-  return processors * std::max(each, 1);
-}
-
-int64_t least_blocks(const TileProductArgs& a) {
-  return std::max<int64_t>(1, int64_t(a.tiles) * chunks_of(a.columns) / kLeastChunks);
-}
-
-template <class P, int kTokens>
-void launch_tokens(const TileProductArgs& a, cudaStream_t stream) {
-  using S = Shape<P, kTokens>;
-  const auto kernel = tile_product_kernel<P, kTokens>;
-  (void)cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(S::kShared));
-  static const int resident = resident_blocks(reinterpret_cast<const void*>(kernel), S::kThreads, S::kShared);
-  const dim3 grid(unsigned(std::min<int64_t>({resident, least_blocks(a), kMostTileBlocks})),
-                  unsigned(a.token_tiles / S::kTokenTiles));
-  launch_kernel(kernel, grid, dim3(S::kThreads), S::kShared, a.dependent != 0, a, stream);
+  (void)cudaFuncSetAttribute(kernel.kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(kernel.shared));
+  (void)cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, reinterpret_cast<const void*>(kernel.kernel),
+                                                      kernel.threads, kernel.shared);
+  const int64_t pieces = a.token_tiles * 8 / block_tokens(a.tokens, a.warpgroups != 0);
+  const int64_t most = std::min<int64_t>(int64_t(processors) * std::max(each, 1), kMostTileBlocks);
+  const int64_t work = int64_t(a.tiles) * chunks_of(a.columns) / kernel.least_chunks;
+  return dim3(unsigned(std::max<int64_t>(1, std::min(most / pieces, work))), unsigned(pieces));
 }
 
 }  // namespace
 
-int token_tiles(int tokens) {
-  const int block = block_tokens(tokens);
+int token_tiles(int tokens, bool warpgroups) {
+  const int block = block_tokens(tokens, warpgroups);
   return int(divide_up(tokens, block)) * block / 8;
 }
 
 int64_t tile_partials(const TileProductArgs& a) {
-  return std::min<int64_t>(least_blocks(a), kMostTileBlocks) * 2 * kTileRows * a.token_tiles * 8;
+  return int64_t(grid_of(a, kernel_for(a)).x) * 2 * kTileRows * a.token_tiles * 8;
 }
 
 int64_t tile_counters(const TileProductArgs& a) {
-  return int64_t(a.tiles) * a.token_tiles * 8 / block_tokens(a.tokens);
+  return int64_t(a.tiles) * a.token_tiles * 8 / block_tokens(a.tokens, a.warpgroups != 0);
 }
 
 void launch(const TileProductArgs& a, cudaStream_t stream) {
   if (a.tiles == 0 || a.tokens == 0) return;
-  visit_planes(a.targets[0].weight.format, [&]<class P>(P) {
-    switch (block_tokens(a.tokens)) {
-      case 16:
-        return launch_tokens<P, 16>(a, stream);
-      case 32:
-        return launch_tokens<P, 32>(a, stream);
-      default:
-        return launch_tokens<P, kMostTileTokens>(a, stream);
-    }
-  });
+  const TileKernel kernel = kernel_for(a);
+  launch_kernel(kernel.kernel, grid_of(a, kernel), dim3(unsigned(kernel.threads)), kernel.shared, a.dependent != 0, a,
+                stream);
 }
 
 }  // namespace metallic::cuda

@@ -2,33 +2,11 @@
 #pragma once
 
 #include "backend/activation.h"
+#include "backend/cuda/sixteen.cuh"
 #include "backend/cuda/tensor_core.cuh"
 #include "backend/cuda/wide.h"
 
 namespace metallic::cuda {
-
-// Eight neighbouring columns of a row, from `column`, a multiple of 8.
-__device__ inline uint4* eight_of(const Sixteen& to, int row, int column, int columns) {
-  auto* data = static_cast<uint4*>(to.data);
-  if (to.token_tiles == 0) return data + (int64_t(row) * columns + column) / 8;
-  const int in_chunk = column % kChunk, lane = row % 8 * 4 + in_chunk / 32;
-  return data + ((int64_t(column / kChunk) * to.token_tiles + row / 8) * 4 + in_chunk % 32 / 8) * 32 + lane;
-}
-
-__device__ inline uint32_t pair_bits(float low, float high, bool half) {
-  if (half) {
-    const __half2 pair = __floats2half2_rn(fminf(fmaxf(low, -65504.0f), 65504.0f),  //
-                                           fminf(fmaxf(high, -65504.0f), 65504.0f));
-    return *reinterpret_cast<const uint32_t*>(&pair);
-  }
-  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  return *reinterpret_cast<const uint32_t*>(&pair);
-}
-
-__device__ inline uint4 eight_bits_of(const float* values, bool half) {
-  return make_uint4(pair_bits(values[0], values[1], half), pair_bits(values[2], values[3], half),
-                    pair_bits(values[4], values[5], half), pair_bits(values[6], values[7], half));
-}
 
 // gated_value(), with the one that most models have in line and all others in one place.
 __device__ __noinline__ inline float other_gate(Activation activation, float gate, float up, float clamp) {

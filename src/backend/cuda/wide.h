@@ -6,19 +6,9 @@
 
 #include "backend/cuda/commands.h"
 #include "backend/cuda/fast.h"
+#include "backend/cuda/sixteen.h"
 
 namespace metallic::cuda {
-
-// Activations of 16 bits: dense rows, for a library; or fragments, for tile_product: 16 bytes a lane, by (chunk of 128
-// columns, tile of 8 tokens, quarter, lane). Lane l of quarter q has columns 32 (l % 4) + 8 q to + 7 of token l / 4.
-// Columns are padded to 128 with zeros, tokens to `token_tiles` tiles with anything.
-struct Sixteen {
-  void* data;
-  int32_t token_tiles;  // 0: dense rows
-  int32_t half;         // half precision (what does not fit becomes the largest); or bfloat16
-};
-constexpr int kChunk = 128;  // columns
-inline int chunks_of(int columns) { return (columns + kChunk - 1) / kChunk; }
 
 // x, or its norm, to 16 bits. Columns: a multiple of 8; with a norm, at most kWidestNorm.
 struct PrepareArgs {
@@ -55,14 +45,17 @@ struct TileProductArgs {
   float* partial;    // tile_partials() floats
   int32_t* arrived;  // tile_counters(), zero
   int32_t dependent;
-  int32_t padding;
+  int32_t warpgroups;  // warpgroup_product.cu multiplies
   Target targets[LinearArgs::kTargets];
 };
-constexpr int kTileRows = 128;         // of the weights, for a block
-constexpr int kMostTileTokens = 64;    // for a block
-constexpr int kMostTileBlocks = 1024;  // in a launch, for each piece of the tokens
+constexpr int kTileRows = 128;       // of the weights, for a block
+constexpr int kMostTileTokens = 64;  // for a block
+constexpr int kMostWarpgroupTokens = 128;
+constexpr int kMostTileBlocks = 1024;  // in a launch
+// Whether the current device has warpgroups, and the code for them was compiled.
+bool has_warpgroups();
 // Tokens are padded to so many tiles of 8.
-int token_tiles(int tokens);
+int token_tiles(int tokens, bool warpgroups);
 int64_t tile_partials(const TileProductArgs& args);
 int64_t tile_counters(const TileProductArgs& args);
 // All targets have planes of one format.
@@ -82,12 +75,10 @@ struct SpreadArgs {
   Part parts[3];
   const int32_t* positions;  // for rope
   Pages keys, values;
-  const DeviceSequence* sequences;
   const RowPlace* places;  // of each row
   int32_t rows;
   int32_t dependent;
 };
-constexpr int kMostPairs = 256;
 void launch(const SpreadArgs& args, cudaStream_t stream);
 
 // activation(gate) * up from a product (rows, 2 * width): up, then gate.
@@ -103,5 +94,13 @@ struct GateArgs {
   Sixteen to;    // dense; data may be null
 };
 void launch(const GateArgs& args, cudaStream_t stream);
+
+// Attention of many rows on the tensor cores.
+struct FlashArgs {
+  AttentionArgs attention;  // out.data may be null
+  Sixteen to;               // the outputs (rows, heads * dv); data may be null
+};
+bool can_flash(const AttentionArgs& args);
+void launch(const FlashArgs& args, cudaStream_t stream);
 
 }  // namespace metallic::cuda

@@ -7,7 +7,8 @@
 namespace metallic::cuda {
 namespace {
 
-constexpr int kMostTiledRows = 64;  // above, decoding the weights once for a library's product is faster
+// Above, decoding the weights once for a product by the library is faster.
+constexpr int kMostTiledRows = 64, kMostWarpgroupRows = 384;
 
 bool same(const Rows& a, const Rows& b) { return a.data == b.data && a.stride == b.stride; }
 bool same(const Rows& a, const Heads& b) { return a.data == b.data && a.stride == b.row_stride; }
@@ -81,7 +82,7 @@ size_t plan_spread(std::span<const Command> commands, SpreadArgs& spread) {
     if (i == 2 || ropes[0] == nullptr) continue;
     const RopeArgs& rope = *ropes[i];
     if (!same(target.out, rope.x) || rope.x.head_stride != widths[i] || rope.rows != linear.rows ||
-        int64_t(rope.heads) * widths[i] != target.weight.rows || 2 * rope.pairs > widths[i] || rope.pairs > kMostPairs)
+        int64_t(rope.heads) * widths[i] != target.weight.rows || 2 * rope.pairs > widths[i])
       return 0;
     part.pairs = rope.pairs;
     part.frequencies = rope.frequencies;
@@ -91,7 +92,6 @@ size_t plan_spread(std::span<const Command> commands, SpreadArgs& spread) {
   }
   spread.keys = store.keys;
   spread.values = store.values;
-  spread.sequences = store.sequences;
   spread.places = store.places;
   spread.rows = linear.rows;
   return at;
@@ -107,6 +107,7 @@ WideLauncher::WideLauncher(Stream& stream)
       partial_(stream),
       arrived_(stream) {
   dependent_ = stream.properties().major >= 9;
+  warpgroups_ = has_warpgroups();
 }
 
 uint64_t WideLauncher::generation() const {
@@ -130,7 +131,7 @@ WideLauncher::Way WideLauncher::way_of(const LinearArgs& linear) const {
              gemm_->can_multiply(product) && !(target.bias && target.accumulate);
   }
   const bool planes = all_of(linear, [](const WeightRef& weight) { return weight.layout == Layout::kPlanes; });
-  if (planes && (linear.rows <= kMostTiledRows || !panels)) return Way::kTiles;
+  if (planes && (linear.rows <= (warpgroups_ ? kMostWarpgroupRows : kMostTiledRows) || !panels)) return Way::kTiles;
   return panels ? Way::kPanels : Way::kNone;
 }
 
@@ -154,7 +155,7 @@ size_t WideLauncher::step(std::span<const Command> commands) {
 // x of a product in one of two buffers, for which there is room.
 Sixteen WideLauncher::sixteen(int buffer, Way way, int rows, int columns, bool half) {
   const bool tiled = way == Way::kTiles;
-  const int tiles = tiled ? token_tiles(rows) : 0;
+  const int tiles = tiled ? token_tiles(rows, warpgroups_) : 0;
   const uint64_t numbers =
       tiled ? uint64_t(chunks_of(columns)) * uint64_t(tiles) * 8 * kChunk : uint64_t(rows) * uint64_t(columns);
   return {x_[buffer].get(numbers * 2), tiles, half};
@@ -395,6 +396,7 @@ bool WideLauncher::tiles(TileProductArgs& args, const LinearArgs& linear) {
   args.token_tiles = ready_.data.token_tiles;
   args.tokens = linear.rows;
   args.columns = linear.columns;
+  args.warpgroups = warpgroups_;
   args.partial = static_cast<float*>(partial_.get(uint64_t(tile_partials(args)) * sizeof(float)));
   const uint64_t counters = std::max<uint64_t>(uint64_t(tile_counters(args)) * sizeof(int32_t), 1 << 16);
   const uint64_t before = arrived_.generation();
@@ -411,7 +413,24 @@ void WideLauncher::multiply(const Gemm::Product& product) {
   if (!gemm_->multiply(product)) stream_.check(cudaErrorUnknown, "multiplying with cuBLASLt");
 }
 
-// Its result in 16 bits for the product behind it, if that is one of many rows.
+// Room for the result of the attention in front in 16 bits, if the product behind it wants it.
+Sixteen WideLauncher::attention_output(std::span<const Command> commands) {
+  ready_ = {};
+  const AttentionArgs& args = commands.front().attention;
+  const int width = args.heads * args.values.width;
+  if (commands.size() < 2 || commands[1].kind != CommandKind::kLinear || args.values.width % 32 != 0) return {};
+  const LinearArgs& linear = commands[1].linear;
+  const Way way = way_of(linear);
+  const bool whole = way == Way::kPanels || (way == Way::kTiles && width % kChunk == 0);  // nothing to pad
+  if (!whole || !same(linear.x, args.out) || linear.rows != args.rows || linear.columns != width ||
+      args.out.head_stride != args.values.width)
+    return {};
+  const bool half = way == Way::kPanels && Gemm::wants_half(linear.targets[0].weight);
+  const Sixteen to = sixteen(0, way, linear.rows, width, half);
+  if (to.data) ready_ = {linear.x, linear.rows, width, way, half, 0, to};
+  return to;
+}
+
 size_t WideLauncher::attention(std::span<const Command> commands) {
   ready_ = {};
   const AttentionArgs& args = commands.front().attention;
@@ -419,22 +438,10 @@ size_t WideLauncher::attention(std::span<const Command> commands) {
   if (args.most_rows <= kFewRows || !can_flash(args)) return 0;
   FlashArgs flash = {};
   flash.attention = args;
+  flash.to = attention_output(commands);
   const int width = args.heads * args.values.width;
-  if (commands.size() > 1 && commands[1].kind == CommandKind::kLinear) {
-    const LinearArgs& linear = commands[1].linear;
-    const Way way = way_of(linear);
-    if (way == Way::kPanels && same(linear.x, args.out) && linear.rows == args.rows && linear.columns == width &&
-        args.out.head_stride == args.values.width) {
-      const bool half = Gemm::wants_half(linear.targets[0].weight);
-      const Sixteen to = sixteen(0, way, linear.rows, width, half);
-      if (to.data) {
-        flash.to = to.data;
-        flash.half = half;
-        ready_ = {linear.x, linear.rows, width, way, half, 0, to};
-        if (!read_by_others(linear.x, linear.rows, width, commands.subspan(1))) flash.attention.out.data = nullptr;
-      }
-    }
-  }
+  if (flash.to.data && !read_by_others(ready_.x, args.rows, width, commands.subspan(1)))
+    flash.attention.out.data = nullptr;
   launch(flash, stream_.get());
   return 1;
 }

@@ -16,6 +16,9 @@ class WideLauncher {
   explicit WideLauncher(Stream& stream);
   // Launches the first commands of a list and says how many; 0: they are not for this launcher, and nothing was done.
   size_t step(std::span<const Command> commands);
+  // For an attention that step() has left to others: where its result goes in 16 bits, for the product behind it; or no
+  // data.
+  Sixteen attention_output(std::span<const Command> commands);
   // A new list begins.
   void begin() { ready_ = {}; }
   uint64_t generation() const;
@@ -43,6 +46,7 @@ class WideLauncher {
   std::unique_ptr<Gemm> gemm_;
   Scratch x_[2], product_, partial_, arrived_;
   int32_t dependent_ = 0;
+  bool warpgroups_ = false;
   // What x_[buffer] holds for the product that comes next.
   struct {
     Rows x;
