@@ -20,6 +20,7 @@
 #include "support/evaluate.h"
 #include "support/golden.h"
 #include "support/plans.h"
+#include "support/soak.h"
 
 namespace metallic {
 namespace {
@@ -386,17 +387,8 @@ TEST(DeviceStreaming, ManyShortRequestsLeaveNothingBehind) {
   const auto model = Model::load(file, std::make_shared<FakeDevice>(), random.blocks, random.plan, make_file_reader, 1);
   ASSERT_TRUE(model) << model.error().message;
   auto on = Evaluator::create(*model, 16, 16, Format::kF32);
-  const auto resident_pages = [] {
-    std::ifstream statm("/proc/self/statm");
-    long size = 0, resident = 0;
-    statm >> size >> resident;
-    return resident;
-  };
-  [[maybe_unused]] long before = 0;  // not read by sanitized builds
-  const int requests = std::getenv("METALLIC_SOAK") ? 10'000 : 250;
   std::vector<float> first;
-  for (int i = 0; i < requests; ++i) {
-    if (i == 100) before = resident_pages();
+  testing::expect_flat_memory([&](int i) {
     const std::vector<TokenId> tokens(i % 3 == 0 ? 12 : 1, TokenId(1 + i % 5));
     const auto got = outputs(**on, tokens, tokens.size());
     ASSERT_TRUE(got) << got.error().message;
@@ -404,10 +396,7 @@ TEST(DeviceStreaming, ManyShortRequestsLeaveNothingBehind) {
     if (i % 15 == 0) {
       ASSERT_TRUE(std::memcmp(got->data(), first.data(), first.size() * sizeof(float)) == 0) << i;
     }
-  }
-#ifndef __SANITIZE_ADDRESS__  // which keeps freed memory for a while
-  EXPECT_LE(resident_pages() - before, 64);
-#endif
+  });
 }
 
 TEST(DeviceStreaming, ARingSmallerThanASliceIsRefused) {

@@ -18,6 +18,7 @@
 #include "support/evaluate.h"
 #include "support/golden.h"
 #include "support/plans.h"
+#include "support/soak.h"
 
 namespace metallic {
 namespace {
@@ -158,17 +159,8 @@ TEST(Streaming, ManyShortRequestsLeaveNothingBehind) {
   const auto model = load(model_path("qwen2.gguf"), "cpu", 16384, [] { return true; });
   ASSERT_TRUE(model);
   const auto on = evaluator(*model, 4);
-  const auto resident_pages = [] {
-    std::ifstream statm("/proc/self/statm");
-    long size = 0, resident = 0;
-    statm >> size >> resident;
-    return resident;
-  };
-  [[maybe_unused]] long before = 0;  // not read by sanitized builds
-  const int requests = std::getenv("METALLIC_SOAK") ? 10'000 : 250;
   std::vector<float> first;
-  for (int i = 0; i < requests; ++i) {
-    if (i == 100) before = resident_pages();
+  testing::expect_flat_memory([&](int i) {
     const std::vector<TokenId> tokens = {1, TokenId(3 + i % 7)};
     const auto got = outputs(*on, tokens, 1);
     ASSERT_TRUE(got) << got.error().message;
@@ -176,10 +168,7 @@ TEST(Streaming, ManyShortRequestsLeaveNothingBehind) {
     if (i % 7 == 0) {
       ASSERT_TRUE(same_bits(*got, first)) << i;
     }
-  }
-#ifndef __SANITIZE_ADDRESS__  // which keeps freed memory for a while
-  EXPECT_LE(resident_pages() - before, 64);
-#endif
+  });
 }
 
 #ifndef __SANITIZE_ADDRESS__
@@ -189,12 +178,7 @@ TEST(Streaming, TakesTheMemoryOfTheRingAndNotOfTheWeights) {
   ASSERT_TRUE(spec) << spec.error().message;
   const auto memory = MemoryFile::of_random_model(*spec, 1);
   ASSERT_TRUE(memory) << memory.error().message;
-  const auto resident_bytes = [] {
-    std::ifstream statm("/proc/self/statm");
-    long size = 0, resident = 0;
-    statm >> size >> resident;
-    return int64_t(resident) * ::sysconf(_SC_PAGESIZE);
-  };
+  const auto resident_bytes = [] { return int64_t(testing::resident_pages()) * ::sysconf(_SC_PAGESIZE); };
   const int64_t before = resident_bytes();
   constexpr uint64_t kRing = 8 << 20;
   const auto model = load(memory->path(), "cpu", kRing, [] { return true; });

@@ -94,28 +94,40 @@ void HostBackend::experts(const ExpertsOp& op) {
   experts_by_linear(op, expert_rows_, expert_results_, [this](const LinearOp& linear_op) { linear(linear_op); });
 }
 
+void ExpertPairs::sort(const ExpertsOp& op) {
+  const std::span<const int32_t> ids(op.ids, size_t(op.rows) * size_t(op.used));
+  first.assign(op.experts.size() + 1, 0);
+  for (const int32_t id : ids)
+    if (id >= 0) ++first[size_t(id)];
+  std::exclusive_scan(first.begin(), first.end(), first.begin(), 0);
+  pairs.resize(size_t(first.back()));
+  for (size_t pair = 0; pair < ids.size(); ++pair)
+    if (ids[pair] >= 0) pairs[size_t(first[size_t(ids[pair])]++)] = int32_t(pair);
+  // Each now is where the next one's begin.
+  std::copy_backward(first.begin(), first.end() - 1, first.end());
+  first.front() = 0;
+}
+
 void experts_by_linear(const ExpertsOp& op, std::vector<float>& inputs, std::vector<float>& outputs,
                        const std::function<void(const LinearOp&)>& linear) {
-  const int64_t pairs = int64_t(op.rows) * op.used;
-  const bool own_rows = op.x.shape[0] == pairs && op.used > 1;
+  const bool own_rows = has_own_rows(op);
   const int64_t columns = op.x.shape[1], width = op.out.shape[1];
+  ExpertPairs sorted;
+  sorted.sort(op);
   for (size_t expert = 0; expert < op.experts.size(); ++expert) {
-    std::vector<int64_t> mine;
-    for (int64_t pair = 0; pair < pairs; ++pair)
-      if (op.ids[pair] == int32_t(expert)) mine.push_back(pair);
-    if (mine.empty()) continue;
-    const int64_t count = int64_t(mine.size());
+    const int32_t* mine = sorted.pairs.data() + sorted.first[expert];
+    const int64_t count = sorted.first[expert + 1] - sorted.first[expert];
+    if (count == 0) continue;
     inputs.resize(size_t(count * columns));
     outputs.resize(size_t(count * width));
     for (int64_t i = 0; i < count; ++i)
-      std::memcpy(inputs.data() + i * columns,
-                  float_at(op.x, own_rows ? mine[size_t(i)] : mine[size_t(i)] / op.used),
+      std::memcpy(inputs.data() + i * columns, float_at(op.x, own_rows ? mine[i] : mine[i] / op.used),
                   size_t(columns) * sizeof(float));
     const LinearTarget target{&op.experts[expert], op.bias ? op.bias + int64_t(expert) * width : nullptr,
                               TensorView::dense(outputs.data(), Format::kF32, {count, width}), false};
     linear({TensorView::dense(inputs.data(), Format::kF32, {count, columns}), {&target, 1}});
     for (int64_t i = 0; i < count; ++i)
-      std::memcpy(float_at(op.out, mine[size_t(i)]), outputs.data() + i * width, size_t(width) * sizeof(float));
+      std::memcpy(float_at(op.out, mine[i]), outputs.data() + i * width, size_t(width) * sizeof(float));
   }
 }
 

@@ -20,8 +20,6 @@ bool is_of_host(const Weight& weight, bool few) {
   return few || matrix.expert_piece >= 0 || matrix.slices.front().ring < 0;
 }
 
-bool has_own_rows(const ExpertsOp& op) { return op.used > 1 && op.x.shape[0] == int64_t(op.rows) * op.used; }
-
 }  // namespace
 
 Result<float*> PinnedFloats::get(Transfers& transfers, uint64_t count) {

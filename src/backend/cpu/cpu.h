@@ -20,6 +20,7 @@
 #include "backend/cpu/rope_table.h"
 #include "backend/cpu/scratch.h"
 #include "backend/host_backend.h"
+#include "backend/host_experts.h"
 
 namespace metallic {
 
@@ -106,8 +107,8 @@ class CpuBackend final : public HostBackend {
   Scratch shared_scratch_;        // what one operation's threads share
   RopeTables rope_tables_;
   PanelWork panel_work_;
-  // experts(): the tokens of all experts, and where each expert's begin.
-  std::vector<int32_t> in_rows_, out_rows_, first_pair_, next_pair_;
+  ExpertPairs expert_pairs_;       // of experts()
+  std::vector<int32_t> in_rows_;  // the rows of x that these pairs take
 };
 
 template <class Job>

@@ -80,30 +80,21 @@ void CpuBackend::experts(const ExpertsOp& op) {
                           return panel_kernels_.format(expert.view.format) != nullptr;
                         });
   if (!integers) return HostBackend::experts(op);
-  // The pairs of row and expert, expert by expert.
-  const size_t pairs = size_t(op.rows) * size_t(op.used), count = op.experts.size();
-  first_pair_.assign(count + 1, 0);
-  for (size_t pair = 0; pair < pairs; ++pair) ++first_pair_[size_t(op.ids[pair]) + 1];
-  std::partial_sum(first_pair_.begin(), first_pair_.end(), first_pair_.begin());
-  next_pair_.assign(first_pair_.begin(), first_pair_.end() - 1);
-  in_rows_.resize(pairs);
-  out_rows_.resize(pairs);
-  const bool own_rows = op.x.shape[0] == int64_t(pairs);
-  for (size_t pair = 0; pair < pairs; ++pair) {
-    const size_t at = size_t(next_pair_[size_t(op.ids[pair])]++);
-    in_rows_[at] = own_rows ? int32_t(pair) : int32_t(pair) / op.used;
-    out_rows_[at] = int32_t(pair);
-  }
+  expert_pairs_.sort(op);
+  const std::vector<int32_t>& pairs = expert_pairs_.pairs;
+  in_rows_ = pairs;
+  if (!has_own_rows(op))
+    for (int32_t& row : in_rows_) row /= op.used;
   panel_work_.clear();
-  for (size_t expert = 0; expert < count; ++expert) {
-    const int32_t first = first_pair_[expert], tokens = first_pair_[expert + 1] - first;
+  for (size_t expert = 0; expert < op.experts.size(); ++expert) {
+    const int32_t first = expert_pairs_.first[expert], tokens = expert_pairs_.first[expert + 1] - first;
     if (tokens == 0) continue;
     const size_t product = panel_work_.add_product(panel_kernels_, op.x, tokens, false, in_rows_.data() + first,
-                                                   out_rows_.data() + first);
+                                                   pairs.data() + first);
     const float* bias = op.bias != nullptr ? op.bias + int64_t(expert) * op.out.shape[1] : nullptr;
     panel_work_.add_target(panel_kernels_, product, {&op.experts[expert], bias, op.out, false});
   }
-  run_panel_work(int64_t(pairs) * op.x.shape[1]);
+  run_panel_work(int64_t(pairs.size()) * op.x.shape[1]);
 }
 
 void CpuBackend::run_panel_work(int64_t elements) {

@@ -57,7 +57,7 @@ struct HalfScales {  // a float16 for each group
     __builtin_memcpy(group + 2 * row, &block.scale, 2);
   }
 };
-struct TwoHalfScales {  // a float16 for 16 columns. kScale(block, i) is the i-th
+struct TwoHalfScales {  // a float16 for 16 columns
   using Header = NoHeader;
   static constexpr int kSuper = 1, kHeader = 0, kBytes = 4 * P::kWidth, kHalves = 2;
   static void read(const Header&, const uint8_t* group, P::V* scale, P::V*) {

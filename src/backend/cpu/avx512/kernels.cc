@@ -17,6 +17,8 @@
 namespace metallic::cpu {
 namespace {
 
+#include "backend/cpu/avx512_sums.h"
+
 struct Simd {
   using V = __m512;
   static constexpr int kWidth = 16;
@@ -43,7 +45,6 @@ struct Simd {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
   }
   static V scale_by_power(V x, V n) { return _mm512_scalef_ps(x, n); }
-  static __m256 low_plus_high(V x) { return _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1)); }
   static float reduce_add(V x) {
     const __m256 half = low_plus_high(x);
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
@@ -76,14 +77,7 @@ struct Simd {
       x[i + 12] = _mm512_shuffle_f32x4(y[i + 4], y[i + 12], 0xdd);
     }
   }
-  // to[i] += the sum of the lanes of the i-th vector
-  static void add_four_sums(float* to, V a, V b, V c, V d) {
-    const V ab = add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-    const V cd = add(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-    const __m256 half = low_plus_high(add(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee)));
-    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
-    _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), four));
-  }
+  static void add_four_sums(float* to, V a, V b, V c, V d) { ::metallic::cpu::add_four_sums(to, a, b, c, d); }
 
   static V load_half(const uint8_t* x) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));

@@ -13,21 +13,13 @@
 namespace metallic::cpu {
 namespace {
 
+#include "backend/cpu/avx512_sums.h"
+
 constexpr int kStep = 32, kTokens = 6;
 constexpr int kChunk = 2048;  // a tile of so many columns fits into the first-level cache
 
 inline __mmask32 first_columns(int64_t count) {
   return count >= kStep ? ~__mmask32{0} : __mmask32((uint64_t{1} << count) - 1);
-}
-
-// to[i] += the sum of the lanes of the i-th vector
-inline void add_four_sums(float* to, __m512 a, __m512 b, __m512 c, __m512 d) {
-  const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-  const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-  const __m512 quarters = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
-  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(quarters), _mm512_extractf32x8_ps(quarters, 1));
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
-  _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), four));
 }
 
 // Floor: few tokens: the bytes of the weights; many: a dot product for each vector of weights and token, beside which
