@@ -29,8 +29,7 @@ class Processors : public ::testing::Test {
 TEST_F(Processors, WithoutADescriptionEachIsACore) { EXPECT_EQ(cores(), available_processors()); }
 
 TEST_F(Processors, SiblingsOfOneCoreCountOnce) {
-  for (int i = 0; i < CPU_SETSIZE; ++i)
-    write("cpu" + std::to_string(i) + "/topology/thread_siblings_list", "0-1023");
+  for (int i = 0; i < CPU_SETSIZE; ++i) write("cpu" + std::to_string(i) + "/topology/thread_siblings_list", "0-1023");
   EXPECT_EQ(cores(), 1);
 }
 

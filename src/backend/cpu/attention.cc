@@ -2,8 +2,8 @@
 // sequence, so that each key and value is read and converted once for all of them, and goes through the context in
 // chunks: scores, softmax and weighted sum of one chunk, then the chunks one after the other (arXiv:1805.02867).
 //
-// Where the processor multiplies pairs of bfloat16, keys and values of fewer bits than float32 are rounded to it, and so
-// are queries and weights: twice the products an instruction, and half the shuffling for keys.
+// Where the processor multiplies pairs of bfloat16, keys and values of fewer bits than float32 are rounded to it, and
+// so are queries and weights: twice the products an instruction, and half the shuffling for keys.
 //
 // The chunks begin at multiples of kChunk, whoever computes them: where there are few queries and a long context, the
 // chunks are shared out among the threads and put together in the same order.
@@ -221,7 +221,8 @@ void Attention::load_keys(const Item& item, int64_t begin, int64_t count, float*
   load_rows(op_.keys, item, begin, count, key_width_, rows);
   const int64_t width = bfloat_ != nullptr ? key_width_ / 2 : key_width_;  // in words
   if (bfloat_ != nullptr) bfloat_->pair_columns(rows, round_up(count, kernels_.width) * key_width_, rows);
-  for (int64_t i = 0; i < count; i += kernels_.width) kernels_.transpose(rows + i * width, width, width, out + i, kLoad);
+  for (int64_t i = 0; i < count; i += kernels_.width)
+    kernels_.transpose(rows + i * width, width, width, out + i, kLoad);
 }
 
 // The values of positions begin, begin + 1, ...: (kLoad, value width); in pairs, half as many rows. Returns where they

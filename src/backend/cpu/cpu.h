@@ -107,7 +107,7 @@ class CpuBackend final : public HostBackend {
   Scratch shared_scratch_;        // what one operation's threads share
   RopeTables rope_tables_;
   PanelWork panel_work_;
-  ExpertPairs expert_pairs_;       // of experts()
+  ExpertPairs expert_pairs_;      // of experts()
   std::vector<int32_t> in_rows_;  // the rows of x that these pairs take
 };
 

@@ -88,7 +88,7 @@ class DirectProduct {
   // A row that no tile has, as all rows of one.
   static void multiply_row(DirectTile tile, const uint8_t* row, const std::byte* x, int64_t tokens, int64_t columns,
                            float* sums) {
-    std::array<float, kMaxDotTokens * kTileRows> copies = {};
+    std::array<float, kMaxDotTokens* kTileRows> copies = {};
     for (int64_t t = 0; t < tokens; ++t) copies[size_t(t * kTileRows)] = sums[t * kManyRows];
     tile(row, 0, x, columns, copies.data(), kTileRows);
     for (int64_t t = 0; t < tokens; ++t) sums[t * kManyRows] = copies[size_t(t * kTileRows)];

@@ -17,7 +17,7 @@ namespace metallic::cpu {
 namespace {
 
 constexpr int64_t kWeightStride =
-    kSumChunk + 16;                 // floats between rows: not a power of two, whose lines would share a set
+    kSumChunk + 16;              // floats between rows: not a power of two, whose lines would share a set
 constexpr int64_t kFewRows = 8;  // of a block for few tokens
 constexpr int64_t kCacheLine = 64;
 

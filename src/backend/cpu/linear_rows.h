@@ -46,7 +46,8 @@ inline Rows find_block(std::span<const LinearTarget> targets, int64_t block_rows
   return {};
 }
 
-// Writes what the rows give for `tokens` tokens: the sum of `levels` neighbours among sums (tokens * levels, kManyRows).
+// Writes what the rows give for `tokens` tokens: the sum of `levels` neighbours among sums (tokens * levels,
+// kManyRows).
 inline void store_sums(const Rows& rows, int64_t tokens, int64_t levels, const float* sums) {
   const LinearTarget& target = *rows.target;
   const float* bias = target.bias != nullptr ? target.bias + rows.first : nullptr;

@@ -89,8 +89,8 @@ void CpuBackend::experts(const ExpertsOp& op) {
   for (size_t expert = 0; expert < op.experts.size(); ++expert) {
     const int32_t first = expert_pairs_.first[expert], tokens = expert_pairs_.first[expert + 1] - first;
     if (tokens == 0) continue;
-    const size_t product = panel_work_.add_product(panel_kernels_, op.x, tokens, false, in_rows_.data() + first,
-                                                   pairs.data() + first);
+    const size_t product =
+        panel_work_.add_product(panel_kernels_, op.x, tokens, false, in_rows_.data() + first, pairs.data() + first);
     const float* bias = op.bias != nullptr ? op.bias + int64_t(expert) * op.out.shape[1] : nullptr;
     panel_work_.add_target(panel_kernels_, product, {&op.experts[expert], bias, op.out, false});
   }

@@ -100,8 +100,8 @@ class PanelProduct {
   uint8_t* remainder_count_ = nullptr;  // (tiles, chunks): how many
 };
 
-// Products of some tokens each, with their targets. Work comes in units: as many panels as a kernel takes at once, of one
-// target. Made to be filled again for every operation without allocating.
+// Products of some tokens each, with their targets. Work comes in units: as many panels as a kernel takes at once, of
+// one target. Made to be filled again for every operation without allocating.
 class PanelWork {
  public:
   void clear() {

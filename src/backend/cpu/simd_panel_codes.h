@@ -163,7 +163,9 @@ inline int odd_nibble(const Block& block, int i) {
 inline int iq2_xxs_small(const quant::IQ2_XXS::Block& block, int i) {
   return 2 * int(block.groups[i].signs_and_scale >> 28) + 1;
 }
-inline int iq3_xxs_small(const quant::IQ3_XXS::Block& block, int i) { return 2 * int(block.signs_and_scale[i] >> 28) + 1; }
+inline int iq3_xxs_small(const quant::IQ3_XXS::Block& block, int i) {
+  return 2 * int(block.signs_and_scale[i] >> 28) + 1;
+}
 inline int iq1_s_small(const quant::IQ1_S::Block& block, int i) { return 2 * (block.groups[i] >> 12 & 7) + 1; }
 inline int iq1_m_small(const quant::IQ1_M::Block& block, int i) {
   return 2 * (block.scales[i / 4] >> (i % 4 * 3) & 7) + 1;

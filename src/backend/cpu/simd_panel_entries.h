@@ -70,9 +70,8 @@ inline void stored_words<PackedIQ3_XXS>(const quant::IQ3_XXS::Block& block, int 
   const uint8_t* rows = block.rows + 2 * kGroupWords * group;
   const uint32_t signs = block.signs_and_scale[group];
   for (int i = 0; i < kGroupWords; ++i)
-    words[i] =
-        iq3_xxs_entries(two_rows(quant::kRowsIQ3_XXS[rows[2 * i]], quant::kRowsIQ3_XXS[rows[2 * i + 1]]),
-                        uint32_t(quant::even_signs(signs >> (7 * i) & 127)));
+    words[i] = iq3_xxs_entries(two_rows(quant::kRowsIQ3_XXS[rows[2 * i]], quant::kRowsIQ3_XXS[rows[2 * i + 1]]),
+                               uint32_t(quant::even_signs(signs >> (7 * i) & 127)));
 }
 template <>
 inline void stored_words<PackedIQ3_S>(const quant::IQ3_S::Block& block, int group, uint64_t* words) {

@@ -6,9 +6,9 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
-#include "backend/cpu/kernels.h"
-
 #include <immintrin.h>
+
+#include "backend/cpu/kernels.h"
 
 namespace metallic::cpu {
 namespace {
@@ -49,8 +49,7 @@ void tile(const uint8_t* rows, int64_t row_stride, const void* tokens, int64_t c
     }
   }
 #pragma GCC unroll 8
-  for (int t = 0; t < kCount; ++t)
-    add_four_sums(sums + t * sum_stride, sum[0][t], sum[1][t], sum[2][t], sum[3][t]);
+  for (int t = 0; t < kCount; ++t) add_four_sums(sums + t * sum_stride, sum[0][t], sum[1][t], sum[2][t], sum[3][t]);
 }
 
 inline __m256i rounded(__m512 x) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)); }
