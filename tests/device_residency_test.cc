@@ -332,7 +332,7 @@ TEST(DeviceStreaming, AFailedReadEndsAStepAndTheNextOneWorks) {
     ASSERT_TRUE(again) << again.error().message;
     EXPECT_EQ(std::memcmp(again->data(), expected->data(), expected->size() * sizeof(float)), 0);
   }
-  EXPECT_GT(failed, 20);
+  EXPECT_GT(failed, 5);  // how many reads are still to come when the fault is set depends on the threads
 }
 
 TEST(DeviceStreaming, SaysThatTheFileWasCutShortAndReadsOnWhenItHasLostItsName) {

@@ -36,7 +36,12 @@ ThreadPool::ThreadPool(int threads) {
   const int processors = available_processors();
   const int size = threads == 0 ? available_cores() : threads;
   spins_ = size <= processors ? kSpins : 0;  // a spinning thread must not keep the one it waits for off its processor
-  for (int thread = 1; thread < size; ++thread) workers_.emplace_back([this, thread] { work(thread); });
+  const Cores cores = cores_to_bind(size);
+  for (int thread = 1; thread < size; ++thread)
+    workers_.emplace_back([this, thread, core = cores.empty() ? std::vector<int>{} : cores[size_t(thread)]] {
+      if (!core.empty()) bind_this_thread(core);  // where the system refuses, it chooses
+      work(thread);
+    });
 }
 
 ThreadPool::~ThreadPool() {

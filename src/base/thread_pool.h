@@ -10,7 +10,8 @@
 namespace metallic {
 
 // The caller is thread 0; size() - 1 workers wait, spinning briefly and then asleep. One job at a time: run() must not
-// be called from two threads at once, nor from inside a job.
+// be called from two threads at once, nor from inside a job. Workers that with the caller take all cores stay on one
+// each.
 class ThreadPool {
  public:
   // `threads` is at least 1; 0 means available_cores().

@@ -25,15 +25,6 @@ constexpr uint64_t kGpuWorkBytes = uint64_t{384} << 20;
 constexpr double kStepShare = 0.8;
 constexpr double kReachableShare = 0.92;  // of the bandwidth that a GPU's clocks promise
 
-std::string processor_name() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    const size_t colon = line.find(": ");
-    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "processor";
-}
-
 class LocalMachine {
  public:
   LocalMachine(const GgufFile& file, const LocalMachineOptions& options)

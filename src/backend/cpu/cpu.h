@@ -71,6 +71,8 @@ class CpuBackend final : public HostBackend {
   DeviceLimits measure_limits() override;  // limits.cc
 
  private:
+  // From here on products use the tile sizes that are best on this processor; the first time they are measured.
+  void tune();
   double measure_read();
   double measure_dot();
   // linear() for quantised weights in integers, and for all weights in float.
@@ -100,7 +102,8 @@ class CpuBackend final : public HostBackend {
   void for_rows(int64_t count, int64_t width, const Job& job);
 
   const Kernels& kernels_;
-  const PanelKernels& panel_kernels_;
+  PanelKernels panel_kernels_;
+  bool tuned_ = false;
   bool repack_, integers_;
   WeightArena arena_;
   std::vector<Scratch> scratch_;  // one for each thread

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/tuning.h"
 #include "backend/weight_bytes.h"
 #include "base/error.h"
 
@@ -16,6 +17,7 @@ namespace {
 constexpr uint64_t kPiece = uint64_t{32} << 20;
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
 constexpr int64_t kCacheLine = 64;
+constexpr int64_t kWorthTuning = 1 << 20;  // weights of a matrix
 
 Result<std::shared_ptr<uint8_t>> map_memory(uint64_t bytes) {
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -73,10 +75,16 @@ void PackedWeight::used() const {
   if (uses_ == 2) owner_.reset();
 }
 
+void CpuBackend::tune() {
+  panel_kernels_.tiles = tuned_tiles(panel_kernels_);
+  tuned_ = true;
+}
+
 Result<Weight> CpuBackend::load_weight(const TensorView& host, std::shared_ptr<const void> owner) {
   const PanelFormat* format = panel_kernels_.format(host.format);
   if (format == nullptr || format->pack == nullptr || host.shape[0] == 0)
     return Weight{host, std::move(owner), nullptr};
+  if (!tuned_ && host.shape[0] * host.shape[1] >= kWorthTuning) tune();
   auto packed = std::make_shared<PackedWeight>(*format, panel_kernels_.width, panel_kernels_.panels, host,
                                                repack_ ? std::move(owner) : owner);
   if (repack_) {

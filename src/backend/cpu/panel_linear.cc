@@ -14,9 +14,10 @@ namespace metallic::cpu {
 
 size_t PanelWork::add_product(const PanelKernels& kernels, const TensorView& x, int64_t tokens, bool precise,
                               const int32_t* in_rows, const int32_t* out_rows) {
-  products_.push_back({PanelProduct(kernels, tokens, x.shape[1] / kGroupColumns, precise), x, tiles_});
+  products_.push_back({PanelProduct(kernels, tokens, x.shape[1] / kGroupColumns, precise), x, tiles_, parts_});
   products_.back().product.set_rows(in_rows, out_rows);
   tiles_ += products_.back().product.tiles();
+  parts_ += products_.back().product.parts();
   return products_.size() - 1;
 }
 
@@ -45,6 +46,13 @@ void PanelWork::quantize(int64_t tile, Scratch& scratch) const {
                                       [](int64_t wanted, const Product& of) { return wanted < of.first_tile; });
   const Product& product = *std::prev(after);
   product.product.quantize(product.x, tile - product.first_tile, scratch);
+}
+
+void PanelWork::gather(int64_t part) const {
+  const auto after = std::upper_bound(products_.begin(), products_.end(), part,
+                                      [](int64_t wanted, const Product& of) { return wanted < of.first_part; });
+  const Product& product = *std::prev(after);
+  product.product.gather(part - product.first_part);
 }
 
 void PanelWork::multiply(int64_t unit, Scratch& scratch) const {
@@ -107,6 +115,7 @@ void CpuBackend::run_panel_work(int64_t elements) {
     for (int64_t tile = 0; tile < work.tiles(); ++tile) quantize(tile, 0);
   else
     for_each_item(work.tiles(), quantize);
+  if (work.parts() > 0) for_each_item(work.parts(), [&](int64_t part, int) { work.gather(part); });
 
   for_each_range(work.units(), [&](int64_t begin, int64_t end, int thread) {
     for (int64_t unit = begin; unit < end; ++unit) work.multiply(unit, scratch_[size_t(thread)]);

@@ -26,7 +26,7 @@ struct TargetPanels {
 enum class TokenForm {
   kCodes,     // a row of codes for each
   kPairs,     // a second row beside each: what the first left, as if it were a token of its own. For few tokens
-  kSeparate,  // such second rows in tiles of their own, without the groups in which they are nothing. For many
+  kSeparate,  // such second rows apart, of each group those of the tokens that have one. For many
 };
 
 // What a row of codes leaves is taken up only in groups where that is much: an element's error is a sum over all
@@ -50,6 +50,9 @@ class PanelProduct {
   // The tokens are quantised tile by tile, by any thread.
   int64_t tiles() const { return tiles_; }
   void quantize(const TensorView& x, int64_t tile, Scratch& scratch) const;
+  // When all are: so many parts of their second codes are put together, by any thread.
+  int64_t parts() const { return form_ == TokenForm::kSeparate ? blocks() * chunks() : 0; }
+  void gather(int64_t part) const;
 
   // Panels [first, first + count) of a target, count <= kernels.panels: its product with all tokens.
   void multiply(const TargetPanels& panels, int64_t first, int64_t count, Scratch& scratch) const;
@@ -65,19 +68,24 @@ class PanelProduct {
   // Where a tile's group lies among all (group, row of codes).
   int64_t position(int64_t tile, int64_t first_group) const;
   TokenTile tile(int64_t index, int64_t first_group) const;
-  // The groups from `first_group` on, of a chunk at most, that second rows of a tile have: how many.
-  TokenTile remainder_tile(int64_t index, int64_t first_group, int64_t& groups) const;
-  int64_t chunks() const { return (groups_ + chunk_ - 1) / chunk_; }
-
   // What a row of codes leaves of x, where it is much, else zeros: (groups, 32). Marks these groups.
   void remainder(const float* x, int64_t row, int64_t rows, const Rows& of, float* out, uint8_t* marks) const;
-  void quantize_remainder(int64_t tile, const float* rest, const uint8_t* marks) const;
+  // The groups of such a row that are marked, as the second row of a token.
+  void quantize_second(int64_t tile, int64_t row, const float* rest, const uint8_t* marks) const;
+  int64_t blocks() const { return (tiles_ + block_tiles_ - 1) / block_tiles_; }
+  int64_t chunks() const { return (groups_ + chunk_ - 1) / chunk_; }
+  int64_t first_of_block(int64_t block) const { return first_row(block * block_tiles_); }
+  // Where the second codes of a block's group lie among all.
+  int64_t second_position(int64_t block, int64_t group) const;
 
   // These write the results too.
   void multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
                        float* sums) const;
   void multiply_unpacked(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
                          float* scratch, float* sums) const;
+  // rest (rows of codes, panels * width) += the product of unpacked groups with the second codes of a block's tokens.
+  void multiply_seconds(int64_t block, const UnpackedPanel& panels, const DotUnpacked* dots, const PanelFormat& format,
+                        int64_t first_group, int64_t groups, float* rest) const;
   void unpack_all(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
                   int64_t first_group, int64_t groups, const UnpackedPanel& out) const;
   void unpack(const TargetPanels& panels, int64_t panel, int64_t first_group, int64_t groups,
@@ -95,9 +103,16 @@ class PanelProduct {
   int64_t levels_;                              // rows of codes of a token that lie side by side
   int64_t count_;                               // rows of codes
   int64_t groups_, chunk_, tile_rows_, tiles_;  // chunk_: groups that are unpacked at a time
-  Rows rows_, remainder_;               // the latter kSeparate only: of each chunk the marked groups, from its begin on
-  uint8_t* columns_ = nullptr;          // (tiles, groups): which these are, within their chunk
-  uint8_t* remainder_count_ = nullptr;  // (tiles, chunks): how many
+  Rows rows_;
+  // kSeparate only: the second rows of some tiles' tokens, group by group. So many tokens at once that most groups fill
+  // tiles, and so few that their sums stay in the nearest cache.
+  struct Seconds {
+    Rows rows;                  // (blocks, groups, tokens of the block): first in the tokens' places, then those marked
+    int32_t* tokens = nullptr;  // likewise: which tokens these are
+    int32_t* counts = nullptr;  // (blocks, groups)
+    uint8_t* marks = nullptr;   // (tokens, groups)
+  } seconds_;
+  int64_t block_tiles_;
 };
 
 // Products of some tokens each, with their targets. Work comes in units: as many panels as a kernel takes at once, of
@@ -107,7 +122,7 @@ class PanelWork {
   void clear() {
     products_.clear();
     targets_.clear();
-    tiles_ = units_ = 0;
+    tiles_ = parts_ = units_ = 0;
   }
   // `rows` as PanelProduct::set_rows has them. Returns its number.
   size_t add_product(const PanelKernels& kernels, const TensorView& x, int64_t tokens, bool precise,
@@ -119,6 +134,9 @@ class PanelWork {
 
   int64_t tiles() const { return tiles_; }
   void quantize(int64_t tile, Scratch& scratch) const;
+  // Then what PanelProduct::gather does.
+  int64_t parts() const { return parts_; }
+  void gather(int64_t part) const;
   int64_t units() const { return units_; }
   void multiply(int64_t unit, Scratch& scratch) const;
   // All units are done.
@@ -128,7 +146,7 @@ class PanelWork {
   struct Product {
     PanelProduct product;
     TensorView x;
-    int64_t first_tile;
+    int64_t first_tile, first_part;
   };
   struct Target {
     LinearTarget target;
@@ -139,7 +157,7 @@ class PanelWork {
   };
   std::vector<Product> products_;
   std::vector<Target> targets_;
-  int64_t tiles_ = 0, units_ = 0;
+  int64_t tiles_ = 0, parts_ = 0, units_ = 0;
 };
 
 }  // namespace metallic::cpu

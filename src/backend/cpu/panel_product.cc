@@ -13,6 +13,7 @@ namespace {
 // that is 23 % of the groups of SmolLM2 and Qwen2.5, with 78 % of the squared errors; at 2 it is 12 % with 60 %.
 constexpr double kMuchError = 1;
 constexpr int64_t kInfoAlignment = 16;  // bytes
+constexpr int64_t kBlockRows = 192;     // of tokens whose second codes are gathered
 
 // Room for the panels of one call of a kernel, kUnpackGroups groups each: codes, scales, offsets.
 int64_t code_floats(const PanelKernels& kernels) {
@@ -21,28 +22,33 @@ int64_t code_floats(const PanelKernels& kernels) {
 int64_t scale_floats(const PanelKernels& kernels) { return kernels.panels * kUnpackGroups * 2 * kernels.width; }
 
 // Pieces of like size: a small one costs each tile of tokens nearly as much as a large one.
-int64_t even_chunk(int64_t groups) { return groups == 0 ? 1 : tile_count(groups, tile_count(groups, kUnpackGroups)); }
+int64_t even_chunk(int64_t groups, int64_t most) {
+  return groups == 0 ? 1 : tile_count(groups, tile_count(groups, most));
+}
 
 }  // namespace
 
 PanelProduct::PanelProduct(const PanelKernels& kernels, int64_t tokens, int64_t groups, bool precise)
     : kernels_(kernels),
-      form_(!precise                   ? TokenForm::kCodes
-            : tokens <= kernels.tokens ? TokenForm::kPairs
-                                       : TokenForm::kSeparate),
+      form_(!precise                         ? TokenForm::kCodes
+            : tokens <= kernels.tiles.tokens ? TokenForm::kPairs
+                                             : TokenForm::kSeparate),
       levels_(form_ == TokenForm::kPairs ? 2 : 1),
       count_(tokens * levels_),
       groups_(groups),
-      chunk_(even_chunk(groups)),
-      tile_rows_(kernels.tokens / levels_ * levels_),
+      chunk_(even_chunk(groups, kernels.tiles.unpack_groups)),
+      tile_rows_(kernels.tiles.tokens / levels_ * levels_),
       tiles_(tile_count(count_, tile_rows_)) {
   // As many tiles as needed, of like size: a small one costs nearly as much as a full one.
   if (tiles_ > 0) tile_rows_ = round_up(tile_count(count_, tiles_), levels_);
+  block_tiles_ = std::max<int64_t>(1, kBlockRows / std::max<int64_t>(1, tile_rows_));
 }
 
 int64_t PanelProduct::bytes() const {
   const int64_t rows = count_ * groups_ * (kGroupColumns + int64_t(sizeof(TokenGroup)));
-  return form_ == TokenForm::kSeparate ? 2 * rows + round_up(tiles_ * (groups_ + chunks()), kInfoAlignment) : rows;
+  if (form_ != TokenForm::kSeparate) return rows;
+  const int64_t lists = (count_ + blocks()) * groups_ * int64_t(sizeof(int32_t));
+  return 2 * rows + round_up(lists + count_ * groups_, kInfoAlignment);
 }
 
 void PanelProduct::set_memory(std::byte* memory) {
@@ -53,9 +59,10 @@ void PanelProduct::set_memory(std::byte* memory) {
   };
   rows_ = take_rows();
   if (form_ != TokenForm::kSeparate) return;
-  remainder_ = take_rows();
-  columns_ = reinterpret_cast<uint8_t*>(take(tiles_ * groups_));
-  remainder_count_ = reinterpret_cast<uint8_t*>(take(tiles_ * chunks()));
+  seconds_.rows = take_rows();
+  seconds_.tokens = reinterpret_cast<int32_t*>(take(count_ * groups_ * int64_t(sizeof(int32_t))));
+  seconds_.counts = reinterpret_cast<int32_t*>(take(blocks() * groups_ * int64_t(sizeof(int32_t))));
+  seconds_.marks = reinterpret_cast<uint8_t*>(take(count_ * groups_));
 }
 
 int64_t PanelProduct::first_row(int64_t tile) const { return std::min(tile * tile_rows_, count_); }
@@ -70,12 +77,6 @@ TokenTile PanelProduct::tile(int64_t index, int64_t first_group) const {
   return {rows_.codes + at * kGroupColumns, rows_.info + at};
 }
 
-TokenTile PanelProduct::remainder_tile(int64_t index, int64_t first_group, int64_t& groups) const {
-  const int64_t at = position(index, first_group);
-  groups = remainder_count_[index * chunks() + first_group / chunk_];
-  return {remainder_.codes + at * kGroupColumns, remainder_.info + at, columns_ + index * groups_ + first_group};
-}
-
 void PanelProduct::remainder(const float* x, int64_t row, int64_t rows, const Rows& of, float* out,
                              uint8_t* marks) const {
   kernels_.remainder(x, groups_, int(row), int(rows), of.codes, of.info, out);
@@ -85,28 +86,41 @@ void PanelProduct::remainder(const float* x, int64_t row, int64_t rows, const Ro
   const double much = kMuchError * squares / double(groups_);
   for (int64_t g = 0; g < groups_; ++g) {
     const double scale = of.info[g * rows + row].scale;
-    if (scale * scale > much)
-      marks[g] = 1;
-    else
-      std::fill_n(out + g * kGroupColumns, kGroupColumns, 0.0f);
+    marks[g] = scale * scale > much;
+    if (!marks[g]) std::fill_n(out + g * kGroupColumns, kGroupColumns, 0.0f);
   }
 }
 
-void PanelProduct::quantize_remainder(int64_t tile, const float* rest, const uint8_t* marks) const {
-  const int64_t rows = first_row(tile + 1) - first_row(tile);
-  for (int64_t begin = 0; begin < groups_; begin += chunk_) {
-    const int64_t end = std::min(groups_, begin + chunk_);
-    uint8_t* columns = columns_ + tile * groups_ + begin;
-    int64_t count = 0;
-    for (int64_t g = begin; g < end; ++g) {
-      if (!marks[g]) continue;
-      const int64_t at = position(tile, begin + count);
-      for (int64_t row = 0; row < rows; ++row)
-        kernels_.quantize(rest + (row * groups_ + g) * kGroupColumns, 1, int(row), int(rows),
-                          remainder_.codes + at * kGroupColumns, remainder_.info + at);
-      columns[count++] = uint8_t(g - begin);
+int64_t PanelProduct::second_position(int64_t block, int64_t group) const {
+  const int64_t first = first_of_block(block);
+  return first * groups_ + group * (first_of_block(block + 1) - first);
+}
+
+void PanelProduct::quantize_second(int64_t tile, int64_t row, const float* rest, const uint8_t* marks) const {
+  const int64_t block = tile / block_tiles_;
+  for (int64_t g = 0; g < groups_; ++g) {
+    if (!marks[g]) continue;
+    const int64_t at = second_position(block, g) + row - first_of_block(block);
+    kernels_.quantize(rest + g * kGroupColumns, 1, 0, 1, seconds_.rows.codes + at * kGroupColumns,
+                      seconds_.rows.info + at);
+  }
+}
+
+void PanelProduct::gather(int64_t part) const {
+  const int64_t block = part / chunks(), first = first_of_block(block), rows = first_of_block(block + 1) - first;
+  const int64_t begin = part % chunks() * chunk_, end = std::min(groups_, begin + chunk_);
+  for (int64_t g = begin; g < end; ++g) {
+    const int64_t position = second_position(block, g);
+    int8_t* codes = seconds_.rows.codes + position * kGroupColumns;
+    TokenGroup* info = seconds_.rows.info + position;
+    int32_t count = 0;
+    for (int64_t row = 0; row < rows; ++row) {
+      if (!seconds_.marks[(first + row) * groups_ + g]) continue;
+      std::memmove(codes + count * kGroupColumns, codes + row * kGroupColumns, kGroupColumns);
+      info[count] = info[row];
+      seconds_.tokens[position + count++] = int32_t(first + row);
     }
-    remainder_count_[tile * chunks() + begin / chunk_] = uint8_t(count);
+    seconds_.counts[block * groups_ + g] = count;
   }
 }
 
@@ -114,20 +128,21 @@ void PanelProduct::quantize(const TensorView& x, int64_t index, Scratch& scratch
   const int64_t first = first_row(index), rows = first_row(index + 1) - first, at = first * groups_;
   const Rows to{rows_.codes + at * kGroupColumns, rows_.info + at};
   const bool separate = form_ == TokenForm::kSeparate;
-  const int64_t rest_rows = form_ == TokenForm::kCodes ? 0 : separate ? rows : 1;
-  float* rest = scratch.floats(rest_rows * groups_ * kGroupColumns + tile_count(groups_, int64_t(sizeof(float))));
-  auto* marks = reinterpret_cast<uint8_t*>(rest + rest_rows * groups_ * kGroupColumns);
-  std::fill_n(marks, groups_, uint8_t(0));
+  const int64_t rest_floats = form_ == TokenForm::kCodes ? 0 : groups_ * kGroupColumns;
+  float* rest = scratch.floats(rest_floats + tile_count(groups_, int64_t(sizeof(float))));
+  auto* own_marks = reinterpret_cast<uint8_t*>(rest + rest_floats);
   for (int64_t row = 0; row < rows; row += levels_) {
     const int64_t at_row = (first + row) / levels_;
     const float* token = float_at(x, in_rows_ != nullptr ? in_rows_[at_row] : at_row);
     kernels_.quantize(token, groups_, int(row), int(rows), to.codes, to.info);
     if (form_ == TokenForm::kCodes) continue;
-    float* out = rest + (separate ? row : 0) * groups_ * kGroupColumns;
-    remainder(token, row, rows, to, out, marks);
-    if (!separate) kernels_.quantize(out, groups_, int(row + 1), int(rows), to.codes, to.info);
+    uint8_t* marks = separate ? seconds_.marks + (first + row) * groups_ : own_marks;
+    remainder(token, row, rows, to, rest, marks);
+    if (separate)
+      quantize_second(index, first + row, rest, marks);
+    else
+      kernels_.quantize(rest, groups_, int(row + 1), int(rows), to.codes, to.info);
   }
-  if (separate) quantize_remainder(index, rest, marks);
 }
 
 void PanelProduct::unpack(const TargetPanels& panels, int64_t panel, int64_t first_group, int64_t groups,
@@ -176,18 +191,33 @@ void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPan
     unpack_all(panels, packed, first, count, g, groups, memory);
     const bool last = g + groups == groups_;
     for (int64_t i = 0; i < tiles_; ++i) {
+      if (separate && i % block_tiles_ == 0)
+        multiply_seconds(i / block_tiles_, memory, dots, *panels.format, g, groups, rest);
       const int64_t begin = first_row(i), end = first_row(i + 1);
       if (last) prefetch_out(panels, first, end, first_row(i + 2));
       dots[end - begin](memory, groups, groups, tile(i, g), sums + begin * width);
-      if (separate) {
-        int64_t marked = 0;
-        const TokenTile second = remainder_tile(i, g, marked);
-        if (marked > 0) dots[end - begin](memory, groups, marked, second, rest + begin * width);
-      }
       if (!last) continue;
       if (separate)
         for (int64_t at = begin * width; at < end * width; ++at) sums[at] += rest[at];
       for (int64_t p = 0; p < count; ++p) store(panels, first + p, begin, end, sums + p * kernels_.width, width);
+    }
+  }
+}
+
+void PanelProduct::multiply_seconds(int64_t block, const UnpackedPanel& panels, const DotUnpacked* dots,
+                                    const PanelFormat& format, int64_t first_group, int64_t groups, float* rest) const {
+  for (int64_t g = 0; g < groups; ++g) {
+    const int64_t scales = g * format.halves * kernels_.width;
+    const UnpackedPanel group{panels.codes + g * kGroupColumns * kernels_.width, panels.scales + scales,
+                              panels.offsets + scales};
+    const int64_t first = second_position(block, first_group + g);
+    const int64_t count = seconds_.counts[block * groups_ + first_group + g];
+    const int64_t tiles = tile_count(count, int64_t(kernels_.tiles.tokens));
+    for (int64_t i = 0; i < tiles; ++i) {  // of like size
+      const int64_t begin = count * i / tiles, at = first + begin;
+      dots[count * (i + 1) / tiles - begin](
+          group, groups, 1, {seconds_.rows.codes + at * kGroupColumns, seconds_.rows.info + at, seconds_.tokens + at},
+          rest);
     }
   }
 }
@@ -237,7 +267,7 @@ void PanelProduct::multiply(const TargetPanels& panels, int64_t first, int64_t c
   PackedPanels packed{nullptr, 0};
   if (weight != nullptr) {
     packed = weight->panels(first, reinterpret_cast<uint8_t*>(memory));
-    if (form_ != TokenForm::kSeparate && tiles_ <= panels.format->packed_tiles)
+    if (form_ != TokenForm::kSeparate && tiles_ <= kernels_.tiles.packed_tiles[panels.format->whole_codes])
       return multiply_packed(panels, packed, first, count, sums);
   }
   multiply_unpacked(panels, packed, first, count, memory + bundle, sums);

@@ -23,7 +23,7 @@ inline constexpr int kGroupSteps = 8;         // of four columns
 inline constexpr int kMaxPanelTokens = 6;     // tokens of a tile
 inline constexpr int kLargestBias = 128;      // of the codes of weights
 inline constexpr int kMaxPanels = 2;          // panels that a kernel takes at once
-inline constexpr int64_t kUnpackGroups = 16;  // groups that are unpacked at a time, at most
+inline constexpr int64_t kUnpackGroups = 32;  // groups that are unpacked at a time, at most
 
 // What is known of 32 columns of a token beside their codes.
 struct TokenGroup {
@@ -33,17 +33,17 @@ struct TokenGroup {
   int32_t minus_first;  // of the first 16, likewise
 };
 
-inline constexpr std::array<uint8_t, kUnpackGroups> kEveryGroup = [] {
-  std::array<uint8_t, kUnpackGroups> every = {};
-  for (size_t i = 0; i < every.size(); ++i) every[i] = uint8_t(i);
-  return every;
+inline constexpr std::array<int32_t, kMaxPanelTokens> kInOrder = [] {
+  std::array<int32_t, kMaxPanelTokens> rows = {};
+  for (size_t i = 0; i < rows.size(); ++i) rows[i] = int32_t(i);
+  return rows;
 }();
 
 // Some tokens as the kernels want them: the groups one after the other, the tokens side by side in each.
 struct TokenTile {
-  const int8_t* codes;                          // (groups, tokens, 32)
-  const TokenGroup* groups;                     // (groups, tokens)
-  const uint8_t* columns = kEveryGroup.data();  // (groups): the group of an unpacked panel that each belongs to
+  const int8_t* codes;                    // (groups, tokens, 32)
+  const TokenGroup* groups;               // (groups, tokens)
+  const int32_t* rows = kInOrder.data();  // (tokens): the row of sums of each, for unpacked panels
 };
 
 // One or two packed panels. A panel is cut into chunks of some groups; those of neighbours lie in turn (bundles of
@@ -72,7 +72,7 @@ struct PanelFormat {
 
   // For formats that have a packed form; null for others.
   int64_t chunk_groups, chunk_bytes;
-  int64_t packed_tiles;  // so many tiles of tokens are multiplied from packed panels; for more, it pays to unpack first
+  bool whole_codes;  // of 8 bits: packed as the kernels take them
   int64_t panel_bytes(int64_t groups) const { return (groups + chunk_groups - 1) / chunk_groups * chunk_bytes; }
   // The chunks of one panel, `stride` bytes apart.
   void (*pack)(const uint8_t* rows, int64_t row_stride, int count, int64_t groups, uint8_t* panel, int64_t stride);
@@ -82,15 +82,24 @@ struct PanelFormat {
                                                    float* sums);
 };
 
-// sums (tokens, panels * width) += the product of one or two unpacked panels with `groups` groups of 1 to
-// kMaxPanelTokens tokens. The second panel's arrays follow the first's, `panel_groups` groups later.
+// Rows tokens.rows of sums (any, panels * width) += the product of one or two unpacked panels with `groups` groups of 1
+// to kMaxPanelTokens tokens. The second panel's arrays follow the first's, `panel_groups` groups later.
 using DotUnpacked = void (*)(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups, const TokenTile& tokens,
                              float* sums);
+
+// Sizes that change no bit of a result, only its speed.
+struct PanelTiles {
+  int tokens;             // of a tile
+  int64_t unpack_groups;  // that are unpacked at a time, at most kUnpackGroups
+  // So many tiles of tokens are multiplied from packed panels; for more, it pays to unpack first. By whole_codes.
+  int64_t packed_tiles[2];
+  bool operator==(const PanelTiles&) const = default;
+};
 
 struct PanelKernels {
   const char* name;
   int width;                                                   // rows of a panel
-  int tokens;                                                  // best number of tokens of a tile
+  PanelTiles tiles;                                            // the best where it was tried; tuning.h measures them
   int panels;                                                  // best number of panels at once
   const PanelFormat* (*format)(Format format);                 // null for what is no quantised format
   DotUnpacked dot[2][2][kMaxPanels + 1][kMaxPanelTokens + 1];  // by halves - 1, has_offset, panels and tokens

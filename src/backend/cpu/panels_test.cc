@@ -112,7 +112,7 @@ TEST_P(Panels, ATokensResultHasTheSameBitsInEveryKernelAndCompany) {
     const PanelFormat* format = kernels().format(info.format);
     if (format == nullptr) continue;
     SCOPED_TRACE(info.name);
-    const int width = kernels().width, most = kernels().tokens;
+    const int width = kernels().width, most = kernels().tiles.tokens;
     const int64_t columns = info.block_elements * 2, groups = columns / kGroupColumns;
     const int64_t stride = info.block_bytes * 2;
     const std::vector<float> x = Random(6).floats(most * columns);
@@ -184,7 +184,7 @@ TEST(PanelKernels, AllThatMultiplyAndAddAtOnceGiveTheSameBits) {
     for (const FormatInfo& info : all_formats()) {
       const PanelFormat* format = kernels->format(info.format);
       if (format == nullptr || std::string_view(kernels->name) == "scalar") continue;
-      const int count = std::min(kernels->tokens, best.tokens);
+      const int count = std::min(kernels->tiles.tokens, best.tiles.tokens);
       const std::vector<uint8_t> rows = Random(11).blocks(info.format, 16 * 2 * info.block_elements);
       const std::vector<float> x = Random(12).floats(count * 2 * info.block_elements);
       EXPECT_TRUE(testing::same_bits(product(*kernels, *format, rows, 2 * info.block_bytes, x, count),

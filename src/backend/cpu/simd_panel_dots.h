@@ -118,14 +118,13 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t)
 #pragma GCC unroll 2
-    for (int p = 0; p < kPanels; ++p) accumulator[p][t] = P::load(sums + (t * kPanels + p) * P::kWidth);
+    for (int p = 0; p < kPanels; ++p) accumulator[p][t] = P::load(sums + (tokens.rows[t] * kPanels + p) * P::kWidth);
   const int8_t* x = tokens.codes;
   const TokenGroup* info = tokens.groups;
   for (int64_t g = 0; g < groups; ++g) {
-    const int64_t column = tokens.columns[g];
 #pragma GCC unroll 2
     for (int first = 0; first < kPanels; first += kTogether) {
-      const uint8_t* codes = panels.codes + (first * panel_groups + column) * kGroupBytes;
+      const uint8_t* codes = panels.codes + (first * panel_groups + g) * kGroupBytes;
       P::I sum[kTogether][kTokens][kHalves];
 #pragma GCC unroll 2
       for (int half = 0; half < kHalves; ++half) {
@@ -149,7 +148,7 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
       }
 #pragma GCC unroll 2
       for (int p = 0; p < kTogether; ++p) {
-        const int64_t at = ((first + p) * panel_groups + column) * kGroupScales;
+        const int64_t at = ((first + p) * panel_groups + g) * kGroupScales;
         P::V scale[kHalves], offset[kHalves];
 #pragma GCC unroll 2
         for (int half = 0; half < kHalves; ++half) {
@@ -170,5 +169,5 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t)
 #pragma GCC unroll 2
-    for (int p = 0; p < kPanels; ++p) P::store(sums + (t * kPanels + p) * P::kWidth, accumulator[p][t]);
+    for (int p = 0; p < kPanels; ++p) P::store(sums + (tokens.rows[t] * kPanels + p) * P::kWidth, accumulator[p][t]);
 }

@@ -220,7 +220,7 @@ PanelFormat packed_format() {
   PanelFormat format = plain_format<typename Pack::F, Pack::Scales::kHalves>();
   format.chunk_groups = Pack::kChunk;
   format.chunk_bytes = Pack::kChunkBytes;
-  format.packed_tiles = Pack::kLow == 8 ? 8 : 3;  // eight bits lie as the kernels take them
+  format.whole_codes = Pack::kLow == 8;
   format.pack = pack_panel<Pack>;
   format.unpack = unpack_panel<Pack>;
   fill_dots<Pack, P::kPanels, P::kTokens>(format);
@@ -315,7 +315,7 @@ PanelKernels make_panel_kernels(const char* name) {
   PanelKernels kernels = {};
   kernels.name = name;
   kernels.width = P::kWidth;
-  kernels.tokens = P::kTokens;
+  kernels.tiles = {.tokens = P::kTokens, .unpack_groups = 16, .packed_tiles = {3, 8}};
   kernels.panels = P::kPanels;
   kernels.format = panel_format;
   kernels.quantize = quantize_token;

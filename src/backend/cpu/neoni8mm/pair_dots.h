@@ -111,15 +111,14 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t)
 #pragma GCC unroll 2
-    for (int p = 0; p < kPanels; ++p) accumulator[p][t] = P::load(sums + (t * kPanels + p) * P::kWidth);
+    for (int p = 0; p < kPanels; ++p) accumulator[p][t] = P::load(sums + (tokens.rows[t] * kPanels + p) * P::kWidth);
   const int8_t* x = tokens.codes;
   const TokenGroup* info = tokens.groups;
   for (int64_t g = 0; g < groups; ++g) {
-    const int64_t column = tokens.columns[g];
 #pragma GCC unroll 2
     for (int p = 0; p < kPanels; ++p) {
-      const uint8_t* from = panels.codes + (p * panel_groups + column) * kGroupBytes;
-      const int64_t scales_at = (p * panel_groups + column) * kGroupScales;
+      const uint8_t* from = panels.codes + (p * panel_groups + g) * kGroupBytes;
+      const int64_t scales_at = (p * panel_groups + g) * kGroupScales;
       PairSums<kTokens> products[kHalves];
       P::V scale[kHalves], offset[kHalves];
 #pragma GCC unroll 2
@@ -146,5 +145,5 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t)
 #pragma GCC unroll 2
-    for (int p = 0; p < kPanels; ++p) P::store(sums + (t * kPanels + p) * P::kWidth, accumulator[p][t]);
+    for (int p = 0; p < kPanels; ++p) P::store(sums + (tokens.rows[t] * kPanels + p) * P::kWidth, accumulator[p][t]);
 }
