@@ -68,10 +68,15 @@ class PanelProduct {
   // Where a tile's group lies among all (group, row of codes).
   int64_t position(int64_t tile, int64_t first_group) const;
   TokenTile tile(int64_t index, int64_t first_group) const;
-  // What a row of codes leaves of x, where it is much, else zeros: (groups, 32). Marks these groups.
-  void remainder(const float* x, int64_t row, int64_t rows, const Rows& of, float* out, uint8_t* marks) const;
-  // The groups of such a row that are marked, as the second row of a token.
-  void quantize_second(int64_t tile, int64_t row, const float* rest, const uint8_t* marks) const;
+  // These are about row number `row` of a tile with `rows` rows of codes, `of`.
+  // Marks the groups whose remainder is much.
+  void mark(int64_t row, int64_t rows, const Rows& of, uint8_t* marks) const;
+  // What the codes of a group leave of x: 32 numbers.
+  void remainder(const float* x, int64_t group, int64_t row, int64_t rows, const Rows& of, float* out) const;
+  // What they leave in the marked groups, as the second row of a token (kSeparate), or as the row beside it (kPairs).
+  void quantize_second(const float* x, int64_t tile, int64_t row, int64_t rows, const Rows& of,
+                       const uint8_t* marks) const;
+  void quantize_pair(const float* x, int64_t row, int64_t rows, const Rows& of, Scratch& scratch) const;
   int64_t blocks() const { return (tiles_ + block_tiles_ - 1) / block_tiles_; }
   int64_t chunks() const { return (groups_ + chunk_ - 1) / chunk_; }
   int64_t first_of_block(int64_t block) const { return first_row(block * block_tiles_); }

@@ -77,9 +77,7 @@ TokenTile PanelProduct::tile(int64_t index, int64_t first_group) const {
   return {rows_.codes + at * kGroupColumns, rows_.info + at};
 }
 
-void PanelProduct::remainder(const float* x, int64_t row, int64_t rows, const Rows& of, float* out,
-                             uint8_t* marks) const {
-  kernels_.remainder(x, groups_, int(row), int(rows), of.codes, of.info, out);
+void PanelProduct::mark(int64_t row, int64_t rows, const Rows& of, uint8_t* marks) const {
   double squares = 0;
   for (int64_t g = 0; g < groups_; ++g)
     squares += double(of.info[g * rows + row].scale) * of.info[g * rows + row].scale;
@@ -87,8 +85,14 @@ void PanelProduct::remainder(const float* x, int64_t row, int64_t rows, const Ro
   for (int64_t g = 0; g < groups_; ++g) {
     const double scale = of.info[g * rows + row].scale;
     marks[g] = scale * scale > much;
-    if (!marks[g]) std::fill_n(out + g * kGroupColumns, kGroupColumns, 0.0f);
   }
+}
+
+void PanelProduct::remainder(const float* x, int64_t group, int64_t row, int64_t rows, const Rows& of,
+                             float* out) const {
+  const int64_t at = group * rows;
+  kernels_.remainder(x + group * kGroupColumns, 1, int(row), int(rows), of.codes + at * kGroupColumns, of.info + at,
+                     out);
 }
 
 int64_t PanelProduct::second_position(int64_t block, int64_t group) const {
@@ -96,14 +100,30 @@ int64_t PanelProduct::second_position(int64_t block, int64_t group) const {
   return first * groups_ + group * (first_of_block(block + 1) - first);
 }
 
-void PanelProduct::quantize_second(int64_t tile, int64_t row, const float* rest, const uint8_t* marks) const {
+void PanelProduct::quantize_second(const float* x, int64_t tile, int64_t row, int64_t rows, const Rows& of,
+                                   const uint8_t* marks) const {
   const int64_t block = tile / block_tiles_;
+  float rest[kGroupColumns];
   for (int64_t g = 0; g < groups_; ++g) {
     if (!marks[g]) continue;
-    const int64_t at = second_position(block, g) + row - first_of_block(block);
-    kernels_.quantize(rest + g * kGroupColumns, 1, 0, 1, seconds_.rows.codes + at * kGroupColumns,
-                      seconds_.rows.info + at);
+    remainder(x, g, row, rows, of, rest);
+    const int64_t at = second_position(block, g) + first_row(tile) + row - first_of_block(block);
+    kernels_.quantize(rest, 1, 0, 1, seconds_.rows.codes + at * kGroupColumns, seconds_.rows.info + at);
   }
+}
+
+void PanelProduct::quantize_pair(const float* x, int64_t row, int64_t rows, const Rows& of, Scratch& scratch) const {
+  float* rest = scratch.floats(groups_ * kGroupColumns + tile_count(groups_, int64_t(sizeof(float))));
+  auto* marks = reinterpret_cast<uint8_t*>(rest + groups_ * kGroupColumns);
+  mark(row, rows, of, marks);
+  for (int64_t g = 0; g < groups_; ++g) {
+    float* out = rest + g * kGroupColumns;
+    if (marks[g])
+      remainder(x, g, row, rows, of, out);
+    else
+      std::fill_n(out, kGroupColumns, 0.0f);
+  }
+  kernels_.quantize(rest, groups_, int(row + 1), int(rows), of.codes, of.info);
 }
 
 void PanelProduct::gather(int64_t part) const {
@@ -127,21 +147,15 @@ void PanelProduct::gather(int64_t part) const {
 void PanelProduct::quantize(const TensorView& x, int64_t index, Scratch& scratch) const {
   const int64_t first = first_row(index), rows = first_row(index + 1) - first, at = first * groups_;
   const Rows to{rows_.codes + at * kGroupColumns, rows_.info + at};
-  const bool separate = form_ == TokenForm::kSeparate;
-  const int64_t rest_floats = form_ == TokenForm::kCodes ? 0 : groups_ * kGroupColumns;
-  float* rest = scratch.floats(rest_floats + tile_count(groups_, int64_t(sizeof(float))));
-  auto* own_marks = reinterpret_cast<uint8_t*>(rest + rest_floats);
   for (int64_t row = 0; row < rows; row += levels_) {
     const int64_t at_row = (first + row) / levels_;
     const float* token = float_at(x, in_rows_ != nullptr ? in_rows_[at_row] : at_row);
     kernels_.quantize(token, groups_, int(row), int(rows), to.codes, to.info);
-    if (form_ == TokenForm::kCodes) continue;
-    uint8_t* marks = separate ? seconds_.marks + (first + row) * groups_ : own_marks;
-    remainder(token, row, rows, to, rest, marks);
-    if (separate)
-      quantize_second(index, first + row, rest, marks);
-    else
-      kernels_.quantize(rest, groups_, int(row + 1), int(rows), to.codes, to.info);
+    if (form_ == TokenForm::kPairs) quantize_pair(token, row, rows, to, scratch);
+    if (form_ != TokenForm::kSeparate) continue;
+    uint8_t* marks = seconds_.marks + (first + row) * groups_;
+    mark(row, rows, to, marks);
+    quantize_second(token, index, row, rows, to, marks);
   }
 }
 
