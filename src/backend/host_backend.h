@@ -35,6 +35,14 @@ class HostBackend : public Backend {
 
  private:
   std::string name_;
+  // Of some logits, for sample(); kChooseOnHost if there is none.
+  struct Best {
+    float logit;
+    int32_t id;
+  };
+  static Best best_of(const float* logits, int64_t begin, int64_t end);
+  std::vector<Best> best_;
+
   std::vector<float> expert_rows_, expert_results_;  // of experts(): the rows of one expert, side by side
 };
 

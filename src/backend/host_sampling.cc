@@ -13,13 +13,10 @@ namespace {
 constexpr int64_t kPiece = 8192;  // logits
 constexpr int64_t kLanes = 16;    // maxima side by side, for the compiler's vectors
 
-struct Best {
-  float logit = -INFINITY;
-  int32_t id = kChooseOnHost;
-};
+}  // namespace
 
 // The best of [begin, end); kChooseOnHost if a NaN or infinity is among them, or nothing above -infinity.
-Best best_of(const float* logits, int64_t begin, int64_t end) {
+HostBackend::Best HostBackend::best_of(const float* logits, int64_t begin, int64_t end) {
   float most[kLanes];
   std::fill_n(most, kLanes, -INFINITY);
   bool numbers = true;
@@ -36,11 +33,9 @@ Best best_of(const float* logits, int64_t begin, int64_t end) {
   }
   if (!numbers) return {INFINITY, kChooseOnHost};
   const float best = *std::max_element(most, most + kLanes);
-  if (best == -INFINITY) return {};
+  if (best == -INFINITY) return {-INFINITY, kChooseOnHost};
   return {best, int32_t(std::find(logits + begin, logits + end, best) - logits)};
 }
-
-}  // namespace
 
 bool HostBackend::can_sample(const SampleRow& row) const {
   return !row.on_host && row.temperature == 0 && row.changes.empty();
@@ -53,18 +48,18 @@ void HostBackend::sample(const SampleOp& op) {
     if (op.scale != 1.0f || op.softcap > 0) scale(op.logits, op.scale, op.softcap);
   }
   const int64_t rows = op.logits.shape[0], width = op.logits.shape[1], pieces = (width + kPiece - 1) / kPiece;
-  std::vector<Best> found(size_t(rows * pieces));
+  best_.assign(size_t(rows * pieces), {-INFINITY, kChooseOnHost});
   pool_.parallel_for(rows * pieces, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       if (can_sample(op.rows[size_t(i / pieces)])) {
         const int64_t from = i % pieces * kPiece;
-        found[size_t(i)] = best_of(float_at(op.logits, i / pieces), from, std::min(width, from + kPiece));
+        best_[size_t(i)] = best_of(float_at(op.logits, i / pieces), from, std::min(width, from + kPiece));
       }
   });
   for (int64_t row = 0; row < rows; ++row) {
-    Best best;
+    Best best = {-INFINITY, kChooseOnHost};
     for (int64_t i = row * pieces; i < (row + 1) * pieces; ++i)
-      if (found[size_t(i)].logit > best.logit) best = found[size_t(i)];
+      if (best_[size_t(i)].logit > best.logit) best = best_[size_t(i)];
     op.ids[row] = best.id;
   }
 }

@@ -1,7 +1,5 @@
 #include "base/thread_pool.h"
 
-#include <algorithm>
-
 #include "base/check.h"
 #include "base/processors.h"
 
@@ -70,21 +68,6 @@ void ThreadPool::work(int thread) {
     (*job_)(thread, size());
     if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_one();
   }
-}
-
-void ThreadPool::parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& job) {
-  METALLIC_CHECK(count >= 0 && grain > 0);
-  const int64_t grains = (count + grain - 1) / grain;
-  if (grains <= 1 || workers_.empty()) {
-    if (count > 0) job(0, count);
-    return;
-  }
-  const auto ranges = [&](int thread, int threads) {
-    const int64_t begin = std::min(count, grains * thread / threads * grain);
-    const int64_t end = std::min(count, grains * (thread + 1) / threads * grain);
-    if (begin < end) job(begin, end);
-  };
-  run(std::ref(ranges));  // a reference fits into a std::function without an allocation
 }
 
 }  // namespace metallic

@@ -1,11 +1,14 @@
 // A fixed team of threads that run one job together.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <thread>
 #include <vector>
+
+#include "base/check.h"
 
 namespace metallic {
 
@@ -27,7 +30,21 @@ class ThreadPool {
 
   // Cuts [0, count) into one contiguous range per thread, each but the last a multiple of `grain`, and calls
   // job(begin, end) for the ranges that are not empty.
-  void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t begin, int64_t end)>& job);
+  template <class Job>
+  void parallel_for(int64_t count, int64_t grain, const Job& job) {
+    METALLIC_CHECK(count >= 0 && grain > 0);
+    const int64_t grains = (count + grain - 1) / grain;
+    if (grains <= 1 || workers_.empty()) {
+      if (count > 0) job(int64_t{0}, count);
+      return;
+    }
+    const auto ranges = [&](int thread, int threads) {
+      const int64_t begin = std::min(count, grains * thread / threads * grain);
+      const int64_t end = std::min(count, grains * (thread + 1) / threads * grain);
+      if (begin < end) job(begin, end);
+    };
+    run(std::ref(ranges));  // a reference fits into a std::function without an allocation
+  }
 
  private:
   void work(int thread);

@@ -18,21 +18,12 @@
 namespace metallic::cpu {
 namespace {
 
-constexpr int64_t kChunk = 256;                // positions
+constexpr int64_t kChunk = kAttentionChunk;
 constexpr int64_t kScoreStride = kChunk + 16;  // floats; a last tile may write past the chunk
 constexpr int64_t kLoad = 64;                  // positions converted at a time
 constexpr int64_t kQueries = 96;               // queries of an item, about
 
-// The queries of the heads that share one KV head, for some rows of one sequence. Query number t is row first_row + t /
-// group, head kv_head * group + t % group.
-struct Item {
-  const BatchSequence* sequence;
-  int64_t kv_head, first_row, rows;
-  int64_t begin, end;  // positions that any of the queries sees
-
-  int64_t first_chunk() const { return begin / kChunk; }
-  int64_t chunks() const { return (end - 1) / kChunk + 1 - first_chunk(); }
-};
+using Item = AttentionItem;
 
 // The softmax of some positions, not yet divided: out = sum of e^(score - highest) * value.
 struct Partial {
@@ -328,7 +319,8 @@ void Attention::join(const Item& item, float* parts, int64_t stride, float* memo
 void CpuBackend::attention(const AttentionOp& op) {
   const bool rounded = integers_ && op.keys.format != Format::kF32 && op.values.format != Format::kF32;
   const Attention attention(op, kernels_, rounded ? kernels_.bfloat : nullptr);
-  std::vector<Item> items;
+  std::vector<Item>& items = attention_items_;
+  items.clear();
   int64_t most_chunks = 0, units = 0;
   for (const BatchSequence& sequence : op.sequences)
     for (int64_t head = 0; head < op.keys.shape[1]; ++head)
@@ -346,7 +338,8 @@ void CpuBackend::attention(const AttentionOp& op) {
   // Few items: a unit of work is one chunk of one; their partial results meet in shared memory.
   const int64_t stride = attention.partial_floats(attention.item_rows() * attention.group());
   float* shared = shared_scratch_.floats((units + count) * stride);
-  std::vector<int64_t> first_unit(1, 0);
+  std::vector<int64_t>& first_unit = attention_units_;
+  first_unit.assign(1, 0);
   for (const Item& item : items) first_unit.push_back(first_unit.back() + item.chunks());
   for_each_item(units, [&](int64_t unit, int thread) {
     const auto after = std::upper_bound(first_unit.begin(), first_unit.end(), unit);

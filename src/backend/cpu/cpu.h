@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/cpu/attention_item.h"
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/packed.h"
 #include "backend/cpu/panel_linear.h"
@@ -109,6 +110,9 @@ class CpuBackend final : public HostBackend {
   std::vector<Scratch> scratch_;  // one for each thread
   Scratch shared_scratch_;        // what one operation's threads share
   RopeTables rope_tables_;
+  // Kept so that no step allocates.
+  std::vector<AttentionItem> attention_items_;
+  std::vector<int64_t> attention_units_;  // of each item the first
   PanelWork panel_work_;
   ExpertPairs expert_pairs_;      // of experts()
   std::vector<int32_t> in_rows_;  // the rows of x that these pairs take
