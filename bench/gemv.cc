@@ -130,7 +130,7 @@ void register_all() {
           ->ArgName("tokens")
           ->DenseRange(1, 2)
           ->Arg(4)
-          ->Arg(kMaxPanelTokens)
+          ->Arg(kMaxPackedTokens)
           ->UseManualTime()
           ->Iterations(cached ? 300 : 20)
           ->Unit(benchmark::kMillisecond);

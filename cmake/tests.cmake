@@ -2,6 +2,8 @@
 include(GoogleTest)
 file(GLOB_RECURSE METALLIC_TEST_SOURCES CONFIGURE_DEPENDS src/*_test.cc tests/*_test.cc)
 
+metallic_filter_instruction_sets(METALLIC_TEST_SOURCES)
+
 # The tokenizer's oracles are libraries: PCRE2 for its hand-written expressions, utf8proc for its Unicode tables. A cross build
 # has none; the tests that want them are shown as disabled.
 if(CMAKE_CROSSCOMPILING)

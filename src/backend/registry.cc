@@ -83,8 +83,15 @@ Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threa
 
 std::vector<DeviceInfo> list_devices() {
   const CpuFeatures& features = cpu_features();
-  const char* set = features.avx512 ? "AVX-512" : features.avx2 ? "AVX2" : features.neon ? "NEON" : "no vectors";
-  DeviceInfo cpu{"cpu", fmt::format("{} processors, {} cores to use, {}", available_processors(), available_cores(), set), 0, 0, 0, ""};
+  const bool tiles = cpu::named_panel_kernels("amxint8") != nullptr;
+  const char* set = tiles             ? "AVX-512 and AMX"
+                    : features.avx512 ? "AVX-512"
+                    : features.avx2   ? "AVX2"
+                    : features.neon   ? "NEON"
+                                      : "no vectors";
+  DeviceInfo cpu{
+      "cpu", fmt::format("{} processors, {} cores to use, {}", available_processors(), available_cores(), set), 0, 0, 0,
+      ""};
   const uint64_t page = uint64_t(::sysconf(_SC_PAGESIZE));
   cpu.memory_bytes = uint64_t(::sysconf(_SC_PHYS_PAGES)) * page;
   cpu.free_bytes = uint64_t(::sysconf(_SC_AVPHYS_PAGES)) * page;

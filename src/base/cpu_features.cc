@@ -2,6 +2,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #elif defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
@@ -21,6 +23,19 @@ bool has_avx_vnni() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & 1u << 4) != 0;
 }
+
+// Tiles and their products of bytes, with both parts of their state turned on by the system (Intel's Software
+// Developer's Manual, volume 1, chapter 18).
+bool has_amx_int8() {
+  constexpr unsigned kSavesStates = 1u << 27, kTiles = 1u << 24, kTileBytes = 1u << 25, kTileStates = 3u << 17;
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & kSavesStates) == 0) return false;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  if ((edx & kTiles) == 0 || (edx & kTileBytes) == 0) return false;
+  unsigned low = 0, high = 0;
+  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (low & kTileStates) == kTileStates;
+}
 #endif
 
 CpuFeatures probe() {
@@ -32,6 +47,7 @@ CpuFeatures probe() {
                     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   features.avx512_vnni = features.avx512 && __builtin_cpu_supports("avx512vnni");
   features.avx512_bf16 = features.avx512 && __builtin_cpu_supports("avx512bf16");
+  features.amx_int8 = features.avx512_vnni && has_amx_int8();
   features.avx_vnni = features.avx2 && has_avx_vnni();
   return features;
 #elif defined(__aarch64__)
@@ -51,6 +67,16 @@ CpuFeatures arm_features(uint64_t hwcap, uint64_t hwcap2) {
   features.dot = features.neon && (hwcap & kDot) != 0;
   features.i8mm = features.neon && (hwcap2 & kI8mm) != 0;
   return features;
+}
+
+// Linux's Documentation/arch/x86/xstate.rst.
+bool request_tiles() {
+#if defined(__x86_64__) && defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
 }
 
 const CpuFeatures& cpu_features() {

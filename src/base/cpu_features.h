@@ -11,6 +11,7 @@ struct CpuFeatures {
   bool avx_vnni = false;     // AVX2 and its own form of the VNNI instructions
   bool avx512_vnni = false;  // AVX-512 as above and VNNI
   bool avx512_bf16 = false;  // AVX-512 as above and products of bfloat16
+  bool amx_int8 = false;     // AVX-512 and VNNI as above, and tiles of bytes, whose state the system saves
   bool neon = false;    // 64-bit ARM: always
   bool dot = false;     // 64-bit ARM: sdot and udot, four products of bytes summed into 32 bits
   bool i8mm = false;    // 64-bit ARM: smmla and usmmla, products of 2x8 matrices of bytes
@@ -18,6 +19,10 @@ struct CpuFeatures {
 
 // Of this processor; found once.
 const CpuFeatures& cpu_features();
+
+// Asks the system for leave to use tiles (amx_int8), for all threads of this process; false: they must not be used. Signals
+// then need larger stacks: with an alternative one that is too small, the system refuses.
+bool request_tiles();
 
 // Of a 64-bit ARM processor whose kernel says these AT_HWCAP and AT_HWCAP2.
 CpuFeatures arm_features(uint64_t hwcap, uint64_t hwcap2);

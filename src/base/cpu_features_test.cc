@@ -33,6 +33,8 @@ TEST(CpuFeatures, AgreeWithTheKernelsListOfThem) {
   EXPECT_EQ(cpu_features().avx2, lists("avx2") && lists("fma") && lists("f16c"));
   EXPECT_EQ(cpu_features().avx512,
             cpu_features().avx2 && lists("avx512f") && lists("avx512bw") && lists("avx512dq") && lists("avx512vl"));
+  EXPECT_EQ(cpu_features().avx512_vnni, cpu_features().avx512 && lists("avx512_vnni"));
+  EXPECT_EQ(cpu_features().amx_int8, cpu_features().avx512_vnni && lists("amx_tile") && lists("amx_int8"));
 #elif defined(__aarch64__)
   EXPECT_TRUE(cpu_features().neon);
   if (lists("asimd")) {  // QEMU's user mode, before version 9, shows the list of the machine it runs on
@@ -53,6 +55,13 @@ TEST(CpuFeatures, AgreeWithTheIdentificationRegisters) {
   EXPECT_EQ(cpu_features().i8mm, (isar1 >> 52 & 15) != 0);
 }
 #endif
+
+// Tiles can be had where the processor has them and the system says so, and nowhere else.
+TEST(CpuFeatures, TilesAreGivenOnlyWhereThereAreSome) {
+  const bool given = request_tiles();
+  EXPECT_TRUE(cpu_features().amx_int8 || !given);
+  EXPECT_EQ(request_tiles(), given) << "asked again";
+}
 
 TEST(CpuFeatures, HaveNoWiderSetWithoutTheNarrowerOne) {
   EXPECT_TRUE(!cpu_features().avx512 || cpu_features().avx2);

@@ -27,11 +27,12 @@ namespace metallic {
 
 struct CpuOptions {
   const char* name = "cpu";
-  int threads = 0;            // 0: one for each core
-  std::string_view isa = {};  // forces an instruction set (scalar, avx2, avx512, neon); empty: the environment variable
-                              // METALLIC_ISA, and without that the best that this processor has
-  bool repack = true;         // pack weights at load; the results are the same
-  bool integers = true;       // multiply quantised weights with tokens quantised to 8 bits; false: in float
+  int threads = 0;  // 0: one for each core
+  // Forces an instruction set (scalar, avx2, avx512, neon) or a table of panels.h; empty: the environment variable
+  // METALLIC_ISA, and without that the best that this processor has.
+  std::string_view isa = {};
+  bool repack = true;    // pack weights at load; the results are the same
+  bool integers = true;  // multiply quantised weights with tokens quantised to 8 bits; false: in float
 };
 Result<std::shared_ptr<Backend>> make_cpu_backend(const CpuOptions& options);
 
@@ -44,7 +45,8 @@ class CpuBackend final : public HostBackend {
   CpuBackend(const CpuOptions& options, const Kernels& kernels, const PanelKernels& panel_kernels)
       : HostBackend(options.name, options.threads),
         kernels_(kernels),
-        panel_kernels_(panel_kernels),
+        panel_kernels_(panel_kernels.few != nullptr ? *panel_kernels.few : panel_kernels),
+        many_kernels_(panel_kernels),
         repack_(options.repack),
         integers_(options.integers),
         scratch_(size_t(pool_.size())) {}
@@ -78,7 +80,8 @@ class CpuBackend final : public HostBackend {
   double measure_dot();
   // linear() for quantised weights in integers, and for all weights in float.
   void panel_linear(const LinearOp& op);
-  void run_panel_work(int64_t elements);  // of all tokens
+  const PanelKernels& panel_kernels(int64_t tokens, Format format) const;  // the best for a product
+  void run_panel_work(int64_t elements);                                   // of all tokens
   void float_linear(const LinearOp& op);
   // For weights that are not quantised, from the file's bytes: with tokens as bfloat16 in so many levels, or as floats
   // (0), which takes few tokens and what multiplies_directly().
@@ -105,6 +108,7 @@ class CpuBackend final : public HostBackend {
   const Kernels& kernels_;
   PanelKernels panel_kernels_;
   bool tuned_ = false;
+  const PanelKernels& many_kernels_;  // for products of many tokens; packed panels are the same
   bool repack_, integers_;
   WeightArena arena_;
   std::vector<Scratch> scratch_;  // one for each thread

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/cpu/panels.h"
 #include "base/cpu_features.h"
 #include "base/error.h"
 
@@ -30,11 +31,14 @@ std::span<const Kernels* const> available_kernels() {
 
 Result<const Kernels*> find_kernels(std::string_view isa) {
   if (isa.empty()) return available_kernels().front();
+  if (const PanelKernels* panels = named_panel_kernels(isa)) isa = panels->floats;
   std::string known;
   for (const Kernels* kernels : available_kernels()) {
     if (isa == kernels->name) return kernels;
     known += (known.empty() ? "" : ", ") + std::string(kernels->name);
   }
+  for (const PanelKernels* panels : available_panel_kernels())
+    if (std::string_view(panels->name) != panels->floats) known += ", " + std::string(panels->name);
   return fail(ErrorCode::kUnsupported, "this processor has no kernels for the instruction set '{}'; it can run: {}",
               isa, known);
 }

@@ -128,8 +128,8 @@ struct Kernels {
 // The tables that this processor can run, best first; the last is scalar.
 std::span<const Kernels* const> available_kernels();
 
-// The best of them, or the one called `isa` (scalar, avx2, avx512, neon) if that is not empty; an error lists those
-// that can run here.
+// The best of them, or the one called `isa` (scalar, avx2, avx512, neon) if that is not empty, or the one that goes with
+// the table called so of panels.h; an error lists those that can run here.
 Result<const Kernels*> find_kernels(std::string_view isa);
 
 // Fills of the tables, where the target processor family has them.

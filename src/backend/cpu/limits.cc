@@ -74,7 +74,7 @@ double CpuBackend::measure_dot() {
   for (int tries = 0; tries < kTries;) {
     std::atomic<int64_t> operations{0};
     const auto start = std::chrono::steady_clock::now();
-    on_threads([&](int) { operations.fetch_add(panel_kernels_.peak(rounds), std::memory_order_relaxed); });
+    on_threads([&](int) { operations.fetch_add(many_kernels_.peak(rounds), std::memory_order_relaxed); });
     const double seconds = seconds_since(start);
     if (seconds < kPeakSeconds) {
       rounds *= 2;

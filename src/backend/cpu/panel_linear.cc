@@ -69,6 +69,11 @@ void PanelWork::finish() const {
     if (target.packed != nullptr) target.packed->used();
 }
 
+const PanelKernels& CpuBackend::panel_kernels(int64_t tokens, Format format) const {
+  const bool many = many_kernels_.few != nullptr && tokens >= many_kernels_.many_tokens;
+  return many && many_kernels_.format(format) != nullptr ? many_kernels_ : panel_kernels_;
+}
+
 void CpuBackend::panel_linear(const LinearOp& op) {
   panel_work_.clear();
   for (const bool precise : {true, false}) {  // the expensive ones first
@@ -76,9 +81,14 @@ void CpuBackend::panel_linear(const LinearOp& op) {
       return (target.precision == Precision::kDoubleCodes) == precise;
     };
     if (std::none_of(op.targets.begin(), op.targets.end(), wanted)) continue;
-    const size_t product = panel_work_.add_product(panel_kernels_, op.x, op.x.shape[0], precise);
+    // Targets that share the tokens' codes share the kernels.
+    const bool many = !precise && std::all_of(op.targets.begin(), op.targets.end(), [&](const LinearTarget& target) {
+      return !wanted(target) || &panel_kernels(op.x.shape[0], target.weight->view.format) == &many_kernels_;
+    });
+    const PanelKernels& kernels = many ? many_kernels_ : panel_kernels_;
+    const size_t product = panel_work_.add_product(kernels, op.x, op.x.shape[0], precise);
     for (const LinearTarget& target : op.targets)
-      if (wanted(target)) panel_work_.add_target(panel_kernels_, product, target);
+      if (wanted(target)) panel_work_.add_target(kernels, product, target);
   }
   run_panel_work(op.x.shape[0] * op.x.shape[1]);
 }
@@ -97,10 +107,11 @@ void CpuBackend::experts(const ExpertsOp& op) {
   for (size_t expert = 0; expert < op.experts.size(); ++expert) {
     const int32_t first = expert_pairs_.first[expert], tokens = expert_pairs_.first[expert + 1] - first;
     if (tokens == 0) continue;
+    const PanelKernels& kernels = panel_kernels(tokens, op.experts[expert].view.format);
     const size_t product =
-        panel_work_.add_product(panel_kernels_, op.x, tokens, false, in_rows_.data() + first, pairs.data() + first);
+        panel_work_.add_product(kernels, op.x, tokens, false, in_rows_.data() + first, pairs.data() + first);
     const float* bias = op.bias != nullptr ? op.bias + int64_t(expert) * op.out.shape[1] : nullptr;
-    panel_work_.add_target(panel_kernels_, product, {&op.experts[expert], bias, op.out, false});
+    panel_work_.add_target(kernels, product, {&op.experts[expert], bias, op.out, false});
   }
   run_panel_work(int64_t(pairs.size()) * op.x.shape[1]);
 }
@@ -119,6 +130,7 @@ void CpuBackend::run_panel_work(int64_t elements) {
 
   for_each_range(work.units(), [&](int64_t begin, int64_t end, int thread) {
     for (int64_t unit = begin; unit < end; ++unit) work.multiply(unit, scratch_[size_t(thread)]);
+    if (many_kernels_.release != nullptr) many_kernels_.release();
   });
   work.finish();
 }

@@ -13,6 +13,7 @@ std::vector<const PanelKernels*> probe() {
   std::vector<const PanelKernels*> tables;
 #if defined(__x86_64__)
   const CpuFeatures& features = cpu_features();
+  if (features.amx_int8 && request_tiles()) tables.push_back(&amxint8_panels());
   if (features.avx512_vnni) tables.push_back(&avx512vnni_panels());
   if (features.avx_vnni) tables.push_back(&avxvnni_panels());
   if (features.avx2) tables.push_back(&avx2_panels());
@@ -33,12 +34,17 @@ std::span<const PanelKernels* const> available_panel_kernels() {
   return tables;
 }
 
+const PanelKernels* named_panel_kernels(std::string_view name) {
+  for (const PanelKernels* kernels : available_panel_kernels())
+    if (kernels->name == name) return kernels;
+  return nullptr;
+}
+
 const PanelKernels& find_panel_kernels(std::string_view isa) {
   // The best that is no more than the instruction set that was asked for.
   const bool any = isa == "avx512" || isa == "neon";
-  for (const PanelKernels* kernels : available_panel_kernels())
-    if (any || kernels->name == isa) return *kernels;
-  return *available_panel_kernels().front();
+  const PanelKernels* named = any ? nullptr : named_panel_kernels(isa);
+  return named != nullptr ? *named : *available_panel_kernels().front();
 }
 
 }  // namespace metallic::cpu

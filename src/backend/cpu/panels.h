@@ -20,7 +20,8 @@ namespace metallic::cpu {
 
 inline constexpr int kGroupColumns = 32;
 inline constexpr int kGroupSteps = 8;         // of four columns
-inline constexpr int kMaxPanelTokens = 6;     // tokens of a tile
+inline constexpr int kMaxPanelTokens = 12;    // tokens of a tile
+inline constexpr int kMaxPackedTokens = 6;    // tokens of a tile for packed panels
 inline constexpr int kLargestBias = 128;      // of the codes of weights
 inline constexpr int kMaxPanels = 2;          // panels that a kernel takes at once
 inline constexpr int64_t kUnpackGroups = 32;  // groups that are unpacked at a time, at most
@@ -77,9 +78,9 @@ struct PanelFormat {
   // The chunks of one panel, `stride` bytes apart.
   void (*pack)(const uint8_t* rows, int64_t row_stride, int count, int64_t groups, uint8_t* panel, int64_t stride);
   void (*unpack)(const PackedPanels& panel, int64_t first, int64_t groups, const UnpackedPanel& out);
-  // sums (tokens, panels * width) = the product of one or two packed panels with 1 to kMaxPanelTokens tokens.
-  void (*dot[kMaxPanels + 1][kMaxPanelTokens + 1])(const PackedPanels& panels, int64_t groups, const TokenTile& tokens,
-                                                   float* sums);
+  // sums (tokens, panels * width) = the product of one or two packed panels with 1 to kMaxPackedTokens tokens.
+  void (*dot[kMaxPanels + 1][kMaxPackedTokens + 1])(const PackedPanels& panels, int64_t groups, const TokenTile& tokens,
+                                                    float* sums);
 };
 
 // Rows tokens.rows of sums (any, panels * width) += the product of one or two unpacked panels with `groups` groups of 1
@@ -98,11 +99,18 @@ struct PanelTiles {
 
 struct PanelKernels {
   const char* name;
-  int width;                                                   // rows of a panel
-  PanelTiles tiles;                                            // the best where it was tried; tuning.h measures them
-  int panels;                                                  // best number of panels at once
-  const PanelFormat* (*format)(Format format);                 // null for what is no quantised format
+  const char* floats;  // the table of kernels.h that goes with it
+  int width;           // rows of a panel
+  PanelTiles tiles;    // the best where it was tried; tuning.h measures them
+  int panels;          // best number of panels at once
+  // Null, or the table, whose panels are the same, for all that this one is not for: products of fewer than many_tokens
+  // tokens, with second rows, or of other formats.
+  const PanelKernels* few;
+  int64_t many_tokens;
+  const PanelFormat* (*format)(Format format);                 // null for what these are not for
   DotUnpacked dot[2][2][kMaxPanels + 1][kMaxPanelTokens + 1];  // by halves - 1, has_offset, panels and tokens
+  // Null, or called by a thread after its last product for a while: gives back what `dot` took hold of.
+  void (*release)();
   // A row of floats as number `token` of a tile of `tokens`. A number that is not finite makes its group's scale NaN.
   void (*quantize)(const float* x, int64_t groups, int token, int tokens, int8_t* codes, TokenGroup* info);
   // What that left of x: out = x - scale * code.
@@ -119,11 +127,14 @@ struct PanelKernels {
 std::span<const PanelKernels* const> available_panel_kernels();
 // The table with this name, or the best for an instruction set of find_kernels.
 const PanelKernels& find_panel_kernels(std::string_view isa);
+// The table with this name, or null.
+const PanelKernels* named_panel_kernels(std::string_view name);
 
 const PanelKernels& scalar_panels();
 const PanelKernels& avx2_panels();
 const PanelKernels& avxvnni_panels();
 const PanelKernels& avx512vnni_panels();
+const PanelKernels& amxint8_panels();
 const PanelKernels& neon_panels();
 const PanelKernels& neondot_panels();
 const PanelKernels& neoni8mm_panels();

@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/emulated_tiles.h"
 #include "backend/test_support.h"
 #include "base/cpu_features.h"
 
@@ -11,12 +13,20 @@ namespace {
 
 using testing::Random;
 
+// What runs here, and AMX's kernels on emulated tiles where the rest of them can run.
+std::vector<const PanelKernels*> tables() {
+  std::vector<const PanelKernels*> all(available_panel_kernels().begin(), available_panel_kernels().end());
+#if defined(__x86_64__)
+  if (cpu_features().avx512_vnni) all.push_back(&emulated_tile_panels());
+#endif
+  return all;
+}
+
 class Panels : public ::testing::TestWithParam<const PanelKernels*> {
  protected:
   const PanelKernels& kernels() const { return *GetParam(); }
 };
-INSTANTIATE_TEST_SUITE_P(, Panels,
-                         ::testing::ValuesIn(available_panel_kernels().begin(), available_panel_kernels().end()),
+INSTANTIATE_TEST_SUITE_P(, Panels, ::testing::ValuesIn(tables()),
                          [](const auto& test) { return std::string(test.param->name); });
 
 struct Unpacked {
@@ -73,7 +83,7 @@ TEST_P(Panels, APackedPanelUnpacksToWhatTheRowsUnpackTo) {
       }
     }
   }
-  EXPECT_EQ(packed_formats, 24);
+  EXPECT_EQ(packed_formats, kernels().few == nullptr ? 24 : 17);
 }
 
 // What a panel's code and its share of scales take, at most, for formats whose files hold less than their codes: bits.
@@ -112,7 +122,7 @@ TEST_P(Panels, ATokensResultHasTheSameBitsInEveryKernelAndCompany) {
     const PanelFormat* format = kernels().format(info.format);
     if (format == nullptr) continue;
     SCOPED_TRACE(info.name);
-    const int width = kernels().width, most = kernels().tiles.tokens;
+    const int width = kernels().width, most = kernels().tiles.tokens, most_packed = std::min(most, kMaxPackedTokens);
     const int64_t columns = info.block_elements * 2, groups = columns / kGroupColumns;
     const int64_t stride = info.block_bytes * 2;
     const std::vector<float> x = Random(6).floats(most * columns);
@@ -139,14 +149,14 @@ TEST_P(Panels, ATokensResultHasTheSameBitsInEveryKernelAndCompany) {
         std::vector<float> sums(expected.size());
         dots[1][count](unpacked.view(), groups, groups, tokens.tile(), sums.data());
         EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, unpacked";
-        if (format->pack == nullptr) continue;
+        if (format->pack == nullptr || count > most_packed) continue;
         const PackedPanels one{packed.data() + panel * format->chunk_bytes, packed_stride};
         format->dot[1][count](one, groups, tokens.tile(), sums.data());
         EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, packed";
       }
     }
     if (format->pack == nullptr || panels == 1) continue;
-    for (int count = 1; count <= most; ++count) {
+    for (int count = 1; count <= most_packed; ++count) {
       const Tokens tokens(kernels(), {x.begin(), x.begin() + count * columns}, count);
       std::vector<float> sums(size_t(count * panels * width)), expected;
       for (int t = 0; t < count; ++t)
@@ -155,6 +165,45 @@ TEST_P(Panels, ATokensResultHasTheSameBitsInEveryKernelAndCompany) {
       format->dot[panels][count]({packed.data(), packed_stride}, groups, tokens.tile(), sums.data());
       EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, " << panels << " packed panels";
     }
+  }
+}
+
+// Groups of two panels at once, added to the rows of sums that the tokens name.
+TEST_P(Panels, ProductsOfTwoPanelsAreThoseOfEachAndOfTheirGroups) {
+  if (kernels().panels == 1) GTEST_SKIP() << kernels().name << " multiplies one panel at a time";
+  constexpr int64_t kMostGroups = 5;
+  const int width = kernels().width, most = kernels().tiles.tokens;
+  std::vector<int32_t> rows_of_sums;
+  for (int t = 0; t < most; ++t) rows_of_sums.push_back(2 * (most - 1 - t));
+  for (const Format name : {Format::kQ8_0, Format::kQ5_1, Format::kIQ4_NL, Format::kNVFP4}) {
+    if (kernels().format(name) == nullptr) continue;
+    const PanelFormat& format = *kernels().format(name);
+    const int64_t row_bytes = int64_t(*format_bytes(name, 64 * kMostGroups));
+    const std::vector<uint8_t> rows = Random(22).blocks(name, 2 * width * 64 * kMostGroups);
+    for (int64_t groups = 1; groups <= kMostGroups; ++groups)
+      for (int count = 1; count <= most; ++count) {
+        const Tokens tokens(kernels(), Random(21).floats(count * groups * kGroupColumns), count);
+        Unpacked both(kernels(), format, 2 * kMostGroups);
+        std::vector<float> sums = Random(23).floats(2 * most * 2 * width), expected = sums;
+        const auto& dots = kernels().dot[format.halves - 1][format.has_offset];
+        for (int p = 0; p < 2; ++p) {
+          const int64_t scales = p * kMostGroups * format.halves * width;
+          const UnpackedPanel panel{both.codes.data() + p * kMostGroups * kGroupColumns * width,
+                                    both.scales.data() + scales, both.offsets.data() + scales};
+          format.unpack_rows(rows.data() + p * width * row_bytes, row_bytes, width, 0, kMostGroups, panel);
+          for (int t = 0; t < count; ++t)
+            for (int64_t g = 0; g < groups; ++g) {
+              const int64_t at = g * count + t, own = g * format.halves * width;
+              dots[1][1]({panel.codes + g * kGroupColumns * width, panel.scales + own, panel.offsets + own},
+                         kMostGroups, 1, {tokens.codes.data() + at * kGroupColumns, tokens.groups.data() + at},
+                         &expected[size_t((2 * rows_of_sums[size_t(t)] + p) * width)]);
+            }
+        }
+        const TokenTile tile{tokens.codes.data(), tokens.groups.data(), rows_of_sums.data()};
+        dots[2][count](both.view(), kMostGroups, groups, tile, sums.data());
+        ASSERT_TRUE(testing::same_bits(sums, expected))
+            << format_info(name).name << ", " << groups << " groups, " << count << " tokens";
+      }
   }
 }
 
@@ -179,8 +228,9 @@ std::vector<float> product(const PanelKernels& kernels, const PanelFormat& forma
 
 // The scalar ones round their products and sums apart.
 TEST(PanelKernels, AllThatMultiplyAndAddAtOnceGiveTheSameBits) {
-  const PanelKernels& best = *available_panel_kernels().front();
-  for (const PanelKernels* kernels : available_panel_kernels())
+  const PanelKernels& first = *available_panel_kernels().front();
+  const PanelKernels& best = first.few != nullptr ? *first.few : first;
+  for (const PanelKernels* kernels : tables())
     for (const FormatInfo& info : all_formats()) {
       const PanelFormat* format = kernels->format(info.format);
       if (format == nullptr || std::string_view(kernels->name) == "scalar") continue;
@@ -192,6 +242,52 @@ TEST(PanelKernels, AllThatMultiplyAndAddAtOnceGiveTheSameBits) {
           << kernels->name << " and " << best.name << ", " << info.name;
     }
 }
+
+#if defined(__x86_64__)
+std::vector<float> linear(const PanelKernels& kernels, Format format, int64_t tokens, Precision precision) {
+  constexpr int64_t kRows = 83, kColumns = 1024;
+  CpuBackend backend({.threads = 2}, *find_kernels("avx512").value(), kernels);
+  const Weight weight =
+      testing::load_weight(backend, format, Random(31).blocks(format, kRows * kColumns), kRows, kColumns);
+  std::vector<float> x = Random(32).floats(tokens * kColumns), out(size_t(tokens * kRows));
+  const TensorView view = TensorView::dense(out.data(), Format::kF32, {tokens, kRows});
+  const LinearTarget target{&weight, nullptr, view, false, precision};
+  backend.linear({.x = TensorView::dense(x.data(), Format::kF32, {tokens, kColumns}), .targets = {&target, 1}});
+  return out;
+}
+
+// The tile's edges, and the forms of tokens: pairs of codes, and second codes in tiles of their own.
+TEST(TilePanels, GiveModelsTheBitsOfTheOtherKernels) {
+  if (!cpu_features().avx512_vnni) GTEST_SKIP() << "the emulated tiles need AVX-512 VNNI";
+  const int64_t before = emulated_releases();
+  for (const Format format : {Format::kQ4_0, Format::kQ8_0, Format::kQ4_K, Format::kQ6_K, Format::kIQ4_NL})
+    for (const Precision precision : {Precision::kCodes, Precision::kDoubleCodes})
+      for (const int64_t tokens : {1, 7, 31, 32, 36, 37, 61})
+        EXPECT_TRUE(testing::same_bits(linear(emulated_tile_panels(), format, tokens, precision),
+                                       linear(avx512vnni_panels(), format, tokens, precision)))
+            << format_info(format).name << ", " << tokens << " tokens";
+  EXPECT_GT(emulated_releases(), before);
+  EXPECT_FALSE(emulated_tiles_in_use()) << "a thread whose tiles are in use has more to save when it is interrupted";
+}
+
+TEST(TilePanels, AreUsedWhereTheProcessorAndTheSystemLetThem) {
+  const bool used = named_panel_kernels("amxint8") != nullptr;
+  EXPECT_EQ(used, cpu_features().amx_int8 && request_tiles());
+  if (used) {
+    EXPECT_STREQ(available_panel_kernels().front()->name, "amxint8");
+  }
+}
+
+// So that what a faster table gains can be measured, and a fault be narrowed down.
+TEST(PanelKernels, CanBeChosenByTheirNames) {
+  for (const PanelKernels* kernels : available_panel_kernels()) {
+    const Result<const Kernels*> floats = find_kernels(kernels->name);
+    ASSERT_TRUE(floats.has_value()) << kernels->name;
+    EXPECT_STREQ((*floats)->name, kernels->floats);
+    EXPECT_TRUE(make_cpu_backend({.threads = 1, .isa = kernels->name}).has_value());
+  }
+}
+#endif
 
 #if defined(__aarch64__)
 // The suite aarch64 runs this on processors with neither, one and both of the two.

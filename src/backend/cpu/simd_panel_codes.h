@@ -7,6 +7,16 @@
 
 constexpr int kLaneBytes = 4 * P::kWidth;  // of a vector
 
+// What an unpacked panel's codes are larger by than the format's: as it suits the kernels that multiply it.
+template <class Primitives>
+constexpr int unpacked_bias() {
+  if constexpr (requires { Primitives::kUnpackedBias; })
+    return Primitives::kUnpackedBias;
+  else
+    return Primitives::kSignedBias;
+}
+constexpr int kUnpackedBias = unpacked_bias<P>();
+
 constexpr int power_of_two_from(int x) {
   int power = 1;
   while (power < x) power *= 2;

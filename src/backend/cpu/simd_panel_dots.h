@@ -130,7 +130,7 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
       for (int half = 0; half < kHalves; ++half) {
 #pragma GCC unroll 8
         for (int t = 0; t < kTokens; ++t) {
-          const P::I start = start_sum<P::kSignedBias, kHalves>(info[t], half);
+          const P::I start = start_sum<kUnpackedBias, kHalves>(info[t], half);
 #pragma GCC unroll 2
           for (int p = 0; p < kTogether; ++p) sum[p][t][half] = start;
         }

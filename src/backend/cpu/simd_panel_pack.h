@@ -1,40 +1,8 @@
-// From the rows of a file to panels, packed or unpacked, and from floats to tokens. Included in the unnamed namespace
-// of each folder's panels.cc, after simd_panel_dots.h.
+// From the rows of a file to packed panels, and from floats to tokens; the table of all kernels. Included in the
+// unnamed namespace of each folder's panels.cc, after simd_panel_limits.h.
 
 // Sets what a panel holds of rows that do not exist: codes and scales of zero.
 inline void clear(uint8_t* bytes, int64_t count) { __builtin_memset(bytes, 0, size_t(count)); }
-
-// The codes of group `group` (of 32 columns) of a row of blocks, and their scales and offsets for 16 or 32 columns.
-template <class F>
-inline void decode_group(const uint8_t* row, int64_t group, int8_t* codes, float* scales, float* offsets) {
-  constexpr int kBlockGroups = F::kBlock / kGroupColumns, kParts = kGroupColumns / F::kGroup;
-  const auto& block =
-      *reinterpret_cast<const typename F::Block*>(row + group / kBlockGroups * int64_t(sizeof(typename F::Block)));
-  for (int part = 0; part < kParts; ++part)
-    F::decode(block, int(group % kBlockGroups) * kParts + part, codes + part * F::kGroup, scales[part], offsets[part]);
-}
-
-// kHalves: 1 also for a format whose groups of 16 share their scales.
-template <class F, int kHalves>
-void unpack_rows(const uint8_t* rows, int64_t row_stride, int count, int64_t first, int64_t groups,
-                 const UnpackedPanel& out) {
-  constexpr int kParts = kGroupColumns / F::kGroup;
-  for (int64_t g = 0; g < groups; ++g) {
-    uint8_t* to = out.codes + g * kGroupSteps * kLaneBytes;
-    for (int row = 0; row < P::kWidth; ++row) {
-      alignas(64) int8_t codes[kGroupColumns] = {};
-      float scales[kParts] = {}, offsets[kParts] = {};
-      if (row < count) decode_group<F>(rows + row * row_stride, first + g, codes, scales, offsets);
-      for (int i = 0; i < kGroupColumns; ++i) codes[i] = int8_t(uint8_t(codes[i]) + P::kSignedBias);
-#pragma GCC unroll 8
-      for (int s = 0; s < kGroupSteps; ++s) __builtin_memcpy(to + s * kLaneBytes + 4 * row, codes + 4 * s, 4);
-      for (int half = 0; half < kHalves; ++half) {
-        out.scales[(g * kHalves + half) * P::kWidth + row] = scales[half];
-        if (F::kHasOffset) out.offsets[(g * kHalves + half) * P::kWidth + row] = offsets[half];
-      }
-    }
-  }
-}
 
 // Bits [kShift, kShift + kBits) of a row's 32 codes as a plane of 4 * kBits bytes, of which byte k has code k,
 // 4 kBits + k, ... at rising bits.
@@ -136,34 +104,6 @@ void pack_panel(const uint8_t* rows, int64_t row_stride, int count, int64_t grou
   }
 }
 
-// The codes of the panels' planes with the bias of unpacked ones.
-template <class Pack>
-void unpack_panel(const PackedPanels& panel, int64_t first, int64_t groups, const UnpackedPanel& out) {
-  constexpr int kHalves = Pack::Scales::kHalves;
-  for (int64_t g = 0; g < groups; ++g) {
-    const uint8_t* chunk = panel.first + (first + g) / Pack::kChunk * panel.stride;
-    const uint8_t *codes = chunk + Pack::codes_of(first + g), *scales = chunk + Pack::scales_of(first + g);
-#pragma GCC unroll 8
-    for (int64_t at = 0; at < Pack::kCodeBytes; at += 64) fetch_ahead(codes + at);
-    fetch_ahead(scales);
-    const auto planes = Pack::load(codes);
-    uint8_t* to = out.codes + g * kGroupSteps * kLaneBytes;
-    for_steps(
-        [&](auto step) {
-          constexpr int kDifference = P::kSignedBias - Pack::kBias;
-          P::store_codes(to + step * kLaneBytes, P::template add_bias<kDifference>(Pack::template step<step>(planes)));
-        },
-        kAllSteps);
-    P::V scale[2], offset[2];
-    Pack::Scales::read(typename Pack::Scales::Header(chunk), scales, scale, offset);
-#pragma GCC unroll 2
-    for (int half = 0; half < kHalves; ++half) {
-      P::store(out.scales + (g * kHalves + half) * P::kWidth, scale[half]);
-      if constexpr (Pack::F::kHasOffset) P::store(out.offsets + (g * kHalves + half) * P::kWidth, offset[half]);
-    }
-  }
-}
-
 // Codes are rounded to nearest; the largest magnitude of a group becomes 127.
 void quantize_token(const float* x, int64_t groups, int token, int tokens, int8_t* codes, TokenGroup* info) {
   constexpr int kVectors = kGroupColumns / P::kWidth;
@@ -227,75 +167,18 @@ PanelFormat packed_format() {
   return format;
 }
 
-template <class Pack>
-const PanelFormat* packed() {
-  static const PanelFormat format = packed_format<Pack>();
-  return &format;
-}
-template <class F>
-const PanelFormat* plain() {
-  static const PanelFormat format = plain_format<F, kGroupColumns / F::kGroup>();
-  return &format;
-}
-
-const PanelFormat* panel_format(Format format) {
-  switch (format) {
-    case Format::kQ4_0:
-      return packed<PackedQ4_0>();
-    case Format::kQ4_1:
-      return packed<PackedQ4_1>();
-    case Format::kQ5_0:
-      return packed<PackedQ5_0>();
-    case Format::kQ5_1:
-      return packed<PackedQ5_1>();
-    case Format::kQ8_0:
-      return packed<PackedQ8_0>();
-    case Format::kQ2_K:
-      return packed<PackedQ2_K>();
-    case Format::kQ3_K:
-      return packed<PackedQ3_K>();
-    case Format::kQ4_K:
-      return packed<PackedQ4_K>();
-    case Format::kQ5_K:
-      return packed<PackedQ5_K>();
-    case Format::kQ6_K:
-      return packed<PackedQ6_K>();
-    case Format::kIQ4_NL:
-      return packed<PackedIQ4_NL>();
-    case Format::kIQ4_XS:
-      return packed<PackedIQ4_XS>();
-    case Format::kMXFP4:
-      return packed<PackedMXFP4>();
-    case Format::kTQ2_0:
-      return packed<PackedTQ2_0>();
-    case Format::kQ1_0:
-      return packed<PackedQ1_0>();
-    case Format::kQ8_1:
-      return plain<quant::Q8_1>();
-    case Format::kQ8_K:
-      return plain<quant::Q8_K>();
-    case Format::kTQ1_0:
-      return packed<PackedTQ1_0>();
-    case Format::kNVFP4:
-      return packed<PackedNVFP4>();
-    case Format::kIQ1_S:
-      return packed<PackedIQ1_S>();
-    case Format::kIQ1_M:
-      return packed<PackedIQ1_M>();
-    case Format::kIQ2_XXS:
-      return packed<PackedIQ2_XXS>();
-    case Format::kIQ2_XS:
-      return packed<PackedIQ2_XS>();
-    case Format::kIQ2_S:
-      return packed<PackedIQ2_S>();
-    case Format::kIQ3_XXS:
-      return packed<PackedIQ3_XXS>();
-    case Format::kIQ3_S:
-      return packed<PackedIQ3_S>();
-    default:
-      return nullptr;
+struct FullFormats {
+  template <class Pack>
+  static const PanelFormat* packed() {
+    static const PanelFormat format = packed_format<Pack>();
+    return &format;
   }
-}
+  template <class F>
+  static const PanelFormat* plain() {
+    static const PanelFormat format = plain_format<F, kGroupColumns / F::kGroup>();
+    return &format;
+  }
+};
 
 template <int kHalves, bool kOffset, int kPanels, int kTokens>
 void fill_unpacked(PanelKernels& kernels) {
@@ -311,13 +194,15 @@ void fill_unpacked_panels(PanelKernels& kernels) {
   if constexpr (kPanels > 1) fill_unpacked_panels<kPanels - 1>(kernels);
 }
 
-PanelKernels make_panel_kernels(const char* name) {
+// `floats`: the table of kernels.h that goes with it.
+PanelKernels make_panel_kernels(const char* name, const char* floats) {
   PanelKernels kernels = {};
   kernels.name = name;
+  kernels.floats = floats;
   kernels.width = P::kWidth;
   kernels.tiles = {.tokens = P::kTokens, .unpack_groups = 16, .packed_tiles = {3, 8}};
   kernels.panels = P::kPanels;
-  kernels.format = panel_format;
+  kernels.format = panel_format_of<FullFormats>;
   kernels.quantize = quantize_token;
   kernels.remainder = token_remainder;
   kernels.peak = dot_peak;

@@ -4,5 +4,7 @@
 #include "backend/cpu/simd_panel_common.h"
 #include "backend/cpu/simd_panel_dots.h"
 #include "backend/cpu/simd_panel_entries.h"
+#include "backend/cpu/simd_panel_expand.h"
+#include "backend/cpu/simd_panel_formats.h"
 #include "backend/cpu/simd_panel_limits.h"
 #include "backend/cpu/simd_panel_pack.h"

@@ -34,7 +34,7 @@ struct P : Avx2Panels {
 }  // namespace
 
 const PanelKernels& avx2_panels() {
-  static const PanelKernels kernels = make_panel_kernels("avx2");
+  static const PanelKernels kernels = make_panel_kernels("avx2", "avx2");
   return kernels;
 }
 

@@ -30,7 +30,7 @@ struct P : Avx2Panels {
 }  // namespace
 
 const PanelKernels& avxvnni_panels() {
-  static const PanelKernels kernels = make_panel_kernels("avxvnni");
+  static const PanelKernels kernels = make_panel_kernels("avxvnni", "avx2");
   return kernels;
 }
 

@@ -29,7 +29,7 @@ struct P : NeonPanels {
 }  // namespace
 
 const PanelKernels& neon_panels() {
-  static const PanelKernels kernels = make_panel_kernels("neon");
+  static const PanelKernels kernels = make_panel_kernels("neon", "neon");
   return kernels;
 }
 

@@ -26,7 +26,7 @@ struct P : NeonPanels {
 }  // namespace
 
 const PanelKernels& neondot_panels() {
-  static const PanelKernels kernels = make_panel_kernels("neondot");
+  static const PanelKernels kernels = make_panel_kernels("neondot", "neon");
   return kernels;
 }
 

@@ -123,7 +123,7 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
       P::V scale[kHalves], offset[kHalves];
 #pragma GCC unroll 2
       for (int half = 0; half < kHalves; ++half) {
-        products[half].template start<P::kSignedBias, kHalves>(info, half);
+        products[half].template start<kUnpackedBias, kHalves>(info, half);
 #pragma GCC unroll 8
         for (int s = half * kSteps; s < (half + 1) * kSteps; s += 2)
           products[half].add(P::load(from + s * kLaneBytes), P::load(from + (s + 1) * kLaneBytes), x + 4 * s);

@@ -41,6 +41,8 @@ struct P : NeonPanels {
 // After the headers whose functions it uses, before those that use its own.
 #include "backend/cpu/neoni8mm/pair_dots.h"
 #include "backend/cpu/simd_panel_entries.h"
+#include "backend/cpu/simd_panel_expand.h"
+#include "backend/cpu/simd_panel_formats.h"
 #include "backend/cpu/simd_panel_limits.h"
 #include "backend/cpu/simd_panel_pack.h"
 
@@ -71,7 +73,7 @@ int64_t matrix_peak(int64_t rounds) {
 
 const PanelKernels& neoni8mm_panels() {
   static const PanelKernels kernels = [] {
-    PanelKernels table = make_panel_kernels("neoni8mm");
+    PanelKernels table = make_panel_kernels("neoni8mm", "neon");
     table.peak = matrix_peak;
     return table;
   }();

@@ -153,7 +153,7 @@ struct P {
 }  // namespace
 
 const PanelKernels& scalar_panels() {
-  static const PanelKernels kernels = make_panel_kernels("scalar");
+  static const PanelKernels kernels = make_panel_kernels("scalar", "scalar");
   return kernels;
 }
 

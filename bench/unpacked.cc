@@ -1,0 +1,101 @@
+// How fast unpacked panels are multiplied with full tiles of tokens, and unpacked, all from the nearest caches: one
+// thread, two panels of 16 groups. "share" is that of the best instruction's peak. METALLIC_ISA sets the table.
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "backend/cpu/panels.h"
+#include "backend/cpu/scratch.h"
+#include "metallic/format.h"
+
+namespace metallic::cpu {
+namespace {
+
+constexpr int64_t kGroups = 16, kRounds = 4096;
+
+const PanelKernels& kernels() {
+  const char* isa = std::getenv("METALLIC_ISA");
+  return find_panel_kernels(isa != nullptr ? isa : "avx512");
+}
+
+double seconds_of(const auto& job) {
+  const auto start = std::chrono::steady_clock::now();
+  job();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void products(benchmark::State& state, Format name) {
+  if (kernels().format(name) == nullptr) return state.SkipWithError("these kernels are not for this format");
+  const PanelFormat& format = *kernels().format(name);
+  const int panels = kernels().panels, width = kernels().width;
+  const auto count = int(state.range(0));
+  if (count > kernels().tiles.tokens) return state.SkipWithError("too many tokens for these kernels");
+  const auto row_bytes = int64_t(format_bytes(name, uint64_t(kGroups * kGroupColumns)).value());
+  std::vector<uint8_t> rows(size_t(row_bytes * width));
+  uint32_t random = 1;
+  for (uint8_t& byte : rows) byte = uint8_t((random = random * 1664525u + 1013904223u) >> 26);
+  std::vector<uint8_t> packed(size_t(format.panel_bytes(kGroups)));
+  format.pack(rows.data(), row_bytes, width, kGroups, packed.data(), format.chunk_bytes);
+  const int64_t scales = kGroups * format.halves * width;
+  std::vector<float> sums(size_t(count * panels * width));
+  const int64_t code_floats = panels * kGroups * kGroupColumns * width / int64_t(sizeof(float));
+  Scratch scratch, tokens_scratch;
+  float* memory = scratch.floats(code_floats + 2 * panels * scales);
+  auto* codes = reinterpret_cast<uint8_t*>(memory);
+  const UnpackedPanel panel{codes, memory + code_floats, memory + code_floats + panels * scales};
+  std::vector<float> x(size_t(kGroups * kGroupColumns));
+  for (size_t i = 0; i < x.size(); ++i) x[i] = float(i % 17) - 8.0f;
+  auto* token_codes = reinterpret_cast<int8_t*>(tokens_scratch.floats(kGroups * kGroupColumns * count));
+  std::vector<TokenGroup> info(size_t(kGroups * count));
+  for (int t = 0; t < count; ++t) kernels().quantize(x.data(), kGroups, t, count, token_codes, info.data());
+
+  const DotUnpacked dot = kernels().dot[format.halves - 1][format.has_offset][panels][count];
+  double unpacking = 1e9, multiplying = 1e9, peak = 0;
+  for (auto _ : state) {
+    unpacking = std::min(unpacking, seconds_of([&] {
+                           for (int64_t i = 0; i < kRounds; ++i)
+                             for (int64_t p = 0; p < panels; ++p)
+                               format.unpack({packed.data(), format.chunk_bytes}, 0, kGroups,
+                                             {codes + p * kGroups * kGroupColumns * width, panel.scales + p * scales,
+                                              panel.offsets + p * scales});
+                         }));
+    multiplying = std::min(multiplying, seconds_of([&] {
+                             for (int64_t i = 0; i < kRounds; ++i)
+                               dot(panel, kGroups, kGroups, {token_codes, info.data()}, sums.data());
+                             if (kernels().release != nullptr) kernels().release();
+                           }));
+    int64_t operations = 0;
+    const double seconds = seconds_of([&] { operations = kernels().peak(kRounds); });
+    peak = std::max(peak, double(operations) / seconds);
+  }
+  benchmark::DoNotOptimize(sums.data());
+  const double operations = 2.0 * double(kRounds * panels * width * count * kGroups * kGroupColumns);
+  state.counters["Gop/s"] = operations * 1e-9 / multiplying;
+  state.counters["share"] = operations / multiplying / peak;
+  state.counters["ns/group"] = multiplying * 1e9 / double(kRounds * kGroups);  // of two panels
+  state.counters["unpack ns/group"] = unpacking * 1e9 / double(kRounds * kGroups);
+}
+
+void register_all() {
+  for (const Format format : {Format::kQ4_0, Format::kQ8_0, Format::kQ4_K, Format::kQ6_K, Format::kQ2_K})
+    benchmark::RegisterBenchmark((std::string("unpacked/") + format_info(format).name).c_str(),
+                                 [=](benchmark::State& state) { products(state, format); })
+        ->ArgName("tokens")
+        ->Arg(1)
+        ->Arg(4)
+        ->Arg(kMaxPackedTokens)
+        ->Arg(8)
+        ->Arg(10)
+        ->Arg(kMaxPanelTokens)
+        ->Iterations(10)
+        ->Unit(benchmark::kMillisecond);
+}
+
+[[maybe_unused]] const bool kRegistered = (register_all(), true);
+
+}  // namespace
+}  // namespace metallic::cpu
