@@ -28,8 +28,8 @@ namespace metallic {
 struct CpuOptions {
   const char* name = "cpu";
   int threads = 0;  // 0: one for each core
-  // Forces an instruction set (scalar, avx2, avx512, neon) or a table of panels.h; empty: the environment variable
-  // METALLIC_ISA, and without that the best that this processor has.
+  // Forces an instruction set (scalar, avx2, avx512, avx512bf16, neon) or a table of panels.h; empty: the environment
+  // variable METALLIC_ISA, and without that the best that this processor has.
   std::string_view isa = {};
   bool repack = true;    // pack weights at load; the results are the same
   bool integers = true;  // multiply quantised weights with tokens quantised to 8 bits; false: in float

@@ -13,8 +13,10 @@ namespace {
 std::vector<const Kernels*> probe() {
   std::vector<const Kernels*> tables;
 #if defined(__x86_64__)
-  if (cpu_features().avx512) tables.push_back(&avx512_kernels());
-  if (cpu_features().avx2) tables.push_back(&avx2_kernels());
+  const CpuFeatures& features = cpu_features();
+  if (features.avx512) tables.push_back(&avx512_kernels());
+  if (features.avx512_bf16) tables.insert(features.fast_bf16 ? tables.begin() : tables.end(), &avx512_bfloat_kernels());
+  if (features.avx2) tables.push_back(&avx2_kernels());
 #elif defined(__aarch64__)
   tables.push_back(&neon_kernels());  // part of every 64-bit ARM processor
 #endif

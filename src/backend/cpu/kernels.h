@@ -1,6 +1,6 @@
 // The primitives of the cpu backend for one instruction set, as a table of functions. Each folder beside this file
-// (scalar, avx2, avx512, neon) is compiled for its instruction set and fills one table; the operations (linear.cc,
-// attention.cc, ...) are written once over them. Which table is used is decided at run time.
+// (scalar, avx2, avx512, avx512bf16, neon) is compiled for its instruction set and fills one table; the operations
+// (linear.cc, attention.cc, ...) are written once over them. Which table is used is decided at run time.
 //
 // Every function has one fixed order of operations for each element of its result, whatever else it computes in the
 // same call: results never depend on the number of threads or on what shares a batch.
@@ -128,14 +128,15 @@ struct Kernels {
 // The tables that this processor can run, best first; the last is scalar.
 std::span<const Kernels* const> available_kernels();
 
-// The best of them, or the one called `isa` (scalar, avx2, avx512, neon) if that is not empty, or the one that goes with
-// the table called so of panels.h; an error lists those that can run here.
+// The best of them, or the one called `isa` (scalar, avx2, avx512, avx512bf16, neon) if that is not empty, or the one
+// that goes with the table called so of panels.h; an error lists those that can run here.
 Result<const Kernels*> find_kernels(std::string_view isa);
 
 // Fills of the tables, where the target processor family has them.
 const Kernels& scalar_kernels();
 const Kernels& avx2_kernels();
 const Kernels& avx512_kernels();
+const Kernels& avx512_bfloat_kernels();  // with `bfloat`
 const Kernels& neon_kernels();
 const BfloatKernels& avx512bf16_kernels();
 

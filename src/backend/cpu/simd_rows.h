@@ -63,6 +63,29 @@ float maximum(const float* x, int64_t count) {
 // would be subnormal numbers, which cost some processors a hundred cycles each.
 inline V exp_or_nothing(V x) { return Simd::select_less(x, Simd::set(-64.0f), Simd::zero(), exp(x)); }
 
+// Part of a vector at once. Through memory, a vector that was stored number by number waits for all of the stores.
+template <class S>
+concept LoadsSome = requires(const float* x) {
+  S::load_some(x, int64_t{1}, 0.0f);
+};
+
+// out[i] = e^(x[i] - shift) for fewer numbers than a vector has, and these with zeros behind them.
+template <class S = Simd>
+V exp_rest(const float* x, int64_t count, V shift, float* out) {
+  if constexpr (LoadsSome<S>) {
+    const V value = exp_or_nothing(S::sub(S::load_some(x, count, -__builtin_inff()), shift));
+    S::store_some(out, count, value);
+    return value;
+  } else {
+    float rest[S::kWidth];
+    for (int64_t l = 0; l < S::kWidth; ++l) rest[l] = l < count ? x[l] : -__builtin_inff();
+    const V value = exp_or_nothing(S::sub(S::load(rest), shift));
+    S::store(rest, value);
+    for (int64_t l = 0; l < count; ++l) out[l] = rest[l];
+    return value;
+  }
+}
+
 float exp_sum(const float* x, int64_t count, float highest, float* out) {
   V sum = Simd::zero();
   const V shift = Simd::set(highest);
@@ -72,14 +95,7 @@ float exp_sum(const float* x, int64_t count, float highest, float* out) {
     sum = Simd::add(sum, value);
     Simd::store(out + i, value);
   }
-  if (i < count) {
-    float rest[Simd::kWidth];
-    for (int64_t l = 0; l < Simd::kWidth; ++l) rest[l] = l < count - i ? x[i + l] : -__builtin_inff();
-    const V value = exp_or_nothing(Simd::sub(Simd::load(rest), shift));
-    sum = Simd::add(sum, value);
-    Simd::store(rest, value);
-    for (int64_t l = 0; l < count - i; ++l) out[i + l] = rest[l];
-  }
+  if (i < count) sum = Simd::add(sum, exp_rest(x + i, count - i, shift, out + i));
   return Simd::reduce_add(sum);
 }
 

@@ -12,8 +12,6 @@
 
 #include <immintrin.h>
 
-#include "base/cpu_features.h"
-
 namespace metallic::cpu {
 namespace {
 
@@ -79,6 +77,12 @@ struct Simd {
   }
   static void add_four_sums(float* to, V a, V b, V c, V d) { ::metallic::cpu::add_four_sums(to, a, b, c, d); }
 
+  // The first `count` numbers, the others `fill`.
+  static V load_some(const float* x, int64_t count, float fill) {
+    return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), __mmask16((1u << count) - 1), x);
+  }
+  static void store_some(float* to, int64_t count, V x) { _mm512_mask_storeu_ps(to, __mmask16((1u << count) - 1), x); }
+
   static V load_half(const uint8_t* x) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x)));
   }
@@ -96,9 +100,14 @@ struct Simd {
 }  // namespace
 
 const Kernels& avx512_kernels() {
+  static const Kernels kernels = make_kernels("avx512");
+  return kernels;
+}
+
+const Kernels& avx512_bfloat_kernels() {
   static const Kernels kernels = [] {
-    Kernels table = make_kernels("avx512");
-    if (cpu_features().avx512_bf16) table.bfloat = &avx512bf16_kernels();
+    Kernels table = make_kernels("avx512bf16");
+    table.bfloat = &avx512bf16_kernels();
     return table;
   }();
   return kernels;
