@@ -1,15 +1,41 @@
 // Everything that works along one row, over the primitives of one instruction set: norms, softmax, element-wise
 // operations, rope, random numbers. Included in the unnamed namespace of each folder's kernels.cc after simd_math.h.
 
+// Part of a vector at once. Through memory, a vector that was stored number by number waits for all of the stores.
+template <class S>
+concept LoadsSome = requires(const float* x) {
+  S::load_some(x, int64_t{1}, 0.0f);
+};
+
+// Fewer numbers than a vector has, and `fill` behind them.
+template <class S = Simd>
+V load_rest(const float* x, int64_t count, float fill) {
+  if constexpr (LoadsSome<S>) {
+    return S::load_some(x, count, fill);
+  } else {
+    float rest[S::kWidth];
+    for (int64_t l = 0; l < S::kWidth; ++l) rest[l] = l < count ? x[l] : fill;
+    return S::load(rest);
+  }
+}
+
+template <class S = Simd>
+void store_rest(float* to, int64_t count, V x) {
+  if constexpr (LoadsSome<S>) {
+    S::store_some(to, count, x);
+  } else {
+    float rest[S::kWidth];
+    S::store(rest, x);
+    for (int64_t l = 0; l < count; ++l) to[l] = rest[l];
+  }
+}
+
 // The whole vectors of a row, then its rest padded with `fill`.
 template <class Visit>
 void visit_row(const float* x, int64_t count, float fill, Visit visit) {
   int64_t i = 0;
   for (; i + Simd::kWidth <= count; i += Simd::kWidth) visit(Simd::load(x + i));
-  if (i == count) return;
-  float rest[Simd::kWidth];
-  for (int64_t l = 0; l < Simd::kWidth; ++l) rest[l] = l < count - i ? x[i + l] : fill;
-  visit(Simd::load(rest));
+  if (i < count) visit(load_rest(x + i, count - i, fill));
 }
 
 // The sum over a row of square(v) = (v - mean)^2, or of v itself. `mean` also pads, so that the padding adds nothing.
@@ -63,29 +89,6 @@ float maximum(const float* x, int64_t count) {
 // would be subnormal numbers, which cost some processors a hundred cycles each.
 inline V exp_or_nothing(V x) { return Simd::select_less(x, Simd::set(-64.0f), Simd::zero(), exp(x)); }
 
-// Part of a vector at once. Through memory, a vector that was stored number by number waits for all of the stores.
-template <class S>
-concept LoadsSome = requires(const float* x) {
-  S::load_some(x, int64_t{1}, 0.0f);
-};
-
-// out[i] = e^(x[i] - shift) for fewer numbers than a vector has, and these with zeros behind them.
-template <class S = Simd>
-V exp_rest(const float* x, int64_t count, V shift, float* out) {
-  if constexpr (LoadsSome<S>) {
-    const V value = exp_or_nothing(S::sub(S::load_some(x, count, -__builtin_inff()), shift));
-    S::store_some(out, count, value);
-    return value;
-  } else {
-    float rest[S::kWidth];
-    for (int64_t l = 0; l < S::kWidth; ++l) rest[l] = l < count ? x[l] : -__builtin_inff();
-    const V value = exp_or_nothing(S::sub(S::load(rest), shift));
-    S::store(rest, value);
-    for (int64_t l = 0; l < count; ++l) out[l] = rest[l];
-    return value;
-  }
-}
-
 float exp_sum(const float* x, int64_t count, float highest, float* out) {
   V sum = Simd::zero();
   const V shift = Simd::set(highest);
@@ -95,7 +98,11 @@ float exp_sum(const float* x, int64_t count, float highest, float* out) {
     sum = Simd::add(sum, value);
     Simd::store(out + i, value);
   }
-  if (i < count) sum = Simd::add(sum, exp_rest(x + i, count - i, shift, out + i));
+  if (i < count) {
+    const V value = exp_or_nothing(Simd::sub(load_rest(x + i, count - i, -__builtin_inff()), shift));
+    sum = Simd::add(sum, value);
+    store_rest(out + i, count - i, value);
+  }
   return Simd::reduce_add(sum);
 }
 
