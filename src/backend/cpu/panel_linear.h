@@ -96,7 +96,8 @@ class PanelProduct {
   void unpack(const TargetPanels& panels, int64_t panel, int64_t first_group, int64_t groups,
               const UnpackedPanel& out) const;
   void prefetch_out(const TargetPanels& panels, int64_t first, int64_t begin, int64_t end) const;
-  void store(const TargetPanels& panels, int64_t panel, int64_t begin, int64_t end, float* sums, int64_t stride) const;
+  void store(const TargetPanels& panels, int64_t first, int64_t count, int64_t begin, int64_t end, const float* sums,
+             const float* seconds) const;
 
   float* out_at(const TargetPanels& panels, int64_t token) const {
     return float_at(panels.target->out, out_rows_ != nullptr ? out_rows_[token] : token);

@@ -188,7 +188,7 @@ void PanelProduct::multiply_packed(const TargetPanels& panels, const PackedPanel
   for (int64_t i = 0; i < tiles_; ++i)
     panels.format->dot[count][first_row(i + 1) - first_row(i)](packed, groups_, tile(i, 0),
                                                                sums + first_row(i) * stride);
-  for (int64_t p = 0; p < count; ++p) store(panels, first + p, 0, count_, sums + p * kernels_.width, stride);
+  store(panels, first, count, 0, count_, sums, levels_ == 2 ? sums + stride : nullptr);
 }
 
 void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPanels& packed, int64_t first,
@@ -211,9 +211,8 @@ void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPan
       if (last) prefetch_out(panels, first, end, first_row(i + 2));
       dots[end - begin](memory, groups, groups, tile(i, g), sums + begin * width);
       if (!last) continue;
-      if (separate)
-        for (int64_t at = begin * width; at < end * width; ++at) sums[at] += rest[at];
-      for (int64_t p = 0; p < count; ++p) store(panels, first + p, begin, end, sums + p * kernels_.width, width);
+      const float* seconds = separate ? rest : levels_ == 2 ? sums + width : nullptr;
+      store(panels, first, count, begin, end, sums, seconds);
     }
   }
 }
@@ -246,25 +245,23 @@ void PanelProduct::prefetch_out(const TargetPanels& panels, int64_t first, int64
   }
 }
 
-// What a panel gives for rows [begin, end) of codes; `sums` holds it for all, `stride` floats apart.
-void PanelProduct::store(const TargetPanels& panels, int64_t panel, int64_t begin, int64_t end, float* sums,
-                         int64_t stride) const {
+// What `count` panels from `first` on give for rows [begin, end) of codes. `sums` and `seconds` hold it for all.
+void PanelProduct::store(const TargetPanels& panels, int64_t first, int64_t count, int64_t begin, int64_t end,
+                         const float* sums, const float* seconds) const {
   const LinearTarget& target = *panels.target;
-  const int64_t row = panel * kernels_.width, rows = std::min<int64_t>(kernels_.width, target.weight->rows() - row);
-  sums += begin * stride;
-  for (int64_t t = begin / levels_; t < end / levels_; ++t, sums += levels_ * stride) {
-    float* out = out_at(panels, t) + row;
-    if (levels_ == 2)
-      for (int64_t r = 0; r < rows; ++r) sums[r] += sums[stride + r];
-    if (target.bias == nullptr && !target.accumulate) {
-      for (int64_t r = 0; r < rows; ++r) out[r] = sums[r];
-      continue;
-    }
-    for (int64_t r = 0; r < rows; ++r) {
-      const float value = target.bias != nullptr ? sums[r] + target.bias[row + r] : sums[r];
-      out[r] = target.accumulate ? out[r] + value : value;
-    }
-  }
+  const int64_t row = first * kernels_.width, width = count * kernels_.width, token = begin / levels_;
+  TensorView to = target.out;
+  to.data = static_cast<float*>(to.data) + row;
+  kernels_.store({.sums = sums + begin * width,
+                  .seconds = seconds != nullptr ? seconds + begin * width : nullptr,
+                  .stride = levels_ * width,
+                  .tokens = (end - begin) / levels_,
+                  .rows = std::min(width, target.weight->rows() - row),
+                  .bias = target.bias != nullptr ? target.bias + row : nullptr,
+                  .accumulate = target.accumulate,
+                  .out = float_at(to, out_rows_ != nullptr ? 0 : token),
+                  .out_stride = to.stride[0] / int64_t(sizeof(float)),
+                  .out_rows = out_rows_ != nullptr ? out_rows_ + token : nullptr});
 }
 
 void PanelProduct::multiply(const TargetPanels& panels, int64_t first, int64_t count, Scratch& scratch) const {

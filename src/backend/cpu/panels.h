@@ -88,6 +88,20 @@ struct PanelFormat {
 using DotUnpacked = void (*)(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups, const TokenTile& tokens,
                              float* sums);
 
+// Sums of some tokens with the rows of one or two panels, and where they go: out = sums + seconds + bias, or out +=
+// that.
+struct PanelSums {
+  const float* sums;
+  const float* seconds;  // or null
+  int64_t stride;        // floats from a token to the next, of both
+  int64_t tokens, rows;  // rows <= panels * width
+  const float* bias;     // (rows), or null
+  bool accumulate;
+  float* out;
+  int64_t out_stride;       // floats
+  const int32_t* out_rows;  // (tokens): the row of `out` of each; null: in order
+};
+
 // Sizes that change no bit of a result, only its speed.
 struct PanelTiles {
   int tokens;             // of a tile
@@ -116,6 +130,7 @@ struct PanelKernels {
   // What that left of x: out = x - scale * code.
   void (*remainder)(const float* x, int64_t groups, int token, int tokens, const int8_t* codes, const TokenGroup* info,
                     float* out);
+  void (*store)(const PanelSums& sums);
   // For measuring what the processor can do at most (limits.h). Dot products of codes that stay in registers or the
   // nearest cache, with nothing around them; returns how many multiplications and additions that were.
   int64_t (*peak)(int64_t rounds);

@@ -205,6 +205,7 @@ PanelKernels make_panel_kernels(const char* name, const char* floats) {
   kernels.format = panel_format_of<FullFormats>;
   kernels.quantize = quantize_token;
   kernels.remainder = token_remainder;
+  kernels.store = store_sums;
   kernels.peak = dot_peak;
   kernels.read = read_all;
   fill_unpacked_panels<P::kPanels>(kernels);
