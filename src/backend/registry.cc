@@ -84,7 +84,7 @@ Result<std::shared_ptr<Backend>> open_backend(const std::string& name, int threa
 std::vector<DeviceInfo> list_devices() {
   const CpuFeatures& features = cpu_features();
   const bool tiles = cpu::named_panel_kernels("amxint8") != nullptr;
-  const char* set = tiles             ? "AVX-512 and AMX"
+  const char* set = tiles             ? "AVX-512; AMX with METALLIC_ISA=amxint8"
                     : features.avx512 ? "AVX-512"
                     : features.avx2   ? "AVX2"
                     : features.neon   ? "NEON"

@@ -13,8 +13,9 @@ std::vector<const PanelKernels*> probe() {
   std::vector<const PanelKernels*> tables;
 #if defined(__x86_64__)
   const CpuFeatures& features = cpu_features();
-  if (features.amx_int8 && request_tiles()) tables.push_back(&amxint8_panels());
   if (features.avx512_vnni) tables.push_back(&avx512vnni_panels());
+  // Only by name: with two threads a core they gain nothing (docs/decisions/integer-panels.md).
+  if (features.amx_int8 && request_tiles()) tables.push_back(&amxint8_panels());
   if (features.avx_vnni) tables.push_back(&avxvnni_panels());
   if (features.avx2) tables.push_back(&avx2_panels());
 #elif defined(__aarch64__)
