@@ -7,6 +7,10 @@
 
 namespace metallic {
 
+DeviceRing::~DeviceRing() {
+  if (last_copy_ > 0) transfers_.finish_copy(last_copy_);  // one after the other: all of them
+}
+
 Result<int> DeviceRing::add(const TensorView& host, bool not_for_few) {
   Item item;
   item.bytes = room_for(transfers_, host, false);
@@ -75,6 +79,7 @@ Status DeviceRing::copy_ahead(bool wait) {
     statistics_.bytes_copied +=
         item.piece < 0 ? item.bytes : uint64_t(item.file_view.shape[0] * item.file_view.stride[0]);
     entries_.push_back({next_copy_++, *offset, copy});
+    last_copy_ = copy;
   }
   return {};
 }

@@ -26,6 +26,9 @@ struct DeviceRingStatistics {
 class DeviceRing {
  public:
   DeviceRing(Backend& backend, Transfers& transfers) : backend_(backend), transfers_(transfers) {}
+  ~DeviceRing();  // waits for the copies that are under way
+  DeviceRing(const DeviceRing&) = delete;
+  DeviceRing& operator=(const DeviceRing&) = delete;
 
   // Loading, in the order of use: `host` is brought into the device's layout, into pinned memory. Returns its number.
   // What is not for few tokens is left out of one of the two orders.
@@ -86,6 +89,7 @@ class DeviceRing {
   uint64_t held_bytes_ = 0;
   uint64_t next_copy_ = 0;  // the first use that is not being copied
   uint64_t next_use_ = 0;   // the first that is not held
+  uint64_t last_copy_ = 0;  // started
   uint64_t mark_ = 0;       // behind all operations that used what is released
   DiskRing* disk_ = nullptr;
   std::deque<Read> reads_;  // pieces that are held for copies, in order
