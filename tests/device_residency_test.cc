@@ -7,17 +7,15 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <map>
 #include <random>
 
 #include "backend/backend.h"
-#include "backend/forwarding_backend.h"
 #include "backend/test_support.h"
-#include "backend/transfers.h"
 #include "engine/evaluator.h"
 #include "memory/faulty_reader.h"
 #include "memory/residency.h"
 #include "support/evaluate.h"
+#include "support/fake_device.h"
 #include "support/golden.h"
 #include "support/plans.h"
 #include "support/soak.h"
@@ -28,119 +26,7 @@ namespace {
 using testing::FaultyReader;
 using testing::model_path;
 
-class FakeDevice final : public ForwardingBackend, public Transfers {
- public:
-  FakeDevice() : ForwardingBackend(*open_backend("cpu", 1)) {}
-
-  int64_t fail_allocation = -1;  // this one of the pinned allocations fails
-  Status failure;                // what synchronize() says next
-  int marks = 0, copies = 0;
-
-  Status synchronize() override { return std::exchange(failure, Status()); }
-  Result<Weight> load_weight(const TensorView& host, std::shared_ptr<const void>) override {
-    expect_bytes(host);
-    const uint64_t bytes = uint64_t(host.shape[0] * host.stride[0]);
-    auto memory = std::make_shared<std::vector<char>>(bytes);
-    std::memcpy(memory->data(), host.data, bytes);
-    Weight weight = unplaced(host);
-    place(weight, memory->data());
-    const_cast<Placed*>(placed(weight))->memory = memory;
-    return weight;
-  }
-  Result<Weight> load_plain(const TensorView& host, std::shared_ptr<const void> owner) override {
-    return load_weight(host, std::move(owner));
-  }
-  void linear(const LinearOp& op) override {
-    std::vector<Weight> weights(op.targets.size());
-    std::vector<LinearTarget> targets(op.targets.begin(), op.targets.end());
-    for (size_t i = 0; i < targets.size(); ++i) {
-      weights[i].view = placed(*targets[i].weight)->view;
-      targets[i].weight = &weights[i];
-    }
-    inner_->linear({op.x, targets});
-  }
-  void experts(const ExpertsOp& op) override {
-    std::vector<Weight> weights(op.experts.size());
-    for (size_t i = 0; i < weights.size(); ++i) weights[i].view = placed(op.experts[i])->view;
-    ExpertsOp here = op;
-    here.experts = weights;
-    inner_->experts(here);
-  }
-  void embed(const EmbedOp& op) override {
-    Weight weight;
-    weight.view = placed(*op.weight)->view;
-    inner_->embed({&weight, op.ids, op.scale, op.out});
-  }
-
-  Result<std::shared_ptr<void>> allocate_pinned(uint64_t bytes) override {
-    if (fail_allocation >= 0 && fail_allocation-- == 0)
-      return tl::unexpected<Error>(Error{ErrorCode::kOutOfMemory, "no pinned memory"});
-    return std::shared_ptr<void>(::operator new(bytes), [](void* p) { ::operator delete(p); });
-  }
-  uint64_t packed_bytes(const TensorView& host) const override {
-    return uint64_t(host.shape[0] * host.stride[0] + 255) / 256 * 256;
-  }
-  Status pack(const TensorView& host, void* to) override {
-    std::memcpy(to, host.data, size_t(host.shape[0] * host.stride[0]));
-    return {};
-  }
-  Weight unplaced(const TensorView& host) const override {
-    Weight weight;
-    weight.view = host;
-    weight.view.data = nullptr;
-    auto made = std::make_shared<Placed>();
-    made->view = weight.view;
-    weight.packed = made;
-    return weight;
-  }
-  void place(const Weight& weight, void* device_memory) override {
-    const_cast<Placed*>(placed(weight))->view.data = device_memory;
-  }
-  uint64_t mark() override { return uint64_t(++marks); }
-  uint64_t copy_ahead(void* to, const void* from, uint64_t bytes, uint64_t after) override {
-    EXPECT_LE(after, uint64_t(marks));
-    std::memset(to, 0x5a, bytes);
-    waiting_[uint64_t(++copies)] = {to, from, bytes};
-    return uint64_t(copies);
-  }
-  // By way of working memory that is spoilt, too.
-  uint64_t working_bytes(const TensorView& host) const override { return packed_bytes(host); }
-  uint64_t copy_and_pack(const TensorView& host, void* to, void* working, uint64_t after) override {
-    const uint64_t bytes = uint64_t(host.shape[0] * host.stride[0]);
-    std::memset(working, 0xa5, bytes);
-    return copy_ahead(to, host.data, bytes, after);
-  }
-  bool is_done(uint64_t copy) override { return !waiting_.contains(copy); }
-  void finish_copy(uint64_t copy) override { wait_for_copy(copy); }
-  // One after the other, as by a copy engine.
-  void wait_for_copy(uint64_t copy) override {
-    for (; !waiting_.empty() && waiting_.begin()->first <= copy; waiting_.erase(waiting_.begin())) {
-      const Copy& next = waiting_.begin()->second;
-      std::memcpy(next.to, next.from, next.bytes);
-    }
-  }
-  void copy_rows(const RowCopy& copy) override {
-    for (int64_t row = 0; row < copy.rows; ++row)
-      std::memcpy(static_cast<char*>(copy.to) + row * copy.to_stride,
-                  static_cast<const char*>(copy.from) + row * copy.from_stride, size_t(copy.row_bytes));
-  }
-  void submit() override {}
-  void wait() override {}
-
- private:
-  struct Placed {
-    TensorView view;
-    std::shared_ptr<void> memory;
-  };
-  struct Copy {
-    void* to;
-    const void* from;
-    uint64_t bytes;
-  };
-  static void expect_bytes(const TensorView& host) { EXPECT_NE(host.data, nullptr); }
-  static const Placed* placed(const Weight& weight) { return static_cast<const Placed*>(weight.packed.get()); }
-  std::map<uint64_t, Copy> waiting_;
-};
+using testing::FakeDevice;
 
 std::shared_ptr<const GgufFile> open(const std::string& path) {
   auto file = GgufFile::open(path);

@@ -50,7 +50,8 @@ struct Request {
   // Called with each piece of text as soon as it is certain (whole UTF-8 characters, no part of a stop string); false
   // cancels.
   std::function<bool(std::string_view text)> on_text;
-  std::function<bool()> should_stop;  // asked once for each step; true cancels
+  // Asked at least once for each step, and whenever a step waits for weights; true cancels.
+  std::function<bool()> should_stop;
 };
 
 struct Completion {
@@ -83,6 +84,10 @@ struct MemoryOptions {
   uint64_t ram_bytes = 0;  // of the host's; 0: likewise
   int gpu_layers = -1;     // so many layers wholly on the GPU, the head too if more than there are; -1: automatic
   KvOffload kv_offload = KvOffload::kAuto;
+  // For keys and values of all sequences, but at least of one with its whole context; 0: of all of them. With less,
+  // sequences that find no page wait: theirs go to so much of the host's memory, and beyond that are computed again.
+  uint64_t kv_bytes = 0;
+  uint64_t kv_swap_bytes = 0;
 };
 
 struct EngineOptions {
@@ -90,7 +95,7 @@ struct EngineOptions {
   int threads = 0;        // 0: one for each processor
   bool repack = true;     // false: weights stay as the file has them; loads at once, computes more slowly
   int context = 0;        // positions of one sequence; 0: what the model was trained on, at most 4096
-  int batch_rows = 512;   // the most tokens evaluated in one step
+  int batch_rows = 0;     // the most tokens evaluated in one step; 0: 512, or 2048 where weights are brought for each
   int max_sequences = 1;  // sequences that run at the same time
   KvFormats kv_formats = {};
   MemoryOptions memory = {};
@@ -108,6 +113,16 @@ struct EngineInfo {
   double load_seconds = 0;
 };
 
+// Since the engine was made.
+struct EngineStatistics {
+  uint64_t steps = 0;
+  uint64_t weight_moves = 0;  // to other places, by set_memory() and by what the machine had free
+  // Sequences that had to wait for pages of the KV cache: those whose pages went to the host's memory and came back,
+  // and those that are computed again.
+  uint64_t kv_swapped_out = 0, kv_swapped_in = 0, kv_dropped = 0;
+  uint64_t kv_swap_bytes = 0;  // in use now
+};
+
 using RequestId = uint64_t;
 
 // One loaded model with its KV cache. Requests run together, batched; a prefix that was computed before and is still in
@@ -120,6 +135,11 @@ class Engine {
   virtual const EngineInfo& info() const = 0;
   // Where every part of the model is and why, how fast it should be, and what would help: a table, or JSON.
   virtual std::string explain(bool json = false) const = 0;
+  virtual EngineStatistics statistics() const = 0;
+  // Other budgets from now on, while requests run: weights move before the next step to where a plan within them wants
+  // them; keys and values stay. What requests answer does not change by it on a CPU. kOutOfMemory (all stays as it was)
+  // if the rest of the model does not fit into the budgets, kUnsupported for backends that are not planned for.
+  virtual Status set_memory(const MemoryOptions& memory) = 0;
   virtual Result<const Tokenizer*> tokenizer() const = 0;
   // kNotFound if the file has no chat template.
   virtual Result<const ChatTemplate*> chat_template() const = 0;

@@ -14,6 +14,9 @@
 #include "cli/model_options.h"
 #include "engine/load_model.h"
 #include "engine/measure_speed.h"
+#include "engine/plan_model.h"
+#include "memory/explain.h"
+#include "memory/machine.h"
 #include "model/random_model.h"
 
 namespace metallic::cli {
@@ -35,6 +38,7 @@ struct Options {
   int repetitions = 5;
   bool start = false;
   bool operations = false;
+  bool predict = false;
   std::string format = "md";
 };
 
@@ -54,6 +58,8 @@ struct Subject {
   std::shared_ptr<const Model> model;
   std::shared_ptr<TimingBackend> timing;  // the model's backend, if operations are to be timed
   BenchSubject text;
+  std::optional<PlannedModel> predicted;
+  int step_rows = 0;
 
   static Result<Subject> load(const Options& options) {
     Subject subject;
@@ -69,16 +75,27 @@ struct Subject {
       subject.text.model = spec.name();
       path = subject.file->path();
     }
+    if (options.predict) METALLIC_TRY(subject.predict(path, engine));
     if (options.operations) {
       METALLIC_TRY(subject.load_timed(path, engine));
+      subject.step_rows = metallic::step_rows(engine, nullptr);
     } else {
       METALLIC_ASSIGN(PlacedModel placed, load_model(path, engine));
+      subject.step_rows = metallic::step_rows(engine, placed.planned ? &placed.planned->plan : nullptr);
       subject.model = std::move(placed.model);
     }
     subject.text.architecture = subject.model->config().spec->name;
     subject.text.backend = subject.model->backend().name();
     subject.text.threads = subject.model->backend().threads();
     return subject;
+  }
+
+  // What explain says of the same, on this machine as it is measured now.
+  Status predict(const std::string& path, const EngineOptions& engine) {
+    METALLIC_ASSIGN(const GgufFile opened, GgufFile::open(path));
+    METALLIC_ASSIGN(const Config config, read_config(opened));
+    METALLIC_ASSIGN(predicted, plan_model(opened, config, {.options = engine, .measure = Measure::kMissing}));
+    return {};
   }
 
  private:
@@ -93,6 +110,12 @@ struct Subject {
     return {};
   }
 };
+
+// On standard error: standard output holds what was measured.
+void print_prediction(const PlannedModel& planned) {
+  fmt::print(stderr, "{}{}\n", explain_text(planned.sizes, planned.machine, planned.plan),
+             machine_json(planned.machine));
+}
 
 Status run_start(const Options& options) {
   if (!options.shape.empty())
@@ -114,9 +137,10 @@ Status run_bench(const Options& options) {
   if (tests.empty()) return fail(ErrorCode::kInvalidArgument, "nothing to measure: -p and -n are both 0");
   METALLIC_ASSIGN(const Subject subject, Subject::load(options));
   METALLIC_ASSIGN(const auto tester, SpeedTester::create(subject.model, tests,
-                                                         {.step_rows = options.model.engine.batch_rows,
+                                                         {.step_rows = subject.step_rows,
                                                           .repetitions = options.repetitions,
                                                           .kv_formats = options.model.engine.kv_formats}));
+  if (subject.predicted) print_prediction(*subject.predicted);
   std::vector<SpeedResult> results;
   std::vector<OperationTimes> operations;
   const auto clear = [&] {
@@ -168,6 +192,8 @@ void add_test_options(CLI::App& command, Options& options) {
       ->check(CLI::Range(1, 1000));
   command.add_flag("--operations", options.operations,
                    "print also where the time of each test went, operation by operation (processors only)");
+  command.add_flag("--predict", options.predict,
+                   "print also what metallic explain predicts of this, on the machine as it is now");
   command.add_flag("--start", options.start,
                    "measure instead the time from the program's start to the first token, and the peak memory");
 }
@@ -184,8 +210,9 @@ void add_bench(CLI::App& root, Action& action) {
                    "no file, but random weights of a known shape and type, SHAPE:TYPE like llama3.1-8b:q4_k_m")
       ->excludes(model);
   add_test_options(*command, *options);
-  command->add_option("--ubatch-size", options->model.engine.batch_rows, "(-ub) the most tokens evaluated in one step")
-      ->capture_default_str()
+  command
+      ->add_option("--ubatch-size", options->model.engine.batch_rows,
+                   "(-ub) the most tokens evaluated in one step [512, or 2048 where weights are brought for each]")
       ->check(CLI::Range(1, kMostTokens));
   add_kv_options(*command, options->model);
   add_memory_options(*command, options->model.engine.memory);

@@ -71,6 +71,10 @@ void add_memory_options(CLI::App& command, MemoryOptions& options) {
       ->type_name("auto|on|off")
       ->option_text(" ")
       ->group(kGroup);
+  add_size(command, "--kv-memory", options.kv_bytes,
+           "the most to take for keys and values, of several sequences [the whole context of each]");
+  add_size(command, "--kv-swap", options.kv_swap_bytes,
+           "main memory for keys and values of sequences that wait for others [none: they are computed again]");
   command.add_flag("--fit")
       ->description("put every part where it is fastest within what is free: always done")
       ->group(kGroup);

@@ -13,7 +13,7 @@ namespace metallic::cli {
 // "4G", "512M", "1.5GiB", "800000": bytes; K, M, G and T are powers of 1024. None if it is no size above 0.
 std::optional<uint64_t> parse_size(const std::string& text);
 
-// Adds --gpu-memory, --ram, -ngl, --kv-offload and --fit.
+// Adds --gpu-memory, --ram, -ngl, --kv-offload, --kv-memory, --kv-swap and --fit.
 void add_memory_options(CLI::App& command, MemoryOptions& options);
 
 }  // namespace metallic::cli

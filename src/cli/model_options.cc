@@ -53,8 +53,9 @@ void add_context_options(CLI::App& command, ModelOptions& options) {
       ->check(CLI::NonNegativeNumber)
       ->default_str("auto");
   add_kv_options(command, options);
-  command.add_option("-b,--batch-size", options.engine.batch_rows, "the most tokens evaluated in one step")
-      ->capture_default_str()
+  command
+      .add_option("-b,--batch-size", options.engine.batch_rows,
+                  "the most tokens evaluated in one step [512, or 2048 where weights are brought for each]")
       ->check(CLI::PositiveNumber);
 }
 

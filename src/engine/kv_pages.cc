@@ -23,7 +23,7 @@ void KvPages::forget(Page& page) {
   page.key = {};
 }
 
-std::optional<PageLease> KvPages::take(std::span<const TokenId> prompt, int capacity) {
+std::optional<PageLease> KvPages::take(std::span<const TokenId> prompt, int capacity, int spare) {
   METALLIC_CHECK(!prompt.empty() && size_t(capacity) >= prompt.size());
   const size_t page_size = size_t(page_tokens_);
   const size_t wanted = (size_t(capacity) + page_size - 1) / page_size;
@@ -38,18 +38,29 @@ std::optional<PageLease> KvPages::take(std::span<const TokenId> prompt, int capa
     content = pages_[size_t(known->second)].content;
     if (pages_[size_t(known->second)].users == 0) ++shared_and_free;
   }
-  if (wanted - lease.pages.size() > free_.size() - shared_and_free) return std::nullopt;
+  if (wanted - lease.pages.size() + size_t(spare) > free_.size() - shared_and_free) return std::nullopt;
 
   lease.cached_tokens = int(lease.pages.size() * page_size);
   lease.registered_pages = int(lease.pages.size());
   for (const int32_t page : lease.pages) use(page);
-  while (lease.pages.size() < wanted) {
-    const int32_t page = free_.begin()->second;
-    use(page);
-    forget(pages_[size_t(page)]);
-    lease.pages.push_back(page);
-  }
+  while (lease.pages.size() < wanted) lease.pages.push_back(take_free());
   return lease;
+}
+
+bool KvPages::grow(PageLease& lease, int positions) {
+  const size_t page_size = size_t(page_tokens_);
+  const size_t wanted = (size_t(positions) + page_size - 1) / page_size;
+  if (wanted <= lease.pages.size()) return true;
+  if (wanted - lease.pages.size() > free_.size()) return false;
+  while (lease.pages.size() < wanted) lease.pages.push_back(take_free());
+  return true;
+}
+
+int32_t KvPages::take_free() {
+  const int32_t page = free_.begin()->second;
+  use(page);
+  forget(pages_[size_t(page)]);
+  return page;
 }
 
 void KvPages::mark_computed(PageLease& lease, std::span<const TokenId> tokens, int computed) {

@@ -32,8 +32,11 @@ class KvPages {
   int free_pages() const { return int(free_.size()); }  // given back; they may still hold known content
 
   // Pages for a sequence that starts with `prompt` and may grow to `capacity` >= prompt.size() positions; nothing if
-  // there are too few. At least the last token of the prompt is left to compute, so that its logits exist.
-  std::optional<PageLease> take(std::span<const TokenId> prompt, int capacity);
+  // there are too few, or fewer than `spare` would be left. At least the last token of the prompt is left to compute,
+  // so that its logits exist.
+  std::optional<PageLease> take(std::span<const TokenId> prompt, int capacity, int spare = 0);
+  // More pages at the end of a lease, so that it covers `positions`; false, and none, if there are too few.
+  bool grow(PageLease& lease, int positions);
   // Says that the first `computed` of `tokens` are in the lease's pages: full ones become known.
   void mark_computed(PageLease& lease, std::span<const TokenId> tokens, int computed);
   void give_back(PageLease& lease);
@@ -49,6 +52,7 @@ class KvPages {
   };
 
   void use(int32_t page);
+  int32_t take_free();
   void forget(Page& page);
 
   int page_tokens_;

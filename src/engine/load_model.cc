@@ -17,13 +17,6 @@ Result<std::shared_ptr<Backend>> open_for(const PlannedModel& planned, const Eng
   return open_backend(name, options.threads, planned.sizes.packed);
 }
 
-// Whether all weights stay where they are computed with.
-bool all_stay(const Plan& plan) {
-  return std::all_of(plan.places.begin(), plan.places.end(), [&](const Placement& place) {
-    return place.place == (plan.uses_gpu() ? Place::kGpu : Place::kCpu);
-  });
-}
-
 // What "auto" means for a model whose attention no GPU computes yet (Backend::has_alibi).
 std::string backend_for(const Config& config, const std::string& asked) {
   if (asked != "auto" || config.alibi == 0) return asked;
@@ -35,6 +28,12 @@ std::string backend_for(const Config& config, const std::string& asked) {
 }
 
 }  // namespace
+
+int step_rows(const EngineOptions& options, const Plan* plan) {
+  constexpr int kUsual = 512;
+  if (options.batch_rows > 0) return options.batch_rows;
+  return plan != nullptr ? plan->batch_rows : kUsual;
+}
 
 Result<PlacedModel> load_model(const std::string& path, const EngineOptions& given) {
   EngineOptions options = given;

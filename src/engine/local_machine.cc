@@ -14,29 +14,37 @@
 #include "base/rate_cache.h"
 #include "memory/measure_link.h"
 #include "model/measure_kernels.h"
+#include "model/measure_layers.h"
 
 namespace metallic {
 namespace {
 
 // Handles of libraries, CUDA graphs and buffers for loading, beyond the context that list_devices() has made already.
 constexpr uint64_t kGpuWorkBytes = uint64_t{384} << 20;
-// A step reaches so much of the rate that its matrices reach when they follow one another: operations wait for all
-// threads, and small ones stand between (docs/memory.md).
+// Where whole layers could not be measured: a step reaches so much of the rate that its matrices reach when they follow
+// one another, since operations wait for all threads, and small ones stand between.
 constexpr double kStepShare = 0.8;
+constexpr double kNothing = 1e-9;         // seconds of a block beside what is in the measured rates
 constexpr double kReachableShare = 0.92;  // of the bandwidth that a GPU's clocks promise
+
+// What the rates of layers depend on: two files alike in this run alike.
+std::string model_key(const Config& config, const ModelSizes& sizes) {
+  uint64_t bytes = 0, head = 0;
+  for (const Block& block : sizes.blocks) (block.kind == BlockKind::kHead ? head : bytes) += block.cpu_bytes;
+  return fmt::format("{} {}x{} {} {}+{}", config.spec->name, sizes.layers, config.width, config.ff_width, bytes, head);
+}
 
 class LocalMachine {
  public:
-  LocalMachine(const GgufFile& file, const LocalMachineOptions& options)
-      : file_(file), options_(options), cache_(RateCache::open()) {}
+  LocalMachine(const GgufFile& file, const Config& config, const ModelSizes& sizes, const LocalMachineOptions& options)
+      : file_(file), config_(config), sizes_(sizes), options_(options), cache_(RateCache::open()) {}
 
   Result<Machine> describe() {
     machine_.name = "this machine";
     machine_.ram_bytes = available_memory();
     const int threads = options_.threads > 0 ? options_.threads : available_cores();
-    METALLIC_TRY(
-        measure("cpu", fmt::format("{} with {} threads{}", processor_name(), threads, options_.repack ? "" : ", plain"),
-                {machine_.ram_rate, machine_.cpu_rate, machine_.cpu_decode_rate, machine_.cpu_prompt_rate, nullptr}));
+    cpu_name_ = fmt::format("{} with {} threads", processor_name(), threads);
+    METALLIC_TRY(describe_cpu());
     METALLIC_TRY(describe_gpu());
     describe_disk();
     if (options_.measure != Measure::kKnown) cache_.save();
@@ -44,33 +52,71 @@ class LocalMachine {
   }
 
  private:
-  struct Rates {
-    double &read, &dot, &decode, &prompt;
-    double* link = nullptr;  // to the device, if it has one
-  };
+  bool measures() const { return options_.measure != Measure::kKnown; }
 
-  // The rates of a backend, known under names that begin with `device`.
-  Status measure(const std::string& backend_name, const std::string& device, const Rates& rates) {
-    if (options_.measure == Measure::kAll) cache_.forget(device);
-    rates.read = cache_.find(device + " read").value_or(0);
-    rates.dot = cache_.find(device + " dot").value_or(0);
-    std::shared_ptr<Backend> backend;
-    if (options_.measure != Measure::kKnown) {
-      METALLIC_ASSIGN(backend, open_backend(backend_name, options_.threads, options_.repack));
-      if (rates.read == 0) {
-        const DeviceLimits limits = backend->measure_limits();
-        cache_.set(device + " read", rates.read = limits.read_bytes_per_second);
-        cache_.set(device + " dot", rates.dot = limits.dot_operations_per_second);
-      }
+  // A backend to measure, or none where only what is known counts.
+  Result<std::shared_ptr<Backend>> open(const std::string& name, bool repack) {
+    if (!measures()) return std::shared_ptr<Backend>();
+    return open_backend(name, options_.threads, repack);
+  }
+
+  Status measure_limits(Backend* backend, const std::string& device, double& read, double& dot) {
+    read = cache_.find(device + " read").value_or(0);
+    dot = cache_.find(device + " dot").value_or(0);
+    if (read > 0 || backend == nullptr) return {};
+    const DeviceLimits limits = backend->measure_limits();
+    cache_.set(device + " read", read = limits.read_bytes_per_second);
+    cache_.set(device + " dot", dot = limits.dot_operations_per_second);
+    return {};
+  }
+
+  // Known or measured rates of whole layers; all 0 if neither.
+  Result<LayerRates> layers(const std::shared_ptr<Backend>& backend, const std::string& device) {
+    const std::string name = device + " " + model_key(config_, sizes_);
+    struct Field {
+      const char* name;
+      double LayerRates::*to;
+    };
+    constexpr Field kFields[] = {{"decode", &LayerRates::decode_bytes_per_second},
+                                 {"head", &LayerRates::head_bytes_per_second},
+                                 {"prompt", &LayerRates::prompt_operations_per_second},
+                                 {"attention", &LayerRates::attention_bytes_per_second},
+                                 {"prompt attention", &LayerRates::attention_operations_per_second}};
+    LayerRates rates;
+    for (const Field& field : kFields) rates.*field.to = cache_.find(name + ", " + field.name).value_or(0);
+    if (rates.decode_bytes_per_second > 0 || backend == nullptr) return rates;
+    const std::shared_ptr<const GgufFile> file(std::shared_ptr<void>(), &file_);  // lives longer than what is made here
+    METALLIC_ASSIGN(rates, measure_layers(backend, file, config_, sizes_));
+    for (const Field& field : kFields)
+      if (rates.*field.to > 0) cache_.set(name + ", " + field.name, rates.*field.to);
+    return rates;
+  }
+
+  Result<KernelRates> kernels(Backend* backend, const std::string& device) {
+    return measure_kernels(backend, file_, device, cache_);
+  }
+
+  Status describe_cpu() {
+    if (options_.measure == Measure::kAll) cache_.forget(cpu_name_);
+    METALLIC_ASSIGN(const std::shared_ptr<Backend> backend, open("cpu", options_.repack));
+    METALLIC_TRY(measure_limits(backend.get(), cpu_name_, machine_.ram_rate, machine_.cpu_rate));
+    const std::string name = cpu_name_ + (options_.repack ? "" : ", plain");
+    METALLIC_ASSIGN(const LayerRates whole, layers(backend, name));
+    machine_.cpu_decode_rate = whole.decode_bytes_per_second;
+    machine_.cpu_prompt_rate = whole.prompt_operations_per_second;
+    machine_.cpu_head_rate = whole.head_bytes_per_second;
+    machine_.cpu_attention_rate = whole.attention_bytes_per_second;
+    machine_.cpu_attention_operation_rate = whole.attention_operations_per_second;
+    if (whole.decode_bytes_per_second > 0) {
+      machine_.cpu_block_seconds = kNothing;
+    } else {
+      METALLIC_ASSIGN(const KernelRates products, kernels(backend.get(), name));
+      machine_.cpu_decode_rate = kStepShare * products.decode_bytes_per_second;
+      machine_.cpu_prompt_rate = products.prompt_operations_per_second;
     }
-    if (rates.link != nullptr) {
-      *rates.link = cache_.find(device + " link").value_or(0);
-      if (*rates.link == 0 && backend != nullptr) *rates.link = measure_link(*backend);
-      if (*rates.link > 0) cache_.set(device + " link", *rates.link);
-    }
-    METALLIC_ASSIGN(const KernelRates kernels, measure_kernels(backend.get(), file_, device, cache_));
-    rates.decode = kStepShare * kernels.decode_bytes_per_second;
-    rates.prompt = kernels.prompt_operations_per_second;
+    METALLIC_ASSIGN(const std::shared_ptr<Backend> plain, open("cpu", false));
+    METALLIC_ASSIGN(const KernelRates direct, kernels(plain.get(), cpu_name_ + ", rows of the file"));
+    machine_.cpu_file_rate = direct.decode_bytes_per_second;
     return {};
   }
 
@@ -82,11 +128,51 @@ class LocalMachine {
       machine_.gpu_name = device.description.substr(0, device.description.find(','));
       machine_.gpu_bytes = device.free_bytes;
       machine_.gpu_context_bytes = kGpuWorkBytes;
-      double read = 0, dot = 0;
-      METALLIC_TRY(measure("cuda", machine_.gpu_name,
-                           {read, dot, machine_.gpu_decode_rate, machine_.gpu_prompt_rate, &machine_.link_rate}));
-      machine_.gpu_rate = read > 0 ? read : kReachableShare * device.bandwidth;
+      if (options_.measure == Measure::kAll) cache_.forget(machine_.gpu_name);
+      METALLIC_ASSIGN(const std::shared_ptr<Backend> backend, open("cuda", true));
+      double dot = 0;
+      METALLIC_TRY(measure_limits(backend.get(), machine_.gpu_name, machine_.gpu_rate, dot));
+      if (machine_.gpu_rate == 0) machine_.gpu_rate = kReachableShare * device.bandwidth;
+      METALLIC_TRY(measure_gpu(backend));
+      return measure_sharing(backend);
+    }
+    return {};
+  }
+
+  Status measure_gpu(const std::shared_ptr<Backend>& backend) {
+    METALLIC_ASSIGN(const LayerRates whole, layers(backend, machine_.gpu_name));
+    machine_.gpu_decode_rate = whole.decode_bytes_per_second;
+    machine_.gpu_prompt_rate = whole.prompt_operations_per_second;
+    machine_.gpu_head_rate = whole.head_bytes_per_second;
+    machine_.gpu_attention_rate = whole.attention_bytes_per_second;
+    machine_.gpu_attention_operation_rate = whole.attention_operations_per_second;
+    if (whole.decode_bytes_per_second > 0) {
+      machine_.gpu_block_seconds = kNothing;
       return {};
+    }
+    METALLIC_ASSIGN(const KernelRates products, kernels(backend.get(), machine_.gpu_name));
+    machine_.gpu_decode_rate = kStepShare * products.decode_bytes_per_second;
+    machine_.gpu_prompt_rate = products.prompt_operations_per_second;
+    return {};
+  }
+
+  // What host and device reach while both work.
+  Status measure_sharing(const std::shared_ptr<Backend>& device) {
+    const std::string link = machine_.gpu_name + " link", handover = machine_.gpu_name + " handover";
+    const std::string beside = cpu_name_ + " beside copies " + model_key(config_, sizes_);
+    machine_.link_rate = cache_.find(link).value_or(0);
+    machine_.handover_seconds = cache_.find(handover).value_or(0);
+    METALLIC_ASSIGN(const std::shared_ptr<Backend> host, open("cpu", true));
+    if (host != nullptr && machine_.handover_seconds == 0)
+      cache_.set(handover, machine_.handover_seconds = measure_handover(*device, *host));
+    machine_.cpu_product_rate = cache_.find(beside).value_or(0);
+    if (host != nullptr && (machine_.link_rate == 0 || machine_.cpu_product_rate == 0)) {
+      const std::shared_ptr<const GgufFile> file(std::shared_ptr<void>(), &file_);  // outlives what is made of it
+      BackgroundCopies copies(device);
+      METALLIC_ASSIGN(const LayerRates steps, measure_layers(host, file, config_, sizes_, true));
+      if ((machine_.link_rate = copies.stop()) > 0) cache_.set(link, machine_.link_rate);
+      if (steps.decode_bytes_per_second > 0)
+        cache_.set(beside, machine_.cpu_product_rate = steps.decode_bytes_per_second);
     }
     return {};
   }
@@ -105,15 +191,19 @@ class LocalMachine {
   }
 
   const GgufFile& file_;
+  const Config& config_;
+  const ModelSizes& sizes_;
   const LocalMachineOptions& options_;
+  std::string cpu_name_;
   RateCache cache_;
   Machine machine_;
 };
 
 }  // namespace
 
-Result<Machine> local_machine(const GgufFile& file, const LocalMachineOptions& options) {
-  return LocalMachine(file, options).describe();
+Result<Machine> local_machine(const GgufFile& file, const Config& config, const ModelSizes& sizes,
+                              const LocalMachineOptions& options) {
+  return LocalMachine(file, config, sizes, options).describe();
 }
 
 }  // namespace metallic

@@ -5,6 +5,7 @@
 
 #include "memory/plan.h"
 #include "metallic/gguf.h"
+#include "model/config.h"
 
 namespace metallic {
 
@@ -21,7 +22,8 @@ struct LocalMachineOptions {
   Measure measure = Measure::kKnown;
 };
 
-// For the model in `file`: rates of kernels depend on its formats, that of the disk on where it lies.
-Result<Machine> local_machine(const GgufFile& file, const LocalMachineOptions& options);
+// For the model in `file`, of these sizes: rates depend on its formats and widths, that of the disk on where it lies.
+Result<Machine> local_machine(const GgufFile& file, const Config& config, const ModelSizes& sizes,
+                              const LocalMachineOptions& options);
 
 }  // namespace metallic

@@ -190,7 +190,7 @@ Result<SpeedResult> SpeedTester::run(const SpeedTest& test, const std::function<
   for (int passes = std::exchange(warm_, true) ? 1 : 2; passes > 0; --passes)
     METALLIC_TRY(work(test, decode ? std::min(test.tokens, kWarmSteps) : test.tokens));
   if (on_start) on_start();
-  const Residency* residency = model_->residency();
+  Residency* residency = model_->residency();
   const Residency::Traffic before = residency ? residency->traffic() : Residency::Traffic();
   const auto begin = std::chrono::steady_clock::now();
   for (int i = 0; i < options_.repetitions; ++i) {

@@ -47,21 +47,26 @@ Result<PlannedModel> plan_model(const GgufFile& file, const Config& config, cons
   if (machine) {
     planned.machine = *machine;
   } else {
-    METALLIC_ASSIGN(planned.machine, local_machine(file, {.backend = options.backend,
-                                                          .threads = options.threads,
-                                                          .repack = options.repack,
-                                                          .measure = request.measure}));
+    METALLIC_ASSIGN(planned.machine, local_machine(file, config, planned.sizes,
+                                                   {.backend = options.backend,
+                                                    .threads = options.threads,
+                                                    .repack = options.repack,
+                                                    .measure = request.measure}));
   }
   Constraints& asked = planned.constraints;
   asked.gpu_bytes = options.memory.gpu_bytes;
   asked.ram_bytes = options.memory.ram_bytes;
   asked.gpu_layers = options.memory.gpu_layers;
   asked.kv_offload = options.memory.kv_offload;
+  asked.kv_with_gpu = true;
   asked.no_gpu = options.backend != "auto" && !options.backend.starts_with("cuda");
   asked.needs_gpu = options.backend.starts_with("cuda");
   asked.context = options.context;
   asked.batch_rows = options.batch_rows;
   asked.sequences = options.max_sequences;
+  if (const uint64_t token = planned.sizes.kv_token_bytes * uint64_t(planned.sizes.layers);
+      options.memory.kv_bytes > 0 && token > 0)
+    asked.kv_tokens = std::max<int64_t>(1, int64_t(options.memory.kv_bytes / token));
   asked.prompt_tokens = request.prompt_tokens;
   METALLIC_ASSIGN(planned.plan, plan_within_memory(file, config, options, planned));
   return planned;

@@ -17,8 +17,8 @@ struct PlanRequest {
   Measure measure = Measure::kKnown;
 };
 
-// The plan and what it was made of. `sizes` are those of weights packed for the CPU if the options say so, but not where
-// that alone would send blocks to disk.
+// The plan and what it was made of. `sizes` are those of weights packed for the CPU if the options say so, but not
+// where that alone would send blocks to disk.
 struct PlannedModel {
   ModelSizes sizes;
   Machine machine;

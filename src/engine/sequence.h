@@ -4,6 +4,7 @@
 #include <chrono>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "engine/kv_pages.h"
@@ -28,6 +29,12 @@ class Sequence {
   bool finished() const { return finished_; }
 
   void start(PageLease lease);
+  // Hands its pages back, and goes on later in others, of which so many positions are computed then.
+  PageLease suspend() { return std::exchange(lease_, {}); }
+  void resume(PageLease lease, int computed) {
+    lease_ = std::move(lease);
+    computed_ = computed;
+  }
   void add_computed(int rows) { computed_ += rows; }
   // Chooses the next token from its logits (vocab), adds it and hands out its text; may finish the sequence.
   Status append_from(std::span<const float> logits);

@@ -41,6 +41,7 @@ const float* HostBiases::get(Backend& device, const float* bias, int64_t count) 
 
 Status DeviceExperts::run(const ExpertsOp& op, bool few) {
   METALLIC_TRY(fetch_choice(op));
+  if (ExpertUse* use = residency_.use()) use->count(op.experts, ids_);
   bool on_host = false, on_device = false;
   host_ids_ = ids_;
   for (int32_t& id : host_ids_) {
@@ -159,11 +160,34 @@ Status DeviceExperts::run_on_host(const ExpertsOp& op, const float* x, float* ou
   host.out = TensorView::dense(out, Format::kF32, {op.out.shape[0], width});
   host.ids = host_ids_.data();
   if (op.bias != nullptr) host.bias = biases_.get(device_, op.bias, int64_t(op.experts.size()) * width);
+  if (const std::span<const Weight> table = host_table(op); !table.empty()) {  // all at once
+    host.experts = table;
+    residency_.host()->experts(host);
+    return {};
+  }
   experts_by_linear(host, inputs_, outputs_, [this](const LinearOp& linear_op) { multiply_on_host(linear_op); });
   if (!failure_) return {};
   const Error failure = std::move(*failure_);
   failure_.reset();
   return tl::unexpected<Error>(failure);
+}
+
+// The experts as the host has them, where all that are not on the device are whole in RAM; in the place of the others,
+// which the host is not asked for, stands one of those.
+std::span<const Weight> DeviceExperts::host_table(const ExpertsOp& op) {
+  const auto [found, fresh] = host_tables_.try_emplace(op.experts.data());
+  std::vector<Weight>& table = found->second;
+  if (!fresh) return table;
+  const Weight* any = nullptr;
+  for (const Weight& weight : op.experts) {
+    if (!is_streamed(weight)) continue;
+    const StreamedMatrix& matrix = streamed_matrix(weight);
+    if (matrix.expert_piece >= 0 || matrix.slices.size() != 1) return table;
+    any = &matrix.slices.front().host;
+  }
+  for (const Weight& weight : op.experts)
+    table.push_back(is_streamed(weight) ? streamed_matrix(weight).slices.front().host : *any);
+  return table;
 }
 
 // By one expert.

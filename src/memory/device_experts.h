@@ -54,6 +54,7 @@ class DeviceExperts {
   Status gather(const TensorView& from, std::span<const int32_t> rows, const TensorView& to);
   Status run_on_host(const ExpertsOp& op, const float* x, float* out);
   Status fetch_from_disk(const ExpertsOp& op, std::span<const int32_t> experts);
+  std::span<const Weight> host_table(const ExpertsOp& op);
   void multiply_on_host(LinearOp op);
   void bring_back(const ExpertsOp& op, const float* out);
 
@@ -65,7 +66,7 @@ class DeviceExperts {
   const int32_t* ids_from_ = nullptr;  // of the device, which these are:
   std::vector<int32_t> ids_;           // (rows * used)
   std::vector<int32_t> host_ids_;      // the same, or -1 where the device multiplies
-  std::unordered_map<const Weight*, std::vector<Weight>> stand_ins_;
+  std::unordered_map<const Weight*, std::vector<Weight>> stand_ins_, host_tables_;
   PinnedFloats pinned_ids_, pinned_x_, pinned_out_;
   HostBiases biases_;
   std::shared_ptr<void> sorted_memory_[2];  // x and results, on the device

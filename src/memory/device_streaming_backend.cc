@@ -14,8 +14,6 @@
 namespace metallic {
 namespace {
 
-// Tokens of a step up to which the host takes its share: beyond, a copy is faster than its arithmetic.
-constexpr int64_t kFewTokens = 8;
 constexpr int64_t kFloat = sizeof(float);
 
 class DeviceStreamingBackend final : public ForwardingBackend {
@@ -63,6 +61,7 @@ class DeviceStreamingBackend final : public ForwardingBackend {
 Status DeviceStreamingBackend::synchronize() {
   const Status status = inner_->synchronize();
   if (!failure_) return status;
+  if (DeviceRing* ring = residency_->device_ring()) ring->release_all();
   const Error failure = std::move(*failure_);
   failure_.reset();
   return tl::unexpected<Error>(failure);
@@ -84,6 +83,7 @@ void DeviceStreamingBackend::route(const RouteOp& op) {
 void DeviceStreamingBackend::experts(const ExpertsOp& op) {
   if (failure_) return;
   if (std::none_of(op.experts.begin(), op.experts.end(), is_streamed)) return inner_->experts(op);
+  if (const Status stop = residency_->check_stop(); !stop) return keep(stop.error());
   if (const Status status = experts_.run(op, few_); !status) keep(status.error());
 }
 
@@ -114,6 +114,7 @@ void DeviceStreamingBackend::linear(const LinearOp& op) {
   if (ring) ring->release_all();
   const auto stays = [](const LinearTarget& target) { return !is_streamed(*target.weight); };
   if (std::all_of(op.targets.begin(), op.targets.end(), stays)) return inner_->linear(op);
+  if (const Status stop = residency_->check_stop(); !stop) return keep(stop.error());
   bool with_host = false;
   for (const LinearTarget& target : op.targets)
     if (!stays(target))

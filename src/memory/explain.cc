@@ -7,6 +7,8 @@
 #include <numeric>
 #include <tuple>
 
+#include "memory/machine.h"
+
 namespace metallic {
 namespace {
 
@@ -182,8 +184,11 @@ std::string explain_text(const ModelSizes& sizes, const Machine& machine, const 
   text += fmt::format("{:<10} {:.3g} tokens/s ({} a token: CPU {}, GPU {}, link {}, disk {}); limited by {}\n",
                       "decoding", plan.tokens_per_second(), seconds_text(time.total), seconds_text(time.cpu),
                       seconds_text(time.gpu), seconds_text(time.link), seconds_text(time.disk), bottleneck(time));
-  text += fmt::format("{:<10} first token of a prompt of {} after {} ({:.0f} tokens/s)\n", "prompts",
-                      plan.prompt_tokens, seconds_text(plan.prompt_seconds), plan.prompt_tokens / plan.prompt_seconds);
+  text +=
+      fmt::format("{:<10} first token of a prompt of {} after {} ({:.0f} tokens/s), of {} after {} ({:.0f} tokens/s)\n",
+                  "prompts", plan.prompt_tokens, seconds_text(plan.prompt_seconds),
+                  plan.prompt_tokens / plan.prompt_seconds, 4 * plan.prompt_tokens,
+                  seconds_text(plan.long_prompt_seconds), 4 * plan.prompt_tokens / plan.long_prompt_seconds);
   for (const Advice& advice : plan.advice)
     text += fmt::format("{:<10} with {}: {:.2g}x\n", "helps", advice.change, advice.factor);
   return text;
@@ -210,6 +215,7 @@ std::string explain_json(const ModelSizes& sizes, const Machine& machine, const 
                               {"prompt_cpu_share", place.prompt_cpu},
                               {"reason", reason_text(place.reason)}});
   }
+  json["measured"] = Json::parse(machine_json(machine));
   json["kv_layers_on_gpu"] = std::count(plan.kv_on_gpu.begin(), plan.kv_on_gpu.end(), true);
   json["gpu"] = spending_json(plan.gpu);
   json["ram"] = spending_json(plan.ram);
@@ -220,6 +226,7 @@ std::string explain_json(const ModelSizes& sizes, const Machine& machine, const 
   json["limited_by"] = bottleneck(plan.decode);
   json["prompt_tokens"] = plan.prompt_tokens;
   json["first_token_seconds"] = plan.prompt_seconds;
+  json["first_token_seconds_of_four_times_the_prompt"] = plan.long_prompt_seconds;
   json["advice"] = Json::array();
   for (const Advice& advice : plan.advice)
     json["advice"].push_back({{"change", advice.change}, {"factor", advice.factor}});

@@ -126,6 +126,8 @@ void Line::Sums::add(const Sums& other, double factor) {
   shared_cpu += factor * other.shared_cpu;
   shared_gpu += factor * other.shared_gpu;
   shared_link += factor * other.shared_link;
+  handover += factor * other.handover;
+  cpu_file += factor * other.cpu_file;
   disk += factor * other.disk;
   ram_demand += factor * other.ram_demand;
   ram_cpu += factor * other.ram_cpu;
@@ -147,12 +149,14 @@ Line::Sums Line::slice_sums(const Block& block, const StepKind& kind) const {
     whole.shared_cpu = time.cpu;
     whole.shared_gpu = time.streamed;
     whole.shared_link = time.link;
+    whole.handover = time.handover;
+    whole.cpu_file = time.cpu_file;
     whole.disk = time.disk;
     whole.ram_cpu = time.ram_cpu;
     whole.ram_link = time.ram_link;
   } else {
     const bool copied = streams_ && time.link + time.streamed < time.cpu;
-    (copied ? whole.demand_copy : whole.demand_cpu) = copied ? time.link + time.streamed : time.cpu;
+    (copied ? whole.demand_copy : whole.demand_cpu) = copied ? time.link + time.streamed : time.cpu + time.handover;
     whole.demand_disk = time.disk;
     whole.ram_demand = copied ? time.ram_link : time.ram_cpu;
   }
@@ -189,13 +193,26 @@ StepLoad Line::load(const StepKind& kind, const std::vector<Sums>& sums, int on_
   load.gpu = gpu.gpu + with_kv * kind.gpu_attention;
   load.cpu = (1 - with_kv) * kind.cpu_attention + rest.demand_cpu;
   load.demand = rest.demand_copy + disk.demand_disk;
-  load.shared_cpu = rest.shared_cpu;
-  load.shared_gpu = rest.shared_gpu;
-  load.shared_link = rest.shared_link;
   load.disk = disk.disk + disk.demand_disk;
   load.ram = rest.ram_demand + disk.ram_disk;
-  load.ram_cpu = rest.ram_cpu;
-  load.ram_link = rest.ram_link;
+  // What comes from disk goes on to the GPU, or is multiplied by as it comes.
+  if (machine_.has_gpu) {
+    load.gpu += disk.shared_gpu;
+    load.link = disk.shared_link;
+    load.ram += disk.ram_link;
+  } else {
+    load.cpu += disk.cpu_file;
+    load.ram += disk.ram_cpu;
+  }
+  Sums shared = rest;
+  shared.add(disk, -1);
+  if (in_ram <= on_gpu) shared = {};
+  load.shared_cpu = shared.shared_cpu;
+  load.shared_gpu = shared.shared_gpu;
+  load.shared_link = shared.shared_link;
+  load.handover = shared.handover;
+  load.ram_cpu = shared.ram_cpu;
+  load.ram_link = shared.ram_link;
   load.fixed = kStep;
   return load;
 }

@@ -57,7 +57,7 @@ class Line {
   // Sums over a kind of step, to be handed to load().
   struct Sums {
     double gpu = 0, demand_cpu = 0, demand_copy = 0, demand_disk = 0, shared_cpu = 0, shared_gpu = 0, shared_link = 0,
-           disk = 0;
+           handover = 0, cpu_file = 0, disk = 0;
     double ram_demand = 0, ram_cpu = 0, ram_link = 0, ram_disk = 0;
     void add(const Sums& other, double factor);
   };

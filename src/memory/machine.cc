@@ -25,10 +25,21 @@ constexpr RateField kRates[] = {
     {"cpu_gop_per_s", 1e9, &Machine::cpu_rate},
     {"cpu_decode_gb_per_s", 1e9, &Machine::cpu_decode_rate},
     {"cpu_prompt_gop_per_s", 1e9, &Machine::cpu_prompt_rate},
+    {"cpu_head_gb_per_s", 1e9, &Machine::cpu_head_rate},
+    {"cpu_file_gb_per_s", 1e9, &Machine::cpu_file_rate},
+    {"cpu_product_gb_per_s", 1e9, &Machine::cpu_product_rate},
+    {"cpu_attention_gb_per_s", 1e9, &Machine::cpu_attention_rate},
+    {"cpu_attention_gop_per_s", 1e9, &Machine::cpu_attention_operation_rate},
+    {"cpu_block_us", 1e-6, &Machine::cpu_block_seconds},
     {"gpu_gb_per_s", 1e9, &Machine::gpu_rate},
     {"gpu_tflop_per_s", 1e12, &Machine::gpu_operation_rate},
     {"gpu_decode_gb_per_s", 1e9, &Machine::gpu_decode_rate},
     {"gpu_prompt_tflop_per_s", 1e12, &Machine::gpu_prompt_rate},
+    {"gpu_head_gb_per_s", 1e9, &Machine::gpu_head_rate},
+    {"gpu_attention_gb_per_s", 1e9, &Machine::gpu_attention_rate},
+    {"gpu_attention_tflop_per_s", 1e12, &Machine::gpu_attention_operation_rate},
+    {"gpu_block_us", 1e-6, &Machine::gpu_block_seconds},
+    {"handover_us", 1e-6, &Machine::handover_seconds},
     {"link_gb_per_s", 1e9, &Machine::link_rate},
     {"disk_gb_per_s", 1e9, &Machine::disk_rate},
 };
@@ -79,6 +90,16 @@ Result<Machine> parse_machine(const std::string& text, const std::string& source
     return fail(ErrorCode::kInvalidArgument, "{}: says nothing of its RAM: give ram_gb", source);
   machine.has_gpu = machine.gpu_bytes > 0;
   return machine;
+}
+
+std::string machine_json(const Machine& machine) {
+  nlohmann::ordered_json json = {{"name", machine.name}};
+  if (!machine.gpu_name.empty()) json["gpu_name"] = machine.gpu_name;
+  for (const BytesField& field : kBytes)
+    if (machine.*field.to > 0) json[field.name] = double(machine.*field.to) / field.unit;
+  for (const RateField& field : kRates)
+    if (machine.*field.to > 0) json[field.name] = machine.*field.to / field.unit;
+  return json.dump();
 }
 
 }  // namespace metallic

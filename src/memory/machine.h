@@ -12,4 +12,7 @@ namespace metallic {
 // names a field that is unknown or no positive number; `source` is for messages.
 Result<Machine> parse_machine(const std::string& json, const std::string& source);
 
+// The fields that are known, so that they can be read back.
+std::string machine_json(const Machine& machine);
+
 }  // namespace metallic

@@ -42,7 +42,7 @@ struct Choice {
   Way way;
   int on_gpu = 0, in_ram = 0;  // slices
   double seconds = std::numeric_limits<double>::infinity();
-  double prompt_seconds = 0;
+  double prompt_seconds = 0, long_prompt_seconds = 0;
   StepTime decode;
   double decode_cpu = 1, prompt_cpu = 1;
 };
@@ -139,7 +139,10 @@ Status Planner::check() const {
 
 uint64_t Planner::kv_layer_bytes(int context) const {
   const uint64_t page = uint64_t(std::max(1, sizes_.page_tokens));
-  return aligned(uint64_t(context), page) * sizes_.kv_token_bytes * uint64_t(asked_.sequences);
+  uint64_t positions = aligned(uint64_t(context), page) * uint64_t(asked_.sequences);
+  if (asked_.kv_tokens > 0)  // one sequence at least has all of its context
+    positions = std::min(positions, aligned(uint64_t(std::max<int64_t>(asked_.kv_tokens, context)), page));
+  return positions * sizes_.kv_token_bytes;
 }
 
 uint64_t Planner::activation_bytes(const Way& way) const {
@@ -167,6 +170,7 @@ std::vector<Way> Planner::ways(int context) const {
   for (const KvPlace kv : {KvPlace::kGpu, KvPlace::kWithAttention, KvPlace::kRam}) {
     if (asked_.kv_offload == KvOffload::kOn && kv != KvPlace::kGpu) continue;
     if (asked_.kv_offload == KvOffload::kOff && kv != KvPlace::kRam) continue;
+    if (asked_.kv_with_gpu && asked_.kv_offload == KvOffload::kAuto && kv != KvPlace::kGpu) continue;
     for (const BlockOrder order : {BlockOrder::kByLayer, BlockOrder::kHeadFirst, BlockOrder::kAttentionFirst})
       for (const bool ring : {false, true}) result.push_back({true, ring, order, kv, 0, context});
   }
@@ -198,20 +202,25 @@ Line Planner::line_of(const Way& way) const {
 
 // The time of a cut, unless it is no better than the best so far.
 void Planner::try_cut(const Way& way, const Tables& tables, int on_gpu, int in_ram) {
+  // Long steps are for weights that come for each of them.
+  const bool brought = (way.ring ? on_gpu : in_ram) < tables.line->slices();
+  if (asked_.batch_rows == 0 && way.rows > kUsualRows && !brought) return;
   Choice choice;
   choice.way = way;
   choice.on_gpu = on_gpu;
   choice.in_ram = in_ram;
   const auto time = [&](size_t kind, double& share) {
-    return step_time(tables.line->load(tables.kinds[kind], tables.sums[kind], on_gpu, in_ram), way.ring, share);
+    const bool few = tables.kinds[kind].tokens <= kFewTokens;
+    const Sharing sharing = !way.ring ? Sharing::kCpu : few ? Sharing::kBoth : Sharing::kLink;
+    return step_time(tables.line->load(tables.kinds[kind], tables.sums[kind], on_gpu, in_ram), sharing, share);
   };
   choice.decode = time(0, choice.decode_cpu);
   choice.seconds = asked_.answer_tokens * choice.decode.total;
   if (choice.seconds >= best_.seconds) return;
   double share = 0;
   choice.prompt_seconds = time(1, choice.prompt_cpu).total / tables.kinds[1].head_share;
-  choice.seconds += (1 - kLongPromptShare) * choice.prompt_seconds +
-                    kLongPromptShare * time(2, share).total / tables.kinds[2].head_share;
+  choice.long_prompt_seconds = time(2, share).total / tables.kinds[2].head_share;
+  choice.seconds += (1 - kLongPromptShare) * choice.prompt_seconds + kLongPromptShare * choice.long_prompt_seconds;
   if (choice.seconds < best_.seconds) best_ = choice;
 }
 
@@ -301,7 +310,7 @@ Placement Planner::place_block(const Choice& choice, const Block& block, int gpu
   } else if (choice.way.ring && rest > 0) {  // what cannot be ahead goes where it is done sooner
     const auto share = [&](double tokens, float usual) {
       const BlockTime time = block_time(block, machine_, tokens);
-      return time.ahead ? usual : time.link + time.streamed < time.cpu ? 0.0f : rest;
+      return time.ahead ? usual : time.link + time.streamed < time.cpu + time.handover ? 0.0f : rest;
     };
     place.decode_cpu = share(1, place.decode_cpu);
     place.prompt_cpu = share(std::min(asked_.prompt_tokens, choice.way.rows), place.prompt_cpu);
@@ -366,6 +375,7 @@ Plan Planner::plan_of(const Choice& choice) const {
 
   plan.decode = choice.decode;
   plan.prompt_seconds = choice.prompt_seconds;
+  plan.long_prompt_seconds = choice.long_prompt_seconds;
   plan.prompt_tokens = asked_.prompt_tokens;
   plan.request_seconds = choice.seconds;
   return plan;

@@ -36,6 +36,7 @@ struct Block {
   double read_share = 1;     // of the bytes, that one use reads: 1 for what is multiplied, less for what is looked up
   double operations = 0;     // multiplications and additions for each token that uses it
   double use = 1;            // probability that a token uses it
+  double products = 2;       // operations that multiply by it, of which each waits for the one before
 };
 
 struct ModelSizes {
@@ -53,7 +54,7 @@ struct ModelSizes {
 };
 
 // What there is to compute with. Rates named after a device are measured of it alone; those of decoding and of prompts
-// are what our kernels reach, for the formats of the model at hand.
+// are what our kernels reach for the model at hand, in whole layers where they could be measured so.
 struct Machine {
   std::string name;
 
@@ -63,6 +64,11 @@ struct Machine {
   double cpu_rate = 0;          // operations: integer dot products of all threads
   double cpu_decode_rate = 0;   // bytes of weights, multiplied by one token
   double cpu_prompt_rate = 0;   // operations, of many tokens
+  double cpu_head_rate = 0;     // as cpu_decode_rate
+  double cpu_file_rate = 0;     // likewise, of rows as the file has them, which are packed for each use
+  double cpu_product_rate = 0;  // likewise, of single products, while the link copies from RAM
+  double cpu_attention_rate = 0, cpu_attention_operation_rate = 0;  // bytes of keys and values; operations, of prompts
+  double cpu_block_seconds = -1;                                    // of a block beside that; negative: not known
 
   bool has_gpu = false;
   std::string gpu_name;
@@ -72,12 +78,20 @@ struct Machine {
   double gpu_operation_rate = 0;   // operations of dense 16-bit matrix products
   double gpu_decode_rate = 0;      // bytes of weights, multiplied by one token
   double gpu_prompt_rate = 0;      // operations, of many tokens
-  double link_rate = 0;            // host to device, pinned
+  double gpu_head_rate = 0;        // as for the CPU, these four
+  double gpu_attention_rate = 0, gpu_attention_operation_rate = 0;
+  double gpu_block_seconds = -1;
+  double link_rate = 0;         // host to device, pinned, while the CPU reads RAM
+  double handover_seconds = 0;  // inputs of a product to the CPU and its outputs back
 
   double disk_rate = 0;  // reads of the model's file past the page cache
 };
 // With estimates in place of the rates that are not known: docs/memory.md lists them.
 Machine with_defaults(Machine machine);
+
+// Tokens of a step up to which the CPU has its share of blocks that are not on the GPU, where there is a ring: beyond,
+// a copy for all of them is faster than its arithmetic.
+inline constexpr int kFewTokens = 8;
 
 // What the user asked for. 0 or kAuto: the planner chooses.
 struct Constraints {
@@ -91,7 +105,9 @@ struct Constraints {
   int longest_context = 4096;  // of an automatic one
   int batch_rows = 0;          // tokens of a step at most; 0: 512, or more where weights are streamed
   int sequences = 1;           // that run at the same time, each with the whole context
+  int64_t kv_tokens = 0;       // but all together with so many positions at most; 0: no limit
   KvOffload kv_offload = KvOffload::kAuto;
+  bool kv_with_gpu = false;  // where a GPU computes, keys and values are in its memory, unless kv_offload is kOff
   uint64_t draft_bytes = 0;  // of a draft model with its cache; it stays on the GPU if that is used
   int prompt_tokens = 512;   // the request whose time is made least: prompt and answer
   int answer_tokens = 256;   // every fourth such request has a prompt four times as long
@@ -168,7 +184,8 @@ struct Plan {
   StepTime decode;            // one token of one sequence, with half of the context filled, at most the prompt
   double prompt_seconds = 0;  // time to first token of a prompt of `prompt_tokens`
   int prompt_tokens = 0;
-  double request_seconds = 0;  // prompt and answer of the constraints: what the plan makes least
+  double long_prompt_seconds = 0;  // of one four times as long
+  double request_seconds = 0;      // prompt and answer of the constraints: what the plan makes least
 
   std::vector<Advice> advice;  // best first; made by advise()
 
@@ -179,6 +196,9 @@ struct Plan {
 // kInvalidArgument for constraints that contradict themselves, kOutOfMemory if the model cannot run within the budgets:
 // it says what is missing.
 Result<Plan> make_plan(const ModelSizes& sizes, const Machine& machine, const Constraints& constraints);
+
+// Whether all weights stay where they are computed with, so that nothing has to be brought.
+bool all_stay(const Plan& plan);
 
 // Changes that would help, best first: made by planning for each of them.
 std::vector<Advice> advise(const ModelSizes& sizes, const Machine& machine, const Constraints& constraints,

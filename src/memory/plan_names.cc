@@ -1,4 +1,6 @@
 // The words for what a plan holds.
+#include <algorithm>
+
 #include "memory/plan.h"
 
 namespace metallic {
@@ -57,6 +59,12 @@ const char* reason_text(Reason reason) {
       return "asked for";
   }
   return "unknown";
+}
+
+bool all_stay(const Plan& plan) {
+  return std::all_of(plan.places.begin(), plan.places.end(), [&](const Placement& placement) {
+    return placement.place == (plan.uses_gpu() ? Place::kGpu : Place::kCpu);
+  });
 }
 
 }  // namespace metallic

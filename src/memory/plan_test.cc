@@ -38,6 +38,7 @@ class BruteForce {
             if (!gpu && (ring || kv_on_gpu || !machine_.has_gpu)) continue;
             if (!gpu && std::count(homes.begin(), homes.end(), 0) > 0) continue;
             if (gpu && !machine_.has_gpu) continue;
+            if (gpu && !ring && std::count(homes.begin(), homes.end(), 2) > 0) continue;  // no way from disk to the GPU
             if (fits(homes, gpu, ring, kv_on_gpu)) least = std::min(least, seconds(homes, gpu, ring, kv_on_gpu));
           }
     }
@@ -90,7 +91,8 @@ class BruteForce {
   double step(const std::vector<int>& homes, const Machine& machine, bool ring, double tokens, double head_share,
               double attention) const {
     double least = std::numeric_limits<double>::infinity();
-    for (int percent = ring ? 0 : 1000; percent <= 1000; ++percent) {
+    const int most = ring && tokens > 8 ? 0 : 1000;  // many tokens: all comes by the ring
+    for (int percent = ring ? 0 : 1000; percent <= most; ++percent) {
       const double cpu = percent / 1000.0;
       double chain = attention, link = 0, disk = 0, ram = 0, cpu_sum = 0, gpu_sum = 0;
       for (size_t i = 0; i < homes.size(); ++i) {
@@ -104,11 +106,18 @@ class BruteForce {
           chain += times * time.gpu;
           continue;
         }
+        if (homes[i] == 2) {
+          disk += times * time.disk;
+          ram += times * (time.ram_disk + (machine.has_gpu ? time.ram_link : time.ram_cpu));
+          chain += times * (machine.has_gpu ? time.streamed : time.cpu_file);
+          if (machine.has_gpu) link += times * time.link;
+          continue;
+        }
+        if (cpu > 0) chain += times * time.handover;
         cpu_sum += times * cpu * time.cpu;
         gpu_sum += times * (1 - cpu) * time.streamed;
         link += times * (1 - cpu) * time.link;
         ram += times * (cpu * time.ram_cpu + (1 - cpu) * time.ram_link);
-        if (homes[i] == 2) disk += times * time.disk, ram += times * time.ram_disk;
       }
       chain += std::max(cpu_sum, gpu_sum);
       least = std::min(least, std::max({chain, link, disk, ram}));

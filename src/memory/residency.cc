@@ -231,6 +231,11 @@ Residency::Traffic Residency::traffic() const {
   return traffic;
 }
 
+Status Residency::check_stop() const {
+  if (stop_ && stop_()) return fail(ErrorCode::kCancelled, "the request was cancelled");
+  return {};
+}
+
 double Residency::measure_link() const { return metallic::measure_link(*backend_); }
 
 // Rows that are looked up are few: they are read when they are wanted.

@@ -13,6 +13,7 @@
 // by itself; so on the CPU any plan gives the same bits.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <unordered_map>
@@ -22,6 +23,7 @@
 #include "memory/device_ring.h"
 #include "memory/disk_ring.h"
 #include "memory/expert_cache.h"
+#include "memory/expert_use.h"
 #include "memory/plan.h"
 #include "metallic/gguf.h"
 
@@ -90,6 +92,13 @@ class Residency {
   double measure_link() const;
   Backend* host() const { return host_.get(); }  // beside a device
 
+  // Counts the choices of experts; null: nobody does.
+  void set_use(std::shared_ptr<ExpertUse> use) { use_ = std::move(use); }
+  ExpertUse* use() const { return use_.get(); }
+  // Asked whenever weights are to be waited for: true ends the step with kCancelled.
+  void set_stop(std::function<bool()> stop) { stop_ = std::move(stop); }
+  Status check_stop() const;
+
   // The bytes of single rows, from the file past the mapping.
   Status read_rows(const StreamedMatrix& matrix, std::span<const int32_t> ids, std::vector<std::byte>& to) const;
 
@@ -114,6 +123,8 @@ class Residency {
   std::shared_ptr<Backend> backend_, host_;
   Transfers* transfers_;  // null if the backend computes in host memory
   ReaderFactory make_reader_;
+  std::shared_ptr<ExpertUse> use_;
+  std::function<bool()> stop_;
   std::unordered_map<int64_t, Placement> places_;  // by tensor and expert
   std::unique_ptr<DiskRing> disk_ring_;
   std::unique_ptr<ExpertCache> experts_;

@@ -62,6 +62,10 @@ void StreamingBackend::linear(const LinearOp& op) {
 void StreamingBackend::multiply_pieces(const TensorView& x, const LinearTarget& target) {
   const StreamedMatrix& matrix = streamed_matrix(*target.weight);
   if (matrix.is_expert) return multiply_expert(x, target, matrix.expert_piece);
+  if (const Status stop = residency_->check_stop(); !stop) {
+    failure_ = stop.error();
+    return;
+  }
   DiskRing* ring = residency_->disk_ring();
   METALLIC_CHECK(ring != nullptr && matrix.first_piece >= 0);
   const int64_t rows = target.weight->rows();
@@ -116,8 +120,13 @@ void StreamingBackend::fetch_experts(const ExpertsOp& op) {
 
 void StreamingBackend::experts(const ExpertsOp& op) {
   if (failure_) return;
+  if (ExpertUse* use = residency_->use()) use->count(op.experts, {op.ids, size_t(op.rows) * size_t(op.used)});
   const auto stays = [](const Weight& weight) { return !is_streamed(weight); };
   if (std::all_of(op.experts.begin(), op.experts.end(), stays)) return inner_->experts(op);
+  if (const Status stop = residency_->check_stop(); !stop) {
+    failure_ = stop.error();
+    return;
+  }
   fetch_experts(op);
   experts_by_linear(op, expert_rows_, expert_results_, [this](const LinearOp& linear_op) { linear(linear_op); });
 }

@@ -8,7 +8,8 @@ namespace {
 
 constexpr double kGpuBlock = 12e-6;     // launches of one block's kernels
 constexpr double kCpuBlock = 20e-6;     // waking the threads for each of its operations
-constexpr double kHandOver = 30e-6;     // a block's inputs to the other side and its outputs back
+constexpr double kHandOver = 15e-6;     // inputs of a product to the other side and its outputs back
+constexpr double kFileShare = 0.6;      // of the CPU's rate, where rows are packed for each use
 constexpr double kRingPiece = 5e-6;     // waiting for a piece, and saying that it is free
 constexpr double kAlways = 0.95;        // used with this probability, a block is fetched ahead
 constexpr double kCpuAttention = 0.04;  // of the integer rate, by attention in float32
@@ -30,13 +31,24 @@ Machine with_defaults(Machine machine) {
   assume(machine.cpu_rate, 400e9);
   assume(machine.cpu_decode_rate, 0.75 * machine.ram_rate);
   assume(machine.cpu_prompt_rate, 0.55 * machine.cpu_rate);
+  assume(machine.cpu_head_rate, machine.cpu_decode_rate);
+  assume(machine.cpu_file_rate, kFileShare * machine.cpu_decode_rate);
+  assume(machine.cpu_product_rate, machine.cpu_decode_rate);
+  assume(machine.cpu_attention_rate, machine.cpu_decode_rate);
+  assume(machine.cpu_attention_operation_rate, kCpuAttention * machine.cpu_rate);
+  if (machine.cpu_block_seconds < 0) machine.cpu_block_seconds = kCpuBlock;
   assume(machine.disk_rate, 1e9);
   if (!machine.has_gpu) return machine;
   assume(machine.gpu_rate, 400e9);
   assume(machine.gpu_operation_rate, 200 * machine.gpu_rate);
   assume(machine.gpu_decode_rate, 0.5 * machine.gpu_rate);
   assume(machine.gpu_prompt_rate, 0.4 * machine.gpu_operation_rate);
+  assume(machine.gpu_head_rate, machine.gpu_decode_rate);
+  assume(machine.gpu_attention_rate, machine.gpu_decode_rate);
+  assume(machine.gpu_attention_operation_rate, kGpuAttention * machine.gpu_prompt_rate);
+  if (machine.gpu_block_seconds < 0) machine.gpu_block_seconds = kGpuBlock;
   assume(machine.link_rate, 12e9);
+  assume(machine.handover_seconds, kHandOver);
   return machine;
 }
 
@@ -48,15 +60,23 @@ BlockTime block_time(const Block& block, const Machine& machine, double tokens) 
                file_bytes = double(block.file_bytes) * used * read;
   BlockTime time;
   time.ahead = used >= kAlways;
-  time.cpu = std::max(cpu_bytes / machine.cpu_decode_rate, operations / machine.cpu_prompt_rate) + used * kCpuBlock;
+  const bool head = block.kind == BlockKind::kHead;
+  const double cpu_rate = head ? machine.cpu_head_rate : machine.cpu_decode_rate;
+  const double overhead = used * machine.cpu_block_seconds;
+  // Beside a GPU the CPU has products alone to do, and shares the RAM with the link.
+  time.cpu = std::max(cpu_bytes / (machine.has_gpu ? machine.cpu_product_rate : cpu_rate),
+                      operations / machine.cpu_prompt_rate) +
+             overhead;
+  time.cpu_file = std::max(file_bytes / machine.cpu_file_rate, operations / machine.cpu_prompt_rate) + overhead;
   time.disk = file_bytes / machine.disk_rate;
   time.ram_cpu = cpu_bytes / machine.ram_traffic_rate;
   time.ram_disk = file_bytes / machine.ram_traffic_rate;
   if (!machine.has_gpu) return time;
-  time.gpu = std::max(gpu_bytes / machine.gpu_decode_rate, operations / machine.gpu_prompt_rate) + used * kGpuBlock;
+  const double gpu_rate = head ? machine.gpu_head_rate : machine.gpu_decode_rate;
+  time.gpu = std::max(gpu_bytes / gpu_rate, operations / machine.gpu_prompt_rate) + used * machine.gpu_block_seconds;
   // What comes through the ring is written before it is read.
   time.streamed = time.gpu + gpu_bytes / machine.gpu_rate + used * kRingPiece * block.slices;
-  time.cpu += used * kHandOver;
+  time.handover = used * block.products * machine.handover_seconds;
   time.link = gpu_bytes / machine.link_rate;
   time.ram_link = gpu_bytes / machine.ram_traffic_rate;
   return time;
@@ -65,43 +85,52 @@ BlockTime block_time(const Block& block, const Machine& machine, double tokens) 
 namespace {
 
 struct ShareOfTime {
-  double total, cpu, gpu, link;
+  double total, busy, cpu, gpu, link;  // busy: without the RAM's traffic
+
+  // Where the RAM makes all shares equal, the one is best that is so without it, too: its rate may be better than
+  // thought.
+  bool better_than(const ShareOfTime& other) const {
+    constexpr double kEqual = 1e-9;
+    if (std::abs(total - other.total) > kEqual * other.total) return total < other.total;
+    return busy < other.busy;
+  }
 };
 
 ShareOfTime with_share(const StepLoad& load, double share) {
   ShareOfTime time;
   time.cpu = load.cpu + share * load.shared_cpu;
   time.gpu = load.gpu + (1 - share) * load.shared_gpu;
-  time.link = (1 - share) * load.shared_link;
+  time.link = load.link + (1 - share) * load.shared_link;
   // One layer after the other: CPU and GPU work at the same time only on the blocks that they share.
-  const double chain =
-      load.gpu + load.cpu + load.demand + std::max(share * load.shared_cpu, (1 - share) * load.shared_gpu);
+  const double chain = load.gpu + load.cpu + load.demand + (share > 0 ? load.handover : 0) +
+                       std::max(share * load.shared_cpu, (1 - share) * load.shared_gpu);
   const double ram = load.ram + share * load.ram_cpu + (1 - share) * load.ram_link;
-  time.total = std::max({chain, time.link, load.disk, ram});
+  time.busy = std::max({chain, time.link, load.disk});
+  time.total = std::max(time.busy, ram);
   return time;
 }
 
 }  // namespace
 
-StepTime step_time(const StepLoad& load, bool streams, double& cpu_share) {
-  cpu_share = 1;
-  ShareOfTime best = with_share(load, 1);
-  if (streams && load.shared_cpu > 0) {
+StepTime step_time(const StepLoad& load, Sharing sharing, double& cpu_share) {
+  cpu_share = sharing == Sharing::kLink ? 0 : 1;
+  ShareOfTime best = with_share(load, cpu_share);
+  if (sharing == Sharing::kBoth && load.shared_cpu > 0) {
     // The total is the greatest of some straight lines over the share: least at an end or where a rising one meets a
     // falling one.
     const auto try_share = [&](double share) {
       if (!(share >= 0 && share < 1)) return;
       const ShareOfTime time = with_share(load, share);
-      if (time.total < best.total || (time.total == best.total && share > cpu_share)) best = time, cpu_share = share;
+      if (time.better_than(best)) best = time, cpu_share = share;
     };
-    const double base = load.gpu + load.cpu + load.demand;
+    const double base = load.gpu + load.cpu + load.demand + load.handover;
     const double ram_slope = load.ram_cpu - load.ram_link;
     struct Line {
       double at_zero, slope;
     };
     const Line lines[] = {{base, load.shared_cpu},
                           {base + load.shared_gpu, -load.shared_gpu},
-                          {load.shared_link, -load.shared_link},
+                          {load.link + load.shared_link, -load.shared_link},
                           {load.ram + load.ram_link, ram_slope}};
     try_share(0);
     for (int i = 0; i < 4; ++i)
@@ -113,16 +142,16 @@ StepTime step_time(const StepLoad& load, bool streams, double& cpu_share) {
 }
 
 double cpu_attention_decode(const ModelSizes& sizes, const Machine& machine, double depth) {
-  return sizes.layers * depth * double(sizes.kv_token_bytes) / machine.cpu_decode_rate;
+  return sizes.layers * depth * double(sizes.kv_token_bytes) / machine.cpu_attention_rate;
 }
 double gpu_attention_decode(const ModelSizes& sizes, const Machine& machine, double depth) {
-  return sizes.layers * depth * double(sizes.kv_token_bytes) / machine.gpu_decode_rate;
+  return sizes.layers * depth * double(sizes.kv_token_bytes) / machine.gpu_attention_rate;
 }
 double cpu_attention_prompt(const ModelSizes& sizes, const Machine& machine, double tokens) {
-  return sizes.layers * sizes.attention_operations * tokens * tokens / 2 / (kCpuAttention * machine.cpu_rate);
+  return sizes.layers * sizes.attention_operations * tokens * tokens / 2 / machine.cpu_attention_operation_rate;
 }
 double gpu_attention_prompt(const ModelSizes& sizes, const Machine& machine, double tokens) {
-  return sizes.layers * sizes.attention_operations * tokens * tokens / 2 / (kGpuAttention * machine.gpu_prompt_rate);
+  return sizes.layers * sizes.attention_operations * tokens * tokens / 2 / machine.gpu_attention_operation_rate;
 }
 
 }  // namespace metallic

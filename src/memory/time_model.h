@@ -11,6 +11,8 @@ struct BlockTime {
   double gpu = 0;       // it stays there
   double streamed = 0;  // the GPU's part, if it came through the ring
   double cpu = 0;       // in RAM
+  double cpu_file = 0;  // in the ring for the disk, without a GPU
+  double handover = 0;  // if CPU and GPU share it
   double link = 0;      // its copy to the GPU
   double disk = 0;      // its reading
   // Of the RAM's traffic: reads of the CPU, reads for the link, writes of what is read from disk.
@@ -21,20 +23,27 @@ struct BlockTime {
 // `tokens` in the step, of one sequence or of several.
 BlockTime block_time(const Block& block, const Machine& machine, double tokens);
 
-// What a step has to do. Of the blocks that are ahead and not on the GPU, the CPU multiplies by a share of the rows
-// while the others go through the ring; the share is free to choose.
+// What a step has to do. Of the blocks that are ahead, in RAM and not on the GPU, the CPU multiplies by a share of the
+// rows while the others go through the ring; the share is free to choose.
 struct StepLoad {
-  double gpu = 0;                                          // blocks that stay on it, and attention there
-  double cpu = 0;                                          // attention, and blocks that only the CPU multiplies by
-  double demand = 0;                                       // copies and reads that cannot be ahead: all wait for them
+  double gpu = 0;       // blocks that stay on it or come there from disk, and attention there
+  double cpu = 0;       // attention, and blocks that only the CPU multiplies by
+  double link = 0;      // copies in any case
+  double handover = 0;  // if the CPU has any share
+  double demand = 0;    // copies and reads that cannot be ahead: all wait for them
   double shared_cpu = 0, shared_gpu = 0, shared_link = 0;  // the blocks to share, if the CPU or the GPU did them all
   double disk = 0;
   double ram = 0, ram_cpu = 0,
          ram_link = 0;  // traffic: in any case; of the shared blocks, if the CPU or the link read all
   double fixed = 0;
 };
-// The time of a step with the best share for the CPU, which it returns in cpu_share; 1 if nothing can be streamed.
-StepTime step_time(const StepLoad& load, bool streams, double& cpu_share);
+// The time of a step with the best share for the CPU, which it returns in cpu_share.
+enum class Sharing {
+  kCpu,   // nothing can be streamed
+  kLink,  // all is
+  kBoth
+};
+StepTime step_time(const StepLoad& load, Sharing sharing, double& cpu_share);
 
 // Attention of all layers: for one token that sees `depth` positions; for a prompt.
 double cpu_attention_decode(const ModelSizes& sizes, const Machine& machine, double depth);

@@ -23,6 +23,7 @@ class KvCache {
                                 const KvFormats& formats);
 
   int pages() const { return pages_; }
+  int layers() const { return int(keys_.size()); }
   int page_tokens() const { return page_tokens_; }
   uint64_t bytes() const { return bytes_; }
   const TensorView& keys(int layer) const { return keys_[size_t(layer)]; }  // (pages, kv_heads, page_tokens, head_dim)

@@ -15,7 +15,7 @@ namespace metallic {
 namespace {
 
 constexpr uint64_t kPiece = uint64_t{24} << 20;  // bytes of a matrix that are loaded
-constexpr uint64_t kAll = uint64_t{256} << 20;   // so many together that no cache holds them
+constexpr uint64_t kAll = uint64_t{512} << 20;   // so many together that no cache holds much of them
 constexpr int64_t kTokens = 256;                 // of a prompt
 constexpr double kMinorShare = 0.03;             // formats of less than that are not measured
 constexpr size_t kTargets = 4;                   // matrices that are multiplied in one operation

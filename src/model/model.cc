@@ -12,67 +12,98 @@ Result<std::shared_ptr<const Model>> Model::load(const std::string& path, std::s
 
 Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const GgufFile> file,
                                                  std::shared_ptr<Backend> backend) {
-  return load(std::move(file), std::move(backend), nullptr);
+  const ModelParts parts{std::move(file), backend, nullptr, std::make_shared<LoadedMatrices>(),
+                         std::make_shared<ExpertUse>()};
+  return load(parts, std::move(backend), nullptr);
 }
 
 Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const GgufFile> file, std::shared_ptr<Backend> backend,
                                                  const std::vector<Block>& blocks, const Plan& plan,
                                                  ReaderFactory make_reader, int host_threads) {
+  const ModelParts parts{std::move(file), std::move(backend), nullptr, std::make_shared<LoadedMatrices>(),
+                         std::make_shared<ExpertUse>()};
   METALLIC_ASSIGN(std::shared_ptr<Residency> residency,
-                  Residency::create(file, blocks, plan, backend, std::move(make_reader), host_threads));
-  backend = make_streaming_backend(std::move(backend), residency);
-  return load(std::move(file), std::move(backend), std::move(residency));
+                  Residency::create(parts.file, blocks, plan, parts.backend, std::move(make_reader), host_threads));
+  std::shared_ptr<Backend> in_front = make_streaming_backend(parts.backend, residency);
+  return load(parts, std::move(in_front), std::move(residency));
 }
 
-Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const GgufFile> file, std::shared_ptr<Backend> backend,
+Result<std::shared_ptr<const Model>> Model::assemble(const ModelParts& parts, const std::vector<Block>& blocks,
+                                                     const Plan& plan, ReaderFactory make_reader, int host_threads) {
+  if (all_stay(plan)) return load(parts, parts.backend, nullptr);
+  METALLIC_ASSIGN(std::shared_ptr<Residency> residency,
+                  Residency::create(parts.file, blocks, plan, parts.backend, std::move(make_reader), host_threads));
+  std::erase_if(*parts.loaded, [&](const auto& entry) {
+    return residency->brings(parts.file->tensors()[size_t(entry.first.tensor)], entry.first.expert);
+  });
+  std::shared_ptr<Backend> in_front = make_streaming_backend(parts.backend, residency);
+  return load(parts, std::move(in_front), std::move(residency));
+}
+
+Result<std::shared_ptr<const Model>> Model::load(ModelParts parts, std::shared_ptr<Backend> backend,
                                                  std::shared_ptr<Residency> residency) {
   std::shared_ptr<Model> model(new Model);
-  model->file_ = std::move(file);
+  model->parts_ = std::move(parts);
   model->backend_ = std::move(backend);
   model->residency_ = std::move(residency);
-  METALLIC_ASSIGN(model->config_, read_config(*model->file_));
-  METALLIC_ASSIGN(model->weights_,
-                  load_weights(model->file_, model->config_, *model->backend_, model->residency_.get()));
-  METALLIC_TRY(model->load_tokenizer());
+  METALLIC_ASSIGN(model->config_, read_config(model->file()));
+  METALLIC_ASSIGN(model->weights_, load_weights(model->parts_.file, model->config_, *model->backend_,
+                                                model->residency_.get(), model->parts_.loaded.get()));
+  model->count_experts();
+  if (model->parts_.text == nullptr) METALLIC_TRY(model->load_text());
   return std::shared_ptr<const Model>(std::move(model));
 }
 
-Status Model::load_tokenizer() {
-  auto vocab = vocab_from_gguf(*file_);
+void Model::count_experts() {
+  parts_.use->forget_names();
+  if (residency_ == nullptr) return;
+  for (size_t i = 0; i < weights_.layers.size(); ++i) {
+    const std::vector<Weight>& experts = weights_.layers[i].experts.up;
+    if (!experts.empty()) parts_.use->name(experts.data(), int(i), int(experts.size()));
+  }
+  residency_->set_use(parts_.use);
+}
+
+Status Model::load_text() {
+  auto text = std::make_shared<ModelText>();
+  auto vocab = vocab_from_gguf(file());
   if (!vocab) {
-    tokenizer_ = tl::unexpected<Error>(vocab.error());
+    text->tokenizer = tl::unexpected<Error>(vocab.error());
   } else {
-    tokenizer_ = Tokenizer::create(std::move(*vocab));
-    if (*tokenizer_ && (*tokenizer_)->size() > config_.vocab)
+    text->tokenizer = Tokenizer::create(std::move(*vocab));
+    if (*text->tokenizer && (*text->tokenizer)->size() > config_.vocab)
       return fail(ErrorCode::kCorrupt, "{}: the vocabulary has {} tokens, but token_embd.weight has only {} rows",
-                  file_->path(), (*tokenizer_)->size(), config_.vocab);
+                  file().path(), (*text->tokenizer)->size(), config_.vocab);
   }
-  const MetadataValue* source = file_->find("tokenizer.chat_template");
-  if (source == nullptr) return {};
-  const auto text = source->as_string();
-  if (!text) {
-    chat_template_ =
-        fail(ErrorCode::kCorrupt, "it is of type {}; expected a string", metadata_type_name(source->type()));
-  } else if (!text->empty()) {  // empty: some writers' way to say that there is none
-    chat_template_ = ChatTemplate::parse(*text);
+  if (const MetadataValue* source = file().find("tokenizer.chat_template"); source != nullptr) {
+    const auto written = source->as_string();
+    if (!written) {
+      text->chat_template =
+          fail(ErrorCode::kCorrupt, "it is of type {}; expected a string", metadata_type_name(source->type()));
+    } else if (!written->empty()) {  // empty: some writers' way to say that there is none
+      text->chat_template = ChatTemplate::parse(*written);
+    }
   }
+  parts_.text = std::move(text);
   return {};
 }
 
 Result<const Tokenizer*> Model::tokenizer() const {
-  if (!*tokenizer_) {
-    const Error& error = tokenizer_->error();
-    const std::string place = file_->path() + ": ";
+  const Result<Tokenizer>& tokenizer = *parts_.text->tokenizer;
+  if (!tokenizer) {
+    const Error& error = tokenizer.error();
+    const std::string place = file().path() + ": ";
     const size_t named = error.message.starts_with(place) ? place.size() : 0;
     return fail(error.code, "{}this model cannot read or write text: {}", place, error.message.substr(named));
   }
-  return &**tokenizer_;
+  return &*tokenizer;
 }
 
 Result<const ChatTemplate*> Model::chat_template() const {
-  if (!chat_template_) return fail(ErrorCode::kNotFound, "{}: the file has no chat template", file_->path());
-  if (!*chat_template_) return fail_while(file_->path() + ": the chat template", chat_template_->error());
-  return &**chat_template_;
+  const std::optional<Result<ChatTemplate>>& chat = parts_.text->chat_template;
+  if (!chat) return fail(ErrorCode::kNotFound, "{}: the file has no chat template", file().path());
+  if (!*chat) return fail_while(file().path() + ": the chat template", chat->error());
+  return &**chat;
 }
 
 }  // namespace metallic

@@ -17,6 +17,21 @@
 
 namespace metallic {
 
+// A model's tokenizer and chat template; they stay where they are when its weights move.
+struct ModelText {
+  std::optional<Result<Tokenizer>> tokenizer;
+  std::optional<Result<ChatTemplate>> chat_template;
+};
+
+// What a model is made of, beside its plan.
+struct ModelParts {
+  std::shared_ptr<const GgufFile> file;
+  std::shared_ptr<Backend> backend;  // that computes
+  std::shared_ptr<const ModelText> text;
+  std::shared_ptr<LoadedMatrices> loaded;  // weights that stay where they are computed with
+  std::shared_ptr<ExpertUse> use;          // of a mixture, counted where not all weights stay
+};
+
 // Immutable once loaded. Operations on its backend must come from one thread at a time.
 class Model {
  public:
@@ -30,11 +45,20 @@ class Model {
                                                    const Plan& plan, ReaderFactory make_reader = make_file_reader,
                                                    int host_threads = 0);
 
-  const GgufFile& file() const { return *file_; }
+  // For another plan: the weights that stay under both are not loaded again. Everything else of the old model goes with
+  // its last reference, which should be dropped before assemble(): that lets go of what the plan wants elsewhere, then
+  // loads, so that no more memory is used than under the greater of the two plans. After an error `parts` are good for
+  // another try.
+  const ModelParts& parts() const { return parts_; }
+  static Result<std::shared_ptr<const Model>> assemble(const ModelParts& parts, const std::vector<Block>& blocks,
+                                                       const Plan& plan, ReaderFactory make_reader = make_file_reader,
+                                                       int host_threads = 0);
+
+  const GgufFile& file() const { return *parts_.file; }
   const Config& config() const { return config_; }
   const Weights& weights() const { return weights_; }
   Backend& backend() const { return *backend_; }
-  const Residency* residency() const { return residency_.get(); }  // null if all weights stay
+  Residency* residency() const { return residency_.get(); }  // null if all weights stay
   // Files without a vocabulary, or with one that is not understood, can still be evaluated on token ids.
   Result<const Tokenizer*> tokenizer() const;
   // kNotFound if the file has none.
@@ -42,17 +66,15 @@ class Model {
 
  private:
   Model() = default;
-  static Result<std::shared_ptr<const Model>> load(std::shared_ptr<const GgufFile> file,
-                                                   std::shared_ptr<Backend> backend,
+  static Result<std::shared_ptr<const Model>> load(ModelParts parts, std::shared_ptr<Backend> backend,
                                                    std::shared_ptr<Residency> residency);
-  Status load_tokenizer();
+  Status load_text();
+  void count_experts();
 
-  std::shared_ptr<const GgufFile> file_;
-  std::shared_ptr<Backend> backend_;
+  ModelParts parts_;
+  std::shared_ptr<Backend> backend_;  // with the residency in front, if there is one
   Config config_;
   Weights weights_;
-  std::optional<Result<Tokenizer>> tokenizer_;
-  std::optional<Result<ChatTemplate>> chat_template_;
   std::shared_ptr<Residency> residency_;
 };
 

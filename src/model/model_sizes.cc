@@ -105,6 +105,8 @@ class Collector {
 
  private:
   Block sliced(Block block) const {
+    if (block.kind == BlockKind::kHead) block.products = 1;
+    if (block.kind == BlockKind::kExpert) block.products = 3.0 / std::max(1, config_.experts.used);  // of all together
     if (block.kind != BlockKind::kEmbedding)
       block.slices = int((std::max(block.gpu_bytes, block.file_bytes) + slice_bytes_ - 1) / slice_bytes_);
     block.slices = std::max(1, block.slices);

@@ -45,41 +45,42 @@ Result<const TensorInfo*> TensorLoader::find(const std::string& name, std::initi
 Result<Weight> TensorLoader::matrix(const std::string& name, Part rows, int64_t columns) {
   METALLIC_ASSIGN(const TensorInfo* info, find(name, {columns, rows.total}));
   METALLIC_CHECK(rows.first >= 0 && rows.first + rows.count <= rows.total);
-  const uint64_t row_bytes = *format_bytes(info->format, uint64_t(columns));
   if (residency_ && residency_->brings(*info)) return residency_->matrix(*info, -1, rows.first, rows.count, columns);
-  // Never written: a Weight is only read.
-  auto* data = const_cast<std::byte*>(file_->tensor_data(*info).data()) + uint64_t(rows.first) * row_bytes;
-  return load(*info, data, rows.count, columns);
+  return load(*info, key_of(*info, -1, rows.first, rows.count, false), columns);
 }
 
 Result<Weight> TensorLoader::lookup(const std::string& name, int64_t rows, int64_t columns) {
   METALLIC_ASSIGN(const TensorInfo* info, find(name, {columns, rows}));
   if (residency_ && residency_->brings(*info)) return residency_->matrix(*info, -1, 0, rows, columns);
-  auto* data = const_cast<std::byte*>(file_->tensor_data(*info).data());
-  return backend_.load_plain(TensorView::dense(data, info->format, {rows, columns}), file_);
+  return load(*info, key_of(*info, -1, 0, rows, true), columns);
 }
 
 // Where the backend has made its own copy and drops the owner, the file's bytes are let go.
-Result<Weight> TensorLoader::load(const TensorInfo& info, std::byte* data, int64_t rows, int64_t columns) {
-  const size_t bytes = size_t(*format_bytes(info.format, uint64_t(columns))) * size_t(rows);
-  const std::shared_ptr<const void> owner(data, [file = file_, &info, bytes](std::byte* from) {
-    file->release(info, {from, bytes});
-  });
-  return backend_.load_weight(TensorView::dense(data, info.format, {rows, columns}), owner);
+Result<Weight> TensorLoader::load(const TensorInfo& info, const MatrixKey& key, int64_t columns) {
+  if (loaded_ != nullptr)
+    if (const auto found = loaded_->find(key); found != loaded_->end()) return found->second;
+  const size_t row_bytes = size_t(*format_bytes(info.format, uint64_t(columns)));
+  const size_t bytes = row_bytes * size_t(key.rows);
+  // Never written: a Weight is only read.
+  auto* data = const_cast<std::byte*>(file_->tensor_data(info).data()) + row_bytes * size_t(key.first);
+  const TensorView view = TensorView::dense(data, info.format, {key.rows, columns});
+  const auto release = [file = file_, &info, bytes](std::byte* from) { file->release(info, {from, bytes}); };
+  METALLIC_ASSIGN(Weight weight, key.plain ? backend_.load_plain(view, file_)
+                                           : backend_.load_weight(view, std::shared_ptr<const void>(data, release)));
+  if (loaded_ != nullptr) loaded_->emplace(key, weight);
+  return weight;
 }
 
 Result<std::vector<Weight>> TensorLoader::matrices(const std::string& name, int64_t count, int64_t rows,
                                                    int64_t columns) {
   METALLIC_ASSIGN(const TensorInfo* info, find(name, {columns, rows, count}));
-  auto* data = const_cast<std::byte*>(file_->tensor_data(*info).data());
-  const uint64_t bytes = info->bytes / uint64_t(count);
   std::vector<Weight> result;
   for (int64_t i = 0; i < count; ++i) {
     if (residency_ && residency_->brings(*info, int(i))) {
       result.push_back(residency_->matrix(*info, int(i), i * rows, rows, columns));
       continue;
     }
-    METALLIC_ASSIGN(Weight weight, load(*info, data + uint64_t(i) * bytes, rows, columns));
+    METALLIC_ASSIGN(Weight weight, load(*info, key_of(*info, int(i), i * rows, rows, false), columns));
     result.push_back(std::move(weight));
   }
   return result;

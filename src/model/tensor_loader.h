@@ -2,6 +2,7 @@
 // noticed.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -27,11 +28,23 @@ struct Part {
 };
 inline Part whole(int64_t size) { return {0, size, size}; }
 
+// What was loaded of a file, so that it need not be loaded again when the places of others change.
+struct MatrixKey {
+  int64_t tensor = 0;  // its index in the file
+  int expert = -1;
+  int64_t first = 0, rows = 0;
+  bool plain = false;  // loaded for lookups
+  auto operator<=>(const MatrixKey&) const = default;
+};
+using LoadedMatrices = std::map<MatrixKey, Weight>;
+
 class TensorLoader {
  public:
-  // `residency` may be null: then all weights stay.
-  TensorLoader(std::shared_ptr<const GgufFile> file, Backend& backend, const Residency* residency)
-      : file_(std::move(file)), backend_(backend), residency_(residency) {}
+  // `residency` may be null: then all weights stay. Matrices in `loaded`, if there is one, are taken from there, and
+  // others added to it.
+  TensorLoader(std::shared_ptr<const GgufFile> file, Backend& backend, const Residency* residency,
+               LoadedMatrices* loaded = nullptr)
+      : file_(std::move(file)), backend_(backend), residency_(residency), loaded_(loaded) {}
 
   const GgufFile& file() const { return *file_; }
   bool has(const std::string& name) const { return file_->find_tensor(name) != nullptr; }
@@ -61,12 +74,16 @@ class TensorLoader {
 
  private:
   Result<const TensorInfo*> find(const std::string& name, std::initializer_list<int64_t> size);
-  Result<Weight> load(const TensorInfo& info, std::byte* data, int64_t rows, int64_t columns);
+  Result<Weight> load(const TensorInfo& info, const MatrixKey& key, int64_t columns);
+  MatrixKey key_of(const TensorInfo& info, int expert, int64_t first, int64_t rows, bool plain) const {
+    return {&info - file_->tensors().data(), expert, first, rows, plain};
+  }
   Result<DeviceVector> upload(const TensorInfo& info, Part part);
 
   std::shared_ptr<const GgufFile> file_;
   Backend& backend_;
   const Residency* residency_;
+  LoadedMatrices* loaded_;
   std::unordered_set<std::string> used_;
 };
 

@@ -282,17 +282,27 @@ Status load_rope_factors(TensorLoader& loader, const Config& config, Weights& we
   return {};
 }
 
-}  // namespace
-
-Result<Weights> load_weights(std::shared_ptr<const GgufFile> file, Config& config, Backend& backend,
-                             Residency* residency) {
-  TensorLoader loader(std::move(file), backend, residency);
+Result<Weights> load_with(TensorLoader& loader, Config& config) {
   Weights weights;
   METALLIC_TRY(load_embedding(loader, config, weights));
   METALLIC_TRY(load_head(loader, config, weights));  // first: while it is packed, the largest matrix is there twice
   for (int i = 0; i < config.layers; ++i)
     METALLIC_TRY(LayerLoader(loader, config, i).load(weights.layers.emplace_back()));
   METALLIC_TRY(load_rope_factors(loader, config, weights));
+  return weights;
+}
+
+}  // namespace
+
+Result<Weights> load_first_layers(std::shared_ptr<const GgufFile> file, Config& config, Backend& backend) {
+  TensorLoader loader(std::move(file), backend, nullptr);
+  return load_with(loader, config);
+}
+
+Result<Weights> load_weights(std::shared_ptr<const GgufFile> file, Config& config, Backend& backend,
+                             Residency* residency, LoadedMatrices* loaded) {
+  TensorLoader loader(std::move(file), backend, residency, loaded);
+  METALLIC_ASSIGN(Weights weights, load_with(loader, config));
   METALLIC_TRY(loader.check_all_used());
   if (residency) METALLIC_TRY(residency->start(order_of_use(weights)));
   return weights;

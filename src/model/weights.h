@@ -96,9 +96,12 @@ struct Weights {
 };
 
 // Loads all weights of the model in `file`; sets config.vocab. What `residency`, if there is one, is to bring for each
-// use, is not loaded, and is being read when this returns.
+// use, is not loaded, and is being read when this returns. What is in `loaded` is taken from there, and the rest added.
 Result<Weights> load_weights(std::shared_ptr<const GgufFile> file, Config& config, Backend& backend,
-                             Residency* residency = nullptr);
+                             Residency* residency = nullptr, LoadedMatrices* loaded = nullptr);
+
+// The first config.layers layers of it, the embedding and the head: for measuring.
+Result<Weights> load_first_layers(std::shared_ptr<const GgufFile> file, Config& config, Backend& backend);
 
 // The matrices that a step multiplies by, in that order; experts are in the order of their numbers.
 std::vector<Weight*> order_of_use(Weights& weights);

@@ -1,0 +1,152 @@
+#include "model/measure_layers.h"
+
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+#include <vector>
+
+#include "base/available_memory.h"
+#include "base/error.h"
+#include "model/forward.h"
+#include "model/kv_cache.h"
+#include "model/weights.h"
+
+namespace metallic {
+namespace {
+
+constexpr uint64_t kLeastRead = uint64_t{256} << 20, kMostRead = uint64_t{1} << 30;  // bytes that a step reads
+constexpr int kPageTokens = 32;
+constexpr int kDeep = 512;        // positions before a token, where attention is measured
+constexpr int kDecodeSteps = 9;   // of which the median counts
+constexpr int kPromptSteps = 3;   // likewise, after one to get ready
+constexpr double kEnough = 0.75;  // seconds of prompts after which one more step is not worth it
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// What a step reads and does in the first layers.
+struct Work {
+  int layers = 0;
+  double bytes = 0, operations = 0, held = 0;
+};
+
+Work first_layers(const ModelSizes& sizes, bool gpu) {
+  std::vector<Work> layers(size_t(sizes.layers));
+  for (const Block& block : sizes.blocks) {
+    if (block.layer < 0) continue;
+    Work& work = layers[size_t(block.layer)];
+    const double bytes = double(gpu ? block.gpu_bytes : block.cpu_bytes);
+    work.bytes += bytes * block.use;
+    work.operations += block.operations * block.use;
+    work.held += bytes;
+  }
+  // The larger the machine, the larger its caches.
+  const double beyond_caches = double(std::clamp(available_memory() / 64, kLeastRead, kMostRead));
+  Work sum;
+  // The first layers of some mixtures are dense: what is measured ends with a usual one.
+  const double usual = sizes.layers > 0 ? layers.back().held : 0;
+  for (const Work& work : layers) {
+    sum.bytes += work.bytes;
+    sum.operations += work.operations;
+    sum.held += work.held;
+    ++sum.layers;
+    if (sum.bytes >= beyond_caches && work.held >= 0.9 * usual) break;
+    if (sum.held >= 2 * beyond_caches) break;
+  }
+  return sum;
+}
+
+class LayerTimer {
+ public:
+  LayerTimer(const Config& config, Decoder decoder, KvCache cache)
+      : config_(config), decoder_(std::move(decoder)), cache_(std::move(cache)) {
+    pages_.resize(size_t(cache_.pages()));
+    std::iota(pages_.begin(), pages_.end(), 0);
+  }
+
+  // The median of some steps of `rows` tokens behind `position`.
+  Result<double> step(int rows, int position, bool with_head, int times) {
+    std::vector<double> seconds;
+    double all = 0;
+    for (int i = 0; i <= times; ++i) {
+      METALLIC_ASSIGN(const double one, once(rows, position, with_head));
+      if (i > 0) seconds.push_back(one), all += one;  // the first to get ready
+      if (i > 0 && rows > 1 && all > kEnough) break;
+    }
+    std::nth_element(seconds.begin(), seconds.begin() + ptrdiff_t(seconds.size() / 2), seconds.end());
+    return seconds[seconds.size() / 2];
+  }
+
+  Result<double> once(int rows, int position, bool with_head) {
+    Batch batch;
+    for (int i = 0; i < rows; ++i) {
+      last_token_ = last_token_ * 1664525u + 1013904223u;  // any do
+      batch.tokens.push_back(int32_t((last_token_ >> 8) % uint32_t(config_.vocab)));
+      batch.positions.push_back(position + i);
+    }
+    batch.sequences.push_back({0, rows, position, pages_.data()});
+    if (with_head) batch.logit_rows.push_back(rows - 1);
+    const auto start = std::chrono::steady_clock::now();
+    METALLIC_TRY(decoder_.run(batch, cache_, logits_));  // waits for it
+    return seconds_since(start);
+  }
+
+ private:
+  const Config& config_;
+  Decoder decoder_;
+  KvCache cache_;
+  std::vector<int32_t> pages_;
+  std::vector<float> logits_;
+  uint32_t last_token_ = 0;
+};
+
+}  // namespace
+
+Result<LayerRates> measure_layers(std::shared_ptr<Backend> backend, std::shared_ptr<const GgufFile> file,
+                                  const Config& given, const ModelSizes& sizes, bool decode_only) {
+  const bool gpu = !backend->name().starts_with("cpu");
+  const int prompt = gpu ? 512 : 256;
+  const Work work = first_layers(sizes, gpu);
+  double head_bytes = 0;
+  for (const Block& block : sizes.blocks)
+    if (block.kind == BlockKind::kHead) head_bytes += double(gpu ? block.gpu_bytes : block.cpu_bytes);
+  if (!given.causal || work.layers == 0 || 2 * (work.held + head_bytes) > double(available_memory()))
+    return LayerRates{};
+  Config config = given;
+  config.layers = work.layers;
+  METALLIC_ASSIGN(const Weights weights, load_first_layers(file, config, *backend));
+  const int context = kDeep + prompt;
+  METALLIC_ASSIGN(Decoder decoder, Decoder::create(config, weights, *backend, prompt, context));
+  METALLIC_ASSIGN(KvCache cache, KvCache::create(config, *backend, context / kPageTokens, kPageTokens, KvFormats()));
+  LayerTimer timer(config, std::move(decoder), std::move(cache));
+
+  // A backend may lay its weights out when they are used for the second time; many tokens use all experts.
+  for (int i = 0; i < 2; ++i) METALLIC_TRY(timer.once(prompt, 0, true));
+  if (decode_only) {
+    METALLIC_ASSIGN(const double seconds, timer.step(1, 0, false, kDecodeSteps));
+    return LayerRates{.decode_bytes_per_second = work.bytes / seconds};
+  }
+  METALLIC_ASSIGN(const double first_prompt, timer.step(prompt, 0, false, kPromptSteps));
+  METALLIC_ASSIGN(const double later_prompt, timer.step(prompt, kDeep, false, kPromptSteps));
+  METALLIC_ASSIGN(const double decode, timer.step(1, 0, false, kDecodeSteps));
+  METALLIC_ASSIGN(const double deep, timer.step(1, kDeep, false, kDecodeSteps));
+  METALLIC_ASSIGN(const double with_head, timer.step(1, 0, true, kDecodeSteps));
+
+  LayerRates rates;
+  rates.decode_bytes_per_second = work.bytes / decode;
+  if (with_head > decode) rates.head_bytes_per_second = head_bytes / (with_head - decode);
+  const double pairs = double(prompt) * kDeep;  // that the later step sees more
+  const double attention = double(work.layers) * sizes.attention_operations * pairs;
+  if (later_prompt > first_prompt) rates.attention_operations_per_second = attention / (later_prompt - first_prompt);
+  const double own = rates.attention_operations_per_second > 0
+                         ? double(work.layers) * sizes.attention_operations * prompt * prompt / 2 /
+                               rates.attention_operations_per_second
+                         : 0;
+  rates.prompt_operations_per_second = work.operations * prompt / std::max(first_prompt - own, 0.5 * first_prompt);
+  if (deep > decode)
+    rates.attention_bytes_per_second = double(work.layers) * kDeep * double(sizes.kv_token_bytes) / (deep - decode);
+  return rates;
+}
+
+}  // namespace metallic

@@ -1,0 +1,121 @@
+// An engine over a tiny model on a machine that a test makes up.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/make_engine.h"
+#include "memory/faulty_reader.h"
+#include "model/random_model.h"
+#include "support/fake_device.h"
+#include "support/golden.h"
+
+namespace metallic::testing {
+
+constexpr uint64_t kPlenty = uint64_t{1} << 30;
+
+// A tiny model on a machine of our own making.
+struct Bench {
+  std::string path = model_path("qwen2.gguf");
+  std::optional<MemoryFile> shape_file;  // of a shape, instead
+  EngineOptions options;
+  std::shared_ptr<FakeDevice> device;  // none: the CPU alone
+  uint64_t free_gpu = 0;               // what other processes leave
+  std::shared_ptr<FaultyReader::Faults> faults = std::make_shared<FaultyReader::Faults>();
+  Machine machine;
+
+  // Or on a small one with random weights, of which parts can be in many places.
+  explicit Bench(bool gpu, const std::string& shape = "") {
+    if (!shape.empty()) {
+      shape_file.emplace(MemoryFile::of_random_model(RandomModelSpec::parse(shape).value(), 1).value());
+      path = shape_file->path();
+    }
+    options.backend = gpu ? "auto" : "cpu";
+    options.threads = 1;
+    options.context = 64;
+    options.batch_rows = 16;
+    options.max_sequences = 3;
+    options.kv_formats = Format::kF32;
+    machine.name = "bench";
+    machine.ram_bytes = kPlenty;
+    machine.has_gpu = gpu;
+    machine.gpu_bytes = gpu ? kPlenty : 0;
+    if (gpu) machine.gpu_rate = 1e15, machine.gpu_operation_rate = 1e18;  // so that the planner wants it
+    if (gpu) device = std::make_shared<FakeDevice>();
+  }
+
+  Result<std::unique_ptr<Engine>> load() {
+    METALLIC_ASSIGN(GgufFile opened, GgufFile::open(path));
+    const auto file = std::make_shared<const GgufFile>(std::move(opened));
+    METALLIC_ASSIGN(const Config config, read_config(*file));
+    PlacedModel placed;
+    METALLIC_ASSIGN(placed.planned, plan_model(*file, config, {.options = options}, machine));
+    const PlannedModel& made = *placed.planned;
+    EXPECT_EQ(made.plan.uses_gpu(), device != nullptr);
+    std::shared_ptr<Backend> backend = device;
+    if (backend == nullptr) backend = *open_backend("cpu", 1, made.sizes.packed);
+    Surroundings surroundings;
+    surroundings.make_reader = [this] { return std::make_unique<FaultyReader>(make_file_reader(), faults); };
+    surroundings.free_gpu_bytes = [this] { return free_gpu; };
+    surroundings.look_every = std::chrono::milliseconds(0);
+    surroundings.host_threads = 1;
+    METALLIC_ASSIGN(placed.model,
+                    Model::load(file, std::move(backend), made.sizes.blocks, made.plan, surroundings.make_reader, 1));
+    return make_engine(std::move(placed), options, std::move(surroundings));
+  }
+
+  // What a plan takes without any weights in memory, and with all of them.
+  struct Range {
+    uint64_t least, most, weights;
+  };
+  Range range() const {
+    const GgufFile file = GgufFile::open(path).value();
+    const PlannedModel planned = plan_model(file, read_config(file).value(), {.options = options}, machine).value();
+    const Spending& all = device ? planned.plan.gpu : planned.plan.ram;
+    uint64_t ring = 0;  // an upper bound
+    for (const Block& block : planned.sizes.blocks)
+      if (block.kind != BlockKind::kEmbedding)
+        ring = std::max(ring, (device ? 4 : 8) * (std::max(block.gpu_bytes, block.file_bytes) / uint64_t(block.slices) +
+                                                  uint64_t{16384}));
+    return {all.total() - all.weights + ring, all.total(), all.weights};
+  }
+};
+
+inline Request request(int number) {
+  Request request;
+  for (int i = 0; i <= 5 + number * 7; ++i) request.prompt.push_back(TokenId(1 + (number * 31 + i * 7) % 50));
+  request.max_tokens = 20;
+  request.sampling.temperature = 0.9f;
+  request.sampling.seed = uint64_t(number);
+  request.ignore_end = true;
+  return request;
+}
+
+// The answers to requests that run together, with `between` called before each step.
+inline std::vector<std::vector<TokenId>> answers(Engine& engine, const std::function<void(int)>& between, int count = 3,
+                                                 int max_tokens = 20) {
+  std::vector<RequestId> ids;
+  for (int i = 0; i < count; ++i) {
+    Request one = request(i);
+    one.max_tokens = max_tokens;
+    ids.push_back(engine.submit(std::move(one)).value());
+  }
+  for (int step = 0; !engine.idle(); ++step) {
+    between(step);
+    const Status status = engine.step();
+    EXPECT_TRUE(status) << (status ? "" : status.error().message);
+    if (!status) return {};
+  }
+  std::vector<std::vector<TokenId>> result;
+  for (const RequestId id : ids) result.push_back(engine.take(id).value().tokens);
+  return result;
+}
+
+}  // namespace metallic::testing

@@ -1,0 +1,158 @@
+// A device made of host memory whose copies happen at the last moment and spoil their target at the first.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/forwarding_backend.h"
+#include "backend/transfers.h"
+#include "base/error.h"
+
+namespace metallic::testing {
+
+class FakeDevice final : public ForwardingBackend, public Transfers {
+ public:
+  FakeDevice() : ForwardingBackend(*open_backend("cpu", 1)) {}
+
+  int64_t fail_allocation = -1;  // this one of the pinned allocations fails
+  // Of its own memory: how much there is (0: no limit), and how much is taken.
+  uint64_t capacity = 0;
+  std::shared_ptr<uint64_t> used = std::make_shared<uint64_t>(0);
+  int64_t fail_copy = -1;  // this one of the copies between host and device fails
+  Status failure;          // what synchronize() says next
+  int marks = 0, copies = 0;
+
+  void copy_from_host(void* to, const void* from, uint64_t bytes) override {
+    if (copy_fails()) return;
+    inner_->copy_from_host(to, from, bytes);
+  }
+  void copy_to_host(void* to, const void* from, uint64_t bytes) override {
+    if (copy_fails()) return;
+    inner_->copy_to_host(to, from, bytes);
+  }
+  Status synchronize() override { return std::exchange(failure, Status()); }
+  Result<Weight> load_weight(const TensorView& host, std::shared_ptr<const void>) override {
+    expect_bytes(host);
+    const uint64_t bytes = uint64_t(host.shape[0] * host.stride[0]);
+    METALLIC_ASSIGN(const std::shared_ptr<void> memory, allocate(bytes));
+    std::memcpy(memory.get(), host.data, bytes);
+    Weight weight = unplaced(host);
+    place(weight, memory.get());
+    const_cast<Placed*>(placed(weight))->memory = memory;
+    return weight;
+  }
+  Result<std::shared_ptr<void>> allocate(uint64_t bytes) override {
+    if (capacity > 0 && *used + bytes > capacity)
+      return tl::unexpected<Error>(Error{ErrorCode::kOutOfMemory, "the device is full"});
+    METALLIC_ASSIGN(std::shared_ptr<void> memory, inner_->allocate(bytes));
+    *used += bytes;
+    return std::shared_ptr<void>(memory.get(), [memory, bytes, taken = used](void*) { *taken -= bytes; });
+  }
+  Result<Weight> load_plain(const TensorView& host, std::shared_ptr<const void> owner) override {
+    return load_weight(host, std::move(owner));
+  }
+  void linear(const LinearOp& op) override {
+    std::vector<Weight> weights(op.targets.size());
+    std::vector<LinearTarget> targets(op.targets.begin(), op.targets.end());
+    for (size_t i = 0; i < targets.size(); ++i) {
+      weights[i].view = placed(*targets[i].weight)->view;
+      targets[i].weight = &weights[i];
+    }
+    inner_->linear({op.x, targets});
+  }
+  void experts(const ExpertsOp& op) override {
+    std::vector<Weight> weights(op.experts.size());
+    for (size_t i = 0; i < weights.size(); ++i) weights[i].view = placed(op.experts[i])->view;
+    ExpertsOp here = op;
+    here.experts = weights;
+    inner_->experts(here);
+  }
+  void embed(const EmbedOp& op) override {
+    Weight weight;
+    weight.view = placed(*op.weight)->view;
+    inner_->embed({&weight, op.ids, op.scale, op.out});
+  }
+
+  Result<std::shared_ptr<void>> allocate_pinned(uint64_t bytes) override {
+    if (fail_allocation >= 0 && fail_allocation-- == 0)
+      return tl::unexpected<Error>(Error{ErrorCode::kOutOfMemory, "no pinned memory"});
+    return std::shared_ptr<void>(::operator new(bytes), [](void* p) { ::operator delete(p); });
+  }
+  uint64_t packed_bytes(const TensorView& host) const override {
+    return uint64_t(host.shape[0] * host.stride[0] + 255) / 256 * 256;
+  }
+  Status pack(const TensorView& host, void* to) override {
+    std::memcpy(to, host.data, size_t(host.shape[0] * host.stride[0]));
+    return {};
+  }
+  Weight unplaced(const TensorView& host) const override {
+    Weight weight;
+    weight.view = host;
+    weight.view.data = nullptr;
+    auto made = std::make_shared<Placed>();
+    made->view = weight.view;
+    weight.packed = made;
+    return weight;
+  }
+  void place(const Weight& weight, void* device_memory) override {
+    const_cast<Placed*>(placed(weight))->view.data = device_memory;
+  }
+  uint64_t mark() override { return uint64_t(++marks); }
+  uint64_t copy_ahead(void* to, const void* from, uint64_t bytes, uint64_t after) override {
+    EXPECT_LE(after, uint64_t(marks));
+    std::memset(to, 0x5a, bytes);
+    waiting_[uint64_t(++copies)] = {to, from, bytes};
+    return uint64_t(copies);
+  }
+  // By way of working memory that is spoilt, too.
+  uint64_t working_bytes(const TensorView& host) const override { return packed_bytes(host); }
+  uint64_t copy_and_pack(const TensorView& host, void* to, void* working, uint64_t after) override {
+    const uint64_t bytes = uint64_t(host.shape[0] * host.stride[0]);
+    std::memset(working, 0xa5, bytes);
+    return copy_ahead(to, host.data, bytes, after);
+  }
+  bool is_done(uint64_t copy) override { return !waiting_.contains(copy); }
+  void finish_copy(uint64_t copy) override { wait_for_copy(copy); }
+  // One after the other, as by a copy engine.
+  void wait_for_copy(uint64_t copy) override {
+    for (; !waiting_.empty() && waiting_.begin()->first <= copy; waiting_.erase(waiting_.begin())) {
+      const Copy& next = waiting_.begin()->second;
+      std::memcpy(next.to, next.from, next.bytes);
+    }
+  }
+  void copy_rows(const RowCopy& copy) override {
+    if (copy_fails()) return;
+    for (int64_t row = 0; row < copy.rows; ++row)
+      std::memcpy(static_cast<char*>(copy.to) + row * copy.to_stride,
+                  static_cast<const char*>(copy.from) + row * copy.from_stride, size_t(copy.row_bytes));
+  }
+  void submit() override {}
+  void wait() override {}
+
+ private:
+  bool copy_fails() {
+    if (fail_copy < 0 || fail_copy-- != 0) return false;
+    failure = tl::unexpected<Error>(Error{ErrorCode::kDevice, "the copy engine stopped"});
+    return true;
+  }
+  struct Placed {
+    TensorView view;
+    std::shared_ptr<void> memory;
+  };
+  struct Copy {
+    void* to;
+    const void* from;
+    uint64_t bytes;
+  };
+  static void expect_bytes(const TensorView& host) { EXPECT_NE(host.data, nullptr); }
+  static const Placed* placed(const Weight& weight) { return static_cast<const Placed*>(weight.packed.get()); }
+  std::map<uint64_t, Copy> waiting_;
+};
+
+}  // namespace metallic::testing
