@@ -4,14 +4,13 @@
 
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/fast.h"
+#include "backend/cuda/fusions.h"
 #include "backend/cuda/launch.h"
 #include "backend/cuda/planes.h"
 #include "backend/cuda/wide_launcher.h"
 
 namespace metallic::cuda {
 namespace {
-
-bool same(const Rows& a, const Heads& b) { return a.data == b.data && a.stride == b.row_stride; }
 
 bool is_planes(const LinearArgs& linear) {
   return std::all_of(linear.targets, linear.targets + linear.count,
@@ -85,7 +84,7 @@ class FastLauncher final : public Launcher {
 
   // Whether all targets have a kernel for a few rows.
   static bool is_tuned(const LinearArgs& linear) {
-    const bool x_aligned = reinterpret_cast<uintptr_t>(linear.x.data) % 16 == 0 && linear.x.stride % 4 == 0;
+    const bool x_aligned = is_aligned(linear.x);
     return std::all_of(linear.targets, linear.targets + linear.count, [&](const LinearArgs::Target& target) {
       return has_matvec(target.weight) && (target.weight.layout == Layout::kPlanes || x_aligned);
     });
@@ -119,7 +118,7 @@ class FastLauncher final : public Launcher {
     args.x = norm ? Rows{norm->x.data, norm->x.row_stride} : x;
     args.rows = rows;
     args.columns = columns;
-    args.aligned = reinterpret_cast<uintptr_t>(args.x.data) % 16 == 0 && args.x.stride % 4 == 0;
+    args.aligned = is_aligned(args.x);
     args.has_norm = norm != nullptr;
     if (norm) args.norm = *norm;
     args.to = to;
@@ -160,8 +159,7 @@ class FastLauncher final : public Launcher {
   // x in eight bits: what the kernel before has left, or by the kernel itself, or by one of its own. For plain numbers
   // only the norm.
   bool prepare_input(const LinearArgs& linear, const NormArgs* norm, bool planes, MatvecArgs& args) {
-    if (!norm && ready_.x.data == linear.x.data && ready_.x.stride == linear.x.stride && ready_.rows == linear.rows &&
-        ready_.columns == linear.columns) {
+    if (!norm && same(ready_.x, linear.x) && ready_.rows == linear.rows && ready_.columns == linear.columns) {
       args.x = ready_.codes;
       return true;
     }
@@ -175,7 +173,6 @@ class FastLauncher final : public Launcher {
     if (norm) launch_quantise(linear.x, linear.rows, linear.columns, norm, {});
     return true;
   }
-  static bool is_aligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
 
   // The output of a gate in eight bits, if that is what the next product wants.
   void plan_codes(std::span<const Command> commands, MatvecArgs& args) {
@@ -183,21 +180,9 @@ class FastLauncher final : public Launcher {
     const int width = gate.weight.rows;
     if (commands.empty() || commands[0].kind != CommandKind::kLinear || width % 32 != 0) return;
     const LinearArgs& next = commands[0].linear;
-    if (next.x.data != gate.out.data || next.x.stride != gate.out.stride || next.rows != args.tokens ||
-        next.columns != width || !is_planes(next))
-      return;
+    if (!same(next.x, gate.out) || next.rows != args.tokens || next.columns != width || !is_planes(next)) return;
     args.to = codes_in(next_codes_, args.tokens, width);
     if (args.to.codes) ready_ = {next.x, args.tokens, width, args.to};
-  }
-
-  // Counters that are zero between kernels.
-  int32_t* counters(int64_t count) {
-    const uint64_t bytes = std::max<uint64_t>(uint64_t(count) * sizeof(int32_t), 1 << 16);
-    const uint64_t before = arrived_.generation();
-    auto* memory = static_cast<int32_t*>(arrived_.get(bytes));
-    if (memory != nullptr && arrived_.generation() != before)
-      stream_->check(cudaMemsetAsync(memory, 0, bytes, stream_->get()), "clearing counters");
-    return memory;
   }
 
   // Targets of which some have no tuned kernel.
@@ -225,92 +210,58 @@ class FastLauncher final : public Launcher {
     }
     if (linear.count == 2 && commands.size() > 1 && plan_gate(linear, commands[1], args)) return 1;
     if (linear.count == 3) {
-      if (const size_t fused = plan_attention(linear, commands, args); fused > 0) return fused;
+      if (const size_t fused = plan_attention(commands, args); fused > 0) return fused;
     }
     if (linear.count == 1 && commands.size() > 1 && plan_residual(linear, commands[1], args)) return 1;
     return 0;
   }
 
-  // activation(gate) * up, written over gate: targets up, gate.
   static bool plan_gate(const LinearArgs& linear, const Command& next, MatvecArgs& args) {
-    if (next.kind != CommandKind::kActivate) return false;
-    const ActivateArgs& activate = next.activate;
-    const LinearArgs::Target& up = linear.targets[0];
-    const LinearArgs::Target& gate = linear.targets[1];
-    const bool fits = activate.x.data == gate.out.data && activate.x.stride == gate.out.stride &&
-                      activate.factor.data == up.out.data && activate.factor.stride == up.out.stride &&
-                      activate.out.data == gate.out.data && activate.out.stride == gate.out.stride &&
-                      activate.rows == linear.rows && activate.width == gate.weight.rows &&
-                      up.weight.rows == gate.weight.rows && up.weight.format == gate.weight.format &&
-                      up.weight.layout == gate.weight.layout && !up.accumulate && !gate.accumulate;
-    if (!fits) return false;
+    const WeightRef &up = linear.targets[0].weight, &gate = linear.targets[1].weight;
+    if (!is_gate(linear, next) || up.format != gate.format || up.layout != gate.layout) return false;
     std::swap(args.targets[0], args.targets[1]);
     args.epilogue = Epilogue::kGated;
-    args.activation = activate.activation;
-    args.clamp = activate.clamp;
+    args.activation = next.activate.activation;
+    args.clamp = next.activate.clamp;
     return true;
   }
 
-  // residual = residual + out.
   static bool plan_residual(const LinearArgs& linear, const Command& next, MatvecArgs& args) {
-    if (next.kind != CommandKind::kBinary || next.binary.multiply || linear.targets[0].accumulate) return false;
-    const BinaryArgs& add = next.binary;
-    const LinearArgs::Target& target = linear.targets[0];
-    const int64_t width = target.weight.rows;
+    Rows residual = {};
+    if (!is_residual(linear, next, residual)) return false;
     // Blocks that have not begun yet read what the norm reads.
-    if (args.has_norm && reinterpret_cast<char*>(args.norm.x.data) == add.out.data) return false;
-    const bool rows_fit = add.size[0] == 1 && add.size[1] == 1 && add.size[2] == linear.rows && add.size[3] == width;
-    const bool dense = add.a.stride[3] == 4 && add.b.stride[3] == 4 && add.out.stride[3] == 4;
-    const bool same_rows = add.b.data == reinterpret_cast<char*>(target.out.data) &&
-                           add.b.stride[2] == target.out.stride * 4 && add.a.data == add.out.data &&
-                           add.a.stride[2] == add.out.stride[2];
-    if (!rows_fit || !dense || !same_rows || add.out.stride[2] % 4 != 0 || add.out.data == add.b.data) return false;
-    args.targets[0].residual = reinterpret_cast<float*>(add.out.data);
-    args.targets[0].residual_stride = add.out.stride[2] / 4;
+    if (args.has_norm && args.norm.x.data == residual.data) return false;
+    args.targets[0].residual = residual.data;
+    args.targets[0].residual_stride = residual.stride;
     return true;
   }
 
-  // Queries, keys and values; rope on the first two (or on neither); keys and values to their pages.
-  static size_t plan_attention(const LinearArgs& linear, std::span<const Command> commands, MatvecArgs& args) {
-    size_t at = 1;
-    const RopeArgs* ropes[2] = {nullptr, nullptr};
-    for (int i = 0; i < 2 && at < commands.size() && commands[at].kind == CommandKind::kRope; ++i, ++at)
-      ropes[i] = &commands[at].rope;
-    if ((ropes[0] == nullptr) != (ropes[1] == nullptr)) return 0;
-    if (at >= commands.size() || commands[at].kind != CommandKind::kStore) return 0;
-    const StoreArgs& store = commands[at].store;
-    const Heads* stored[3] = {nullptr, &store.key, &store.value};
-    const int widths[3] = {ropes[0] ? int(ropes[0]->x.head_stride) : store.keys.width, store.keys.width,
-                           store.values.width};
+  static size_t plan_attention(std::span<const Command> commands, MatvecArgs& args) {
+    QueryKeyValue found;
+    if (!is_query_key_value(commands, found)) return 0;
+    const StoreArgs& store = *found.store;
+    const bool kept = store.keys.format == Format::kF16 || store.keys.format == Format::kF32;
+    if (store.values.format != store.keys.format || !kept) return 0;
     for (int i = 0; i < 3; ++i) {
-      const LinearArgs::Target& target = linear.targets[i];
       MatvecArgs::Target& to = args.targets[i];
-      if (target.accumulate || widths[i] <= 0 || widths[i] % 8 != 0 || target.weight.rows % widths[i] != 0) return 0;
-      if (stored[i] && (!same(target.out, *stored[i]) || stored[i]->head_stride != widths[i] ||
-                        target.weight.rows != store.kv_heads * widths[i]))
-        return 0;
-      to.head_width = widths[i];
+      if (found.widths[i] % 8 != 0) return 0;
+      to.head_width = found.widths[i];
       to.store = i;
-      if (i == 2 || ropes[0] == nullptr) continue;
-      const RopeArgs& rope = *ropes[i];
-      if (!same(target.out, rope.x) || rope.x.head_stride != widths[i] || rope.rows != linear.rows ||
-          int64_t(rope.heads) * widths[i] != target.weight.rows || 2 * rope.pairs > widths[i] ||
-          (!rope.interleaved && rope.pairs % 4 != 0))
-        return 0;
+      if (i == 2 || found.ropes[i] == nullptr) continue;
+      const RopeArgs& rope = *found.ropes[i];
+      if (!rope.interleaved && rope.pairs % 4 != 0) return 0;
       to.pairs = rope.pairs;
       to.frequencies = rope.frequencies;
       to.magnitude = rope.magnitude;
       to.interleaved = rope.interleaved;
       args.positions = rope.positions;
     }
-    const bool kept = store.keys.format == Format::kF16 || store.keys.format == Format::kF32;
-    if (store.rows != linear.rows || store.values.format != store.keys.format || !kept) return 0;
     args.epilogue = Epilogue::kAttention;
     args.keys = store.keys;
     args.values = store.values;
     args.sequences = store.sequences;
     args.places = store.places;
-    return at;
+    return found.commands;
   }
 
   // One launch for all targets of a format.
@@ -376,7 +327,7 @@ class FastLauncher final : public Launcher {
     SplitAttentionArgs split = {};
     split.attention = args;
     split.partial = static_cast<float*>(partial_.get(split_bytes(args)));
-    split.arrived = counters(split_counters(args));
+    split.arrived = zeroed_counters(arrived_, split_counters(args), *stream_);
     if (split.partial == nullptr || split.arrived == nullptr) return;
     const int width = args.heads * args.values.width;
     if (commands.size() > 1 && commands[1].kind == CommandKind::kLinear && args.values.width % 32 == 0) {

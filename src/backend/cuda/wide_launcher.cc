@@ -3,16 +3,13 @@
 #include <algorithm>
 
 #include "backend/cuda/accesses.h"
+#include "backend/cuda/fusions.h"
 
 namespace metallic::cuda {
 namespace {
 
 // Above, decoding the weights once for a product by the library is faster.
 constexpr int kMostTiledRows = 64, kMostWarpgroupRows = 384;
-
-bool same(const Rows& a, const Rows& b) { return a.data == b.data && a.stride == b.stride; }
-bool same(const Rows& a, const Heads& b) { return a.data == b.data && a.stride == b.row_stride; }
-bool is_aligned(const Rows& rows) { return reinterpret_cast<uintptr_t>(rows.data) % 16 == 0 && rows.stride % 4 == 0; }
 
 bool all_of(const LinearArgs& linear, auto&& holds) {
   return std::all_of(linear.targets, linear.targets + linear.count,
@@ -24,66 +21,25 @@ bool read_by_others(const Rows& x, int rows, int columns, std::span<const Comman
   return may_be_read(region_of(x, rows, columns), commands.subspan(std::min<size_t>(1, commands.size())));
 }
 
-// activation(gate) * up, written over gate: targets up, gate.
-bool is_gate(const LinearArgs& linear, const Command& next) {
-  if (linear.count != 2 || next.kind != CommandKind::kActivate) return false;
-  const ActivateArgs& activate = next.activate;
-  const LinearArgs::Target &up = linear.targets[0], &gate = linear.targets[1];
-  return same(activate.x, gate.out) && same(activate.factor, up.out) && same(activate.out, gate.out) &&
-         activate.rows == linear.rows && activate.width == gate.weight.rows && up.weight.rows == gate.weight.rows &&
-         !up.accumulate && !gate.accumulate;
-}
-
-// residual = residual + out.
-bool is_residual(const LinearArgs& linear, const Command& next, Rows& residual) {
-  if (linear.count != 1 || next.kind != CommandKind::kBinary || next.binary.multiply || linear.targets[0].accumulate)
-    return false;
-  const BinaryArgs& add = next.binary;
-  const LinearArgs::Target& target = linear.targets[0];
-  const bool rows_fit =
-      add.size[0] == 1 && add.size[1] == 1 && add.size[2] == linear.rows && add.size[3] == target.weight.rows;
-  const bool dense = add.a.stride[3] == 4 && add.b.stride[3] == 4 && add.out.stride[3] == 4;
-  const bool same_rows = add.b.data == reinterpret_cast<char*>(target.out.data) &&
-                         add.b.stride[2] == target.out.stride * 4 && add.a.data == add.out.data &&
-                         add.a.stride[2] == add.out.stride[2];
-  residual = {reinterpret_cast<float*>(add.out.data), add.out.stride[2] / 4};
-  return rows_fit && dense && same_rows && add.out.stride[2] % 4 == 0 && add.out.data != add.b.data;
-}
-
-// Queries, keys and values; rope on the first two or on neither; keys and values to their pages. How many commands
-// follow the linear one; 0 if that is not what they do.
+// Queries, keys and values: what follows them as one launch. How many commands that does; 0 if it is something else.
 size_t plan_spread(std::span<const Command> commands, SpreadArgs& spread) {
+  QueryKeyValue found;
+  if (!is_query_key_value(commands, found)) return 0;
   const LinearArgs& linear = commands.front().linear;
-  if (linear.count != 3) return 0;
-  size_t at = 1;
-  const RopeArgs* ropes[2] = {nullptr, nullptr};
-  for (int i = 0; i < 2 && at < commands.size() && commands[at].kind == CommandKind::kRope; ++i, ++at)
-    ropes[i] = &commands[at].rope;
-  if ((ropes[0] == nullptr) != (ropes[1] == nullptr)) return 0;
-  if (at >= commands.size() || commands[at].kind != CommandKind::kStore) return 0;
-  const StoreArgs& store = commands[at].store;
+  const StoreArgs& store = *found.store;
   const auto written = [](const Pages& pages) {
     return pages.format == Format::kF16 || pages.format == Format::kBF16 || pages.format == Format::kF32;
   };
-  if (store.rows != linear.rows || !written(store.keys) || !written(store.values)) return 0;
-  const Heads* stored[3] = {nullptr, &store.key, &store.value};
-  const int widths[3] = {ropes[0] ? int(ropes[0]->x.head_stride) : store.keys.width, store.keys.width,
-                         store.values.width};
+  if (!written(store.keys) || !written(store.values)) return 0;
   for (int i = 0; i < 3; ++i) {
     const LinearArgs::Target& target = linear.targets[i];
     SpreadArgs::Part& part = spread.parts[i];
-    if (target.accumulate || widths[i] <= 0 || widths[i] % 2 != 0 || target.weight.rows % widths[i] != 0) return 0;
-    if (stored[i] && (!same(target.out, *stored[i]) || stored[i]->head_stride != widths[i] ||
-                      target.weight.rows != store.kv_heads * widths[i]))
-      return 0;
+    if (found.widths[i] % 2 != 0) return 0;
     part.from = part.out = target.out;
     part.width = target.weight.rows;
-    part.head_width = widths[i];
-    if (i == 2 || ropes[0] == nullptr) continue;
-    const RopeArgs& rope = *ropes[i];
-    if (!same(target.out, rope.x) || rope.x.head_stride != widths[i] || rope.rows != linear.rows ||
-        int64_t(rope.heads) * widths[i] != target.weight.rows || 2 * rope.pairs > widths[i])
-      return 0;
+    part.head_width = found.widths[i];
+    if (i == 2 || found.ropes[i] == nullptr) continue;
+    const RopeArgs& rope = *found.ropes[i];
     part.pairs = rope.pairs;
     part.frequencies = rope.frequencies;
     part.magnitude = rope.magnitude;
@@ -94,7 +50,7 @@ size_t plan_spread(std::span<const Command> commands, SpreadArgs& spread) {
   spread.values = store.values;
   spread.places = store.places;
   spread.rows = linear.rows;
-  return at;
+  return found.commands;
 }
 
 }  // namespace
@@ -398,12 +354,8 @@ bool WideLauncher::tiles(TileProductArgs& args, const LinearArgs& linear) {
   args.columns = linear.columns;
   args.warpgroups = warpgroups_;
   args.partial = static_cast<float*>(partial_.get(uint64_t(tile_partials(args)) * sizeof(float)));
-  const uint64_t counters = std::max<uint64_t>(uint64_t(tile_counters(args)) * sizeof(int32_t), 1 << 16);
-  const uint64_t before = arrived_.generation();
-  args.arrived = static_cast<int32_t*>(arrived_.get(counters));
+  args.arrived = zeroed_counters(arrived_, tile_counters(args), stream_);
   if (args.partial == nullptr || args.arrived == nullptr) return false;
-  if (arrived_.generation() != before)  // they are zero between kernels
-    stream_.check(cudaMemsetAsync(args.arrived, 0, counters, stream_.get()), "clearing counters");
   args.dependent = dependent_;
   launch(args, stream_.get());
   return true;
