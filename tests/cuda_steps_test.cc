@@ -111,6 +111,15 @@ TEST(CudaLargeSteps, GiveTheLogitsOfTheReferenceWhereABlockHasSeveralTiles) {
     expect_reference(format, format, cases, kLarge);
 }
 
+// Fewer tiles of rows than blocks, so that several have parts of one.
+TEST(CudaLargeSteps, GiveTheLogitsOfTheReferenceWhereBlocksShareATile) {
+  METALLIC_SKIP_IF_ABSENT("cuda");
+  constexpr testing::ModelShape kShared[] = {{"shared", "qwen2", 1, 2048, 1024, 16, 4, 128, 64, false}};
+  const Case cases[] = {{1, {12}}, {1, {40}}, {1, {100}}};
+  for (const Format format : {Format::kQ4_0, Format::kQ8_0, Format::kQ6_K})
+    expect_reference(format, format, cases, kShared);
+}
+
 // A step that is started before the one ahead has ended has its choices as tokens.
 TEST(CudaRunAhead, ChoosesTheTokensOfStepsInTurn) {
   METALLIC_SKIP_IF_ABSENT("cuda");

@@ -140,13 +140,15 @@ __global__ void __launch_bounds__(Shape<P, kTokens>::kThreads, kTokens == 32 ? 3
   // Activations: the next chunk to its place.
   const int64_t chunk_vectors = int64_t(a.token_tiles) * 128;
   const auto* x_first = static_cast<const uint4*>(a.x) + blockIdx.y * S::kTokenTiles * 128 + threadIdx.x;
+  // Of rows of fragments, those of tokens that there are.
+  const int there = a.tokens - first_token - int(threadIdx.x) / 128 * 8 - int(threadIdx.x) % 8;
   int next = begin, next_chunk = begin % chunks;
   const uint4* from = x_first + next_chunk * chunk_vectors;
   const auto fetch = [&] {
     if (next < end) {
       uint4* to = memory + unsigned(next - begin) % kStages * S::kVectors + threadIdx.x;
 #pragma unroll
-      for (int i = 0; i < S::kVectors; i += S::kThreads) copy_piece(to + i, from + i, true);
+      for (int i = 0; i < S::kVectors; i += S::kThreads) copy_piece(to + i, from + i, i / 128 * 8 < there);
       ++next;
       from += chunk_vectors;
       if (++next_chunk == chunks) {
@@ -209,34 +211,22 @@ __global__ void __launch_bounds__(Shape<P, kTokens>::kThreads, kTokens == 32 ? 3
         load_eight(sums + token * kSumStride + row, true, values);
       });
     } else {
-      // A part of a tile: the block's first or second.
       constexpr int kPart = kTokens * kTileRows;
+      const SharedTile shared_tile(total, tile, chunks);
       float* parts = a.partial + int64_t(blockIdx.y) * gridDim.x * 2 * kPart;
-      float* part = parts + (int64_t(blockIdx.x) * 2 + (begin < tile * chunks)) * kPart;
+      float* part = parts + shared_tile.part_of(int(blockIdx.x)) * kPart;
       for (int i = int(threadIdx.x) * 4; i < kPart; i += S::kThreads * 4)
         *reinterpret_cast<float4*>(part + i) =
             *reinterpret_cast<const float4*>(sums + i / kTileRows * kSumStride + i % kTileRows);
-      const int64_t first_chunk = int64_t(tile) * chunks, last_chunk = first_chunk + chunks - 1;
-      const int first_block = int(((first_chunk + 1) * gridDim.x - 1) / total);
-      const int last_block = int(((last_chunk + 1) * gridDim.x - 1) / total);
-      __threadfence();
-      __syncthreads();
-      if (threadIdx.x == 0) {
-        int32_t* arrived = a.arrived + blockIdx.y * a.tiles + tile;
-        last = atomicAdd(arrived, 1) == last_block - first_block;
-        if (last) *arrived = 0;  // for the next launch
-      }
-      __syncthreads();
-      if (last) {
-        __threadfence();
+      if (shared_tile.is_complete(a.arrived + blockIdx.y * a.tiles + tile, &last)) {
         finish_tile<kTokens, S::kThreads>(a, tile, first_token, [&](int token, int row, float* values) {
           constexpr int kAtOnce = 4;  // loads under way
-          for (int block = first_block; block <= last_block; block += kAtOnce) {
+          for (int block = shared_tile.first_block; block <= shared_tile.last_block; block += kAtOnce) {
             float4 v[kAtOnce][2] = {};
 #pragma unroll
             for (int i = 0; i < kAtOnce; ++i) {
-              if (block + i > last_block) break;
-              const float* other = parts + (int64_t(block + i) * 2 + (share(total, block + i) < first_chunk)) * kPart;
+              if (block + i > shared_tile.last_block) break;
+              const float* other = parts + shared_tile.part_of(block + i) * kPart;
               const auto* at_row = reinterpret_cast<const float4*>(other + token * kTileRows + row);
               v[i][0] = __ldcg(at_row);
               v[i][1] = __ldcg(at_row + 1);

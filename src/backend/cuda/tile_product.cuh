@@ -80,6 +80,33 @@ __device__ inline TilePlace place_of(const TileProductArgs& a, int tile) {
 // The first of all chunks of all tiles that block `block` has.
 __device__ inline int share(int64_t total, int block) { return int(total * block / gridDim.x); }
 
+// A tile that several blocks have parts of, in order. Of each block, a.partial has two parts: of the tile that began in
+// a block before, and of the one that begins in this block.
+struct SharedTile {
+  int64_t total, first_chunk;
+  int first_block, last_block;
+
+  __device__ SharedTile(int64_t all_chunks, int tile, int chunks)
+      : total(all_chunks), first_chunk(int64_t(tile) * chunks) {
+    first_block = int(((first_chunk + 1) * gridDim.x - 1) / total);
+    last_block = int(((first_chunk + chunks) * gridDim.x - 1) / total);
+  }
+  __device__ int64_t part_of(int block) const { return int64_t(block) * 2 + (share(total, block) < first_chunk); }
+  // By all threads, once they have stored this block's part: whether all parts are there, and to be read by this block.
+  __device__ bool is_complete(int32_t* arrived, int* shared) const {
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      *shared = atomicAdd(arrived, 1) == last_block - first_block;
+      if (*shared) *arrived = 0;  // for the next launch
+    }
+    __syncthreads();
+    const bool complete = *shared;
+    if (complete) __threadfence();
+    return complete;
+  }
+};
+
 // A kernel for products, and how it is launched.
 struct TileKernel {
   void (*kernel)(TileProductArgs);

@@ -28,12 +28,12 @@ struct Words {
 template <class P, int kTokens>
 struct Shape {
   static constexpr int kUnits = P::kBits == 8 ? 2 : 1;       // of 16 bytes of codes, of a row in a chunk
-  static constexpr int kBlocks = kTokens <= 64 ? 2 : 1;      // on a multiprocessor
+  static constexpr int kBlocks = kTokens <= 32 ? 2 : 1;      // on a multiprocessor
   static constexpr int kActivations = kTokens * kChunk * 2;  // bytes of a stage
   static constexpr int kCodes = kRows * kUnits * kThreads * 16, kWords = kRows * Words<P>::kCount * kThreads * 4;
   static constexpr int kStage = kActivations + kCodes + kWords;
-  static constexpr int kMost = (kBlocks == 1 ? 224 : 112) << 10;
-  static constexpr int kStages = kMost / kStage < 6 ? kMost / kStage : 6;
+  static constexpr int kMost = (kBlocks == 1 ? 224 : 112) << 10, kMostStages = kBlocks == 1 ? 8 : 6;
+  static constexpr int kStages = kMost / kStage < kMostStages ? kMost / kStage : kMostStages;
   static constexpr int kShared = kStages * kStage;
 };
 
@@ -273,10 +273,10 @@ __global__ void __launch_bounds__(kThreads, Shape<P, kTokens>::kBlocks)
       }
     }
     float c[kTokens / 2];
-    constexpr int kSteps = kTokens == 64 ? 4 : 2;  // of a chunk: what is started together, as registers allow
-    constexpr int kPairs = 4 / kSteps;             // of instructions, of a step
-    uint32_t w[2][2 * kPairs][kRows * 2];          // of two steps
-    int before = -1;                               // the stage that is still read
+    constexpr int kSteps = 2;              // of a chunk: what is started together, as registers allow
+    constexpr int kPairs = 4 / kSteps;     // of instructions, of a step
+    uint32_t w[2][2 * kPairs][kRows * 2];  // of two steps
+    int before = -1;                       // the stage that is still read
     for (int i = 0; i < count; ++i) {
       LaneGroup<P, S::kUnits> unpacked[kRows];
       wait_for_copies<S::kStages - 2>();
@@ -317,31 +317,19 @@ __global__ void __launch_bounds__(kThreads, Shape<P, kTokens>::kBlocks)
 
     const bool whole = count == chunks;
     if (!whole) {
-      // A part of a tile: the block's first or second.
       constexpr int kPart = kTokens * kTileRows / 4;
+      const SharedTile shared_tile(total, tile, chunks);
       float4* parts = reinterpret_cast<float4*>(a.partial) + int64_t(blockIdx.y) * gridDim.x * 2 * kPart + threadIdx.x;
-      float4* part = parts + (int64_t(blockIdx.x) * 2 + (begin < tile * chunks)) * kPart;
+      float4* part = parts + shared_tile.part_of(int(blockIdx.x)) * kPart;
 #pragma unroll
       for (int n = 0; n < kTokens / 8; ++n)
         part[n * kThreads] = make_float4(c[4 * n], c[4 * n + 1], c[4 * n + 2], c[4 * n + 3]);
-      const int64_t first = int64_t(tile) * chunks, final = first + chunks - 1;
-      const int first_block = int(((first + 1) * gridDim.x - 1) / total);
-      const int last_block = int(((final + 1) * gridDim.x - 1) / total);
-      __threadfence();
-      __syncthreads();
-      if (threadIdx.x == 0) {
-        int32_t* arrived = a.arrived + blockIdx.y * a.tiles + tile;
-        last = atomicAdd(arrived, 1) == last_block - first_block;
-        if (last) *arrived = 0;  // for the next launch
-      }
-      __syncthreads();
       at += count;
-      if (!last) continue;
-      __threadfence();
+      if (!shared_tile.is_complete(a.arrived + blockIdx.y * a.tiles + tile, &last)) continue;
 #pragma unroll
       for (int k = 0; k < kTokens / 2; ++k) c[k] = 0;
-      for (int block = first_block; block <= last_block; ++block) {
-        const float4* other = parts + (int64_t(block) * 2 + (share(total, block) < first)) * kPart;
+      for (int block = shared_tile.first_block; block <= shared_tile.last_block; ++block) {
+        const float4* other = parts + shared_tile.part_of(block) * kPart;
 #pragma unroll
         for (int n = 0; n < kTokens / 8; ++n) {
           const float4 v = __ldcg(other + n * kThreads);
