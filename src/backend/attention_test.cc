@@ -54,6 +54,58 @@ TEST_P(Attention, AgreesWithTheReferenceOnEveryPageTableRatioAndWindow) {
   }
 }
 
+// Prompts have kernels of their own on a GPU: sequences that end within blocks and tiles, behind nothing and behind
+// what the cache has (chunks of a prompt), in pages of several sizes.
+TEST_P(Attention, AgreesWithTheReferenceForPrompts) {
+  if (!is_cuda()) return;
+  struct Heads {
+    int64_t heads, kv_heads, d, page_tokens;
+  };
+  const std::shared_ptr<Backend> backend = open(1), reference = make_reference_backend(2);
+  for (const Heads& h :
+       {Heads{6, 2, 64, 32}, Heads{2, 1, 96, 16}, Heads{7, 1, 128, 32}, Heads{1, 1, 128, 5}, Heads{1, 1, 64, 128}})
+    for (const std::vector<testing::SequenceShape>& sequences :
+         {std::vector<testing::SequenceShape>{{0, 300}}, {{0, 65}, {333, 150}, {128, 1}, {250, 128}}})
+      for (const int32_t window : {0, 40, 200})
+        for (const bool causal : {true, false})
+          for (const Format format : {Format::kF16, Format::kBF16}) {
+            const PagedShape shape{sequences, h.page_tokens, h.heads, h.kv_heads, h.d, h.d, window, causal, format};
+            double tolerance = format == Format::kBF16 ? 2e-2 : 4e-3;
+            if (is_float32()) tolerance = 4e-6;
+            PagedCase actual(*backend, shape), expected(*reference, shape);
+            SCOPED_TRACE(::testing::Message()
+                         << h.heads << " heads of " << h.d << ", " << sequences.size() << " sequences, window "
+                         << window << ", causal " << causal << ", " << format_info(format).name);
+            testing::expect_near(actual.attend(actual.sequences), expected.attend(expected.sequences), 0, tolerance);
+            if (HasFatalFailure()) return;
+          }
+}
+
+TEST_P(Attention, PromptsHaveSoftCapsAndSinks) {
+  if (!is_cuda()) return;
+  const std::shared_ptr<Backend> backend = open(1), reference = make_reference_backend(2);
+  const std::vector<float> sinks = {-1.0f, 0.5f, 3.0f};
+  for (const int64_t d : {64, 128, 256}) {
+    const PagedShape shape{{{0, 130}, {70, 90}}, 32, 3, 3, d, d, 0, true, Format::kF16};
+    const auto attend = [&](Backend& on) {
+      const PagedCase paged(on, shape);
+      const testing::Buffer on_device = testing::upload(on, sinks, {3});
+      std::vector<float> all;
+      for (const float softcap : {0.0f, 5.0f})
+        for (const bool sink : {false, true}) {
+          AttentionOp op = paged.op();
+          op.softcap = softcap;
+          if (sink) op.sinks = static_cast<const float*>(on_device.view.data);
+          on.attention(op);
+          const std::vector<float> out = testing::download(on, paged.out);
+          all.insert(all.end(), out.begin(), out.end());
+        }
+      return all;
+    };
+    testing::expect_near(attend(*backend), attend(*reference), 0, is_float32() ? 4e-6 : 4e-3);
+  }
+}
+
 // (1 / 2)^(8 / n) and its powers for n heads; for other counts as MPT makes them: the 2nd, 4th ... slopes of the next
 // power of two, then the 1st, 3rd ...
 TEST(Alibi, SlopesAreThoseOfThePaperAndOfMptForAnyNumberOfHeads) {

@@ -6,7 +6,8 @@
 
 namespace metallic::cuda {
 
-constexpr int kWarpgroup = 128;  // threads
+constexpr int kWarpgroup = 128;   // threads
+constexpr int kSliceBytes = 128;  // of a row of a matrix in shared memory: matrix_of_slices()
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
@@ -43,6 +44,15 @@ __device__ inline void copy_bulk(void* to, const void* from, int bytes, uint64_t
                : "memory");
 }
 
+// A box of a tensor of four dimensions; what is outside of the tensor becomes zeros, and counts as well.
+__device__ inline void copy_box(void* to, const void* map, int a, int b, int c, int d, uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4, %5}], "
+      "[%6];" ::"r"(shared_address(to)),
+      "l"(map), "r"(a), "r"(b), "r"(c), "r"(d), "r"(shared_address(barrier))
+      : "memory");
+}
+
 // A matrix in shared memory whose rows are the columns of b: 8 x 8 pieces of 128 bytes, without a swizzle.
 struct MatrixPlace {
   uint32_t low, high;
@@ -53,6 +63,39 @@ struct MatrixPlace {
 __device__ inline MatrixPlace matrix_of(const void* at, int along, int across) {
   return {(shared_address(at) >> 4 & 0x3fff) | uint32_t(along >> 4) << 16, uint32_t(across >> 4)};
 }
+// Rows of 64 numbers of 16 bits (slices of longer ones), 8 rows in 1,024 bytes from a multiple of 1,024 on, the pieces
+// of 16 bytes of a row in another order in each of the 8, so that they meet all banks both ways.
+__device__ inline int piece_in_slice(int row, int piece) { return row * kSliceBytes + ((piece ^ row % 8) << 4); }
+// `slices`: bytes from one slice to the next, for multiply_across().
+__device__ inline MatrixPlace matrix_of_slices(const void* at, int slices) {
+  return {(shared_address(at) >> 4 & 0x3fff) | uint32_t(slices >> 4) << 16, 8 * kSliceBytes >> 4 | 1u << 30};
+}
+// Shared memory written by this thread's stores and copies before is seen by the matrix instructions of those that
+// meet it at a barrier behind.
+__device__ inline void publish_shared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+// Registers that a matrix instruction has: none of them is read before, or written behind.
+template <int kCount>
+__device__ inline void hold(float* c) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(c[i])::"memory");
+}
+// Registers of each thread of this warpgroup from here on.
+template <int kRegisters>
+__device__ inline void take_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+template <int kRegisters>
+__device__ inline void leave_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+// A barrier of `threads` threads, of which some may arrive without waiting. Number 0 is __syncthreads().
+__device__ inline void meet(int number, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
+}
+__device__ inline void announce(int number, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(number), "r"(threads) : "memory");
+}
+
 // Registers written by other instructions before are seen by those of the warpgroup behind it.
 __device__ inline void warpgroup_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ inline void warpgroup_end() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
@@ -103,6 +146,51 @@ __device__ inline void multiply_warpgroup<128>(float* c, const uint32_t* a, cons
   METALLIC_MULTIPLY("m64n128k16", METALLIC_PLACES64, "%64, %65, %66, %67", "%68, %69", "%70", METALLIC_SIXTEEN(0),
                     METALLIC_SIXTEEN(16), METALLIC_SIXTEEN(32), METALLIC_SIXTEEN(48));
 }
+
+// c (64 x 128) += a (64 x 16) * b, or = if not `add`: a by rows, b by columns, both in slices in shared memory, in
+// bfloat16 or half precision.
+#define METALLIC_MULTIPLY_SHARED(TYPES)                                                                             \
+  asm volatile(                                                                                                     \
+      "{\n.reg .pred p;\n.reg .b64 a, b;\nmov.b64 a, {%64, %65};\nmov.b64 b, {%66, %67};\nsetp.ne.b32 p, %68, 0;\n" \
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPES " {" METALLIC_PLACES64 "}, a, b, p, 1, 1, 0, 0;\n}"      \
+      : METALLIC_SIXTEEN(0), METALLIC_SIXTEEN(16), METALLIC_SIXTEEN(32), METALLIC_SIXTEEN(48)                       \
+      : "r"(a.low), "r"(a.high), "r"(b.low), "r"(b.high), "r"(int(add)))
+template <bool kBfloat>
+__device__ inline void multiply_shared(float* c, const MatrixPlace& a, const MatrixPlace& b, bool add) {
+  if constexpr (kBfloat)
+    METALLIC_MULTIPLY_SHARED("bf16.bf16");
+  else
+    METALLIC_MULTIPLY_SHARED("f16.f16");
+}
+#undef METALLIC_MULTIPLY_SHARED
+
+// c (64 x kColumns) += a (64 x 16) * b: a in registers, b by rows in slices.
+#define METALLIC_MULTIPLY_ACROSS(SHAPE, TYPES, PLACES, A, B, ADD, ...)                                               \
+  asm volatile("{\n.reg .pred p;\n.reg .b64 b;\nmov.b64 b, {" B "};\nsetp.ne.b32 p, " ADD                            \
+               ", 0;\nwgmma.mma_async.sync.aligned." SHAPE ".f32." TYPES " {" PLACES "}, {" A "}, b, p, 1, 1, 1;\n}" \
+               : __VA_ARGS__                                                                                         \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.low), "r"(b.high), "r"(int(add)))
+template <bool kBfloat, int kColumns>
+__device__ inline void multiply_across(float* c, const uint32_t* a, const MatrixPlace& b, bool add) {
+  static_assert(kColumns == 64 || kColumns == 128);
+#define METALLIC_ACROSS_64(TYPES)                                                                          \
+  METALLIC_MULTIPLY_ACROSS("m64n64k16", TYPES, METALLIC_PLACES32, "%32, %33, %34, %35", "%36, %37", "%38", \
+                           METALLIC_SIXTEEN(0), METALLIC_SIXTEEN(16))
+#define METALLIC_ACROSS_128(TYPES)                                                                          \
+  METALLIC_MULTIPLY_ACROSS("m64n128k16", TYPES, METALLIC_PLACES64, "%64, %65, %66, %67", "%68, %69", "%70", \
+                           METALLIC_SIXTEEN(0), METALLIC_SIXTEEN(16), METALLIC_SIXTEEN(32), METALLIC_SIXTEEN(48))
+  if constexpr (kColumns == 64 && kBfloat)
+    METALLIC_ACROSS_64("bf16.bf16");
+  else if constexpr (kColumns == 64)
+    METALLIC_ACROSS_64("f16.f16");
+  else if constexpr (kBfloat)
+    METALLIC_ACROSS_128("bf16.bf16");
+  else
+    METALLIC_ACROSS_128("f16.f16");
+#undef METALLIC_ACROSS_64
+#undef METALLIC_ACROSS_128
+}
+#undef METALLIC_MULTIPLY_ACROSS
 #undef METALLIC_FOUR
 #undef METALLIC_SIXTEEN
 #undef METALLIC_MULTIPLY

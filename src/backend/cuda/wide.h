@@ -102,5 +102,8 @@ struct FlashArgs {
 };
 bool can_flash(const AttentionArgs& args);
 void launch(const FlashArgs& args, cudaStream_t stream);
+// The same where has_warpgroups(); false, and nothing is launched, where the driver does not know pages of that form.
+bool can_flash_by_warpgroups(const AttentionArgs& args);
+bool launch_by_warpgroups(const FlashArgs& args, cudaStream_t stream);
 
 }  // namespace metallic::cuda

@@ -386,14 +386,24 @@ Sixteen WideLauncher::attention_output(std::span<const Command> commands) {
 size_t WideLauncher::attention(std::span<const Command> commands) {
   ready_ = {};
   const AttentionArgs& args = commands.front().attention;
-  constexpr int kFewRows = 8;  // of a sequence: below, other kernels are faster
-  if (args.most_rows <= kFewRows || !can_flash(args)) return 0;
+  constexpr int kFewRows = 8;  // of a sequence: up to so many, other kernels are faster
+  // A block of warpgroups has a multiprocessor for itself; of blocks of warps, which have 64 rows, several share one.
+  constexpr int kBlockRows = 64, kMultiprocessors = 132;
+  const bool by_warps = can_flash(args);
+  const bool few_blocks = args.most_rows > kBlockRows || args.sequence_count * args.heads <= kMultiprocessors;
+  const bool by_warpgroups = warpgroups_ && can_flash_by_warpgroups(args) && (few_blocks || !by_warps);
+  if (args.most_rows <= kFewRows || !(by_warps || by_warpgroups)) return 0;
   FlashArgs flash = {};
   flash.attention = args;
   flash.to = attention_output(commands);
   const int width = args.heads * args.values.width;
   if (flash.to.data && !read_by_others(ready_.x, args.rows, width, commands.subspan(1)))
     flash.attention.out.data = nullptr;
+  if (by_warpgroups && launch_by_warpgroups(flash, stream_.get())) return 1;
+  if (!by_warps) {
+    ready_ = {};
+    return 0;
+  }
   launch(flash, stream_.get());
   return 1;
 }
