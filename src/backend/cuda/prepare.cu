@@ -93,6 +93,11 @@ __global__ void __launch_bounds__(kSpreadThreads) spread_kernel(const __grid_con
     int part, column, head, first, second;
     float2 turn, bias, value;
   } pairs[kPairsOfThread];
+  // Where whole heads lie between them, a thread's pairs turn alike: sines are made once.
+  int turned_pair = -1;
+  float turned_magnitude = 0;
+  const float* turned_by = nullptr;
+  float2 turn = {};
 #pragma unroll
   for (int k = 0; k < kPairsOfThread; ++k) {
     auto& p = pairs[k];
@@ -107,9 +112,13 @@ __global__ void __launch_bounds__(kSpreadThreads) spread_kernel(const __grid_con
     p.turn = make_float2(1, 0);
     if (pair < part.pairs) {
       if (!part.interleaved) p.first = pair, p.second = pair + part.pairs;
-      float sine, cosine;
-      sincosf(float(a.positions[place.row]) * part.frequencies[pair], &sine, &cosine);
-      p.turn = make_float2(cosine * part.magnitude, sine * part.magnitude);
+      if (pair != turned_pair || part.frequencies != turned_by || part.magnitude != turned_magnitude) {
+        turned_pair = pair, turned_by = part.frequencies, turned_magnitude = part.magnitude;
+        float sine, cosine;
+        sincosf(float(a.positions[place.row]) * part.frequencies[pair], &sine, &cosine);
+        turn = make_float2(cosine * part.magnitude, sine * part.magnitude);
+      }
+      p.turn = turn;
     }
     p.column = p.head * part.head_width;
     p.bias = make_float2(0, 0);
