@@ -70,7 +70,8 @@ struct Avx512Panels {
   static V abs(V x) { return _mm512_abs_ps(x); }
   static V negate(V x) { return _mm512_xor_ps(x, _mm512_set1_ps(-0.0f)); }
   static float reduce_max(V x) { return _mm512_reduce_max_ps(x); }
-  static float reduce_add(V x) { return _mm512_reduce_add_ps(x); }
+  // NaN if one is; all others are 0.
+  static float zero_or_nan(V x) { return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) == 0 ? 0.0f : __builtin_nanf(""); }
 
   static __m128i bytes(const uint8_t* x) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(x)); }
   static V load_half(const uint8_t* x) {
@@ -94,12 +95,13 @@ struct Avx512Panels {
   }
   // 32 numbers times `factor`, rounded, as bytes; and the sums of each 16.
   static void round_codes(const V* x, V factor, int8_t* codes, int32_t* sums) {
-    for (int half = 0; half < 2; ++half) {
-      // Only what is no number is outside of this range; its sums must not overflow.
-      const __m512i whole = _mm512_max_epi32(
-          _mm512_min_epi32(_mm512_cvtps_epi32(mul(x[half], factor)), _mm512_set1_epi32(127)), _mm512_set1_epi32(-127));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + 16 * half), _mm512_cvtsepi32_epi8(whole));
-      sums[half] = _mm512_reduce_add_epi32(whole);
-    }
+    const auto rounded = [&](V v) { return _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(mul(v, factor))); };
+    const __m256i whole = _mm256_set_m128i(rounded(x[1]), rounded(x[0]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), whole);
+    __m256i sum = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), whole);  // of four each
+    sum = _mm256_add_epi32(sum, _mm256_shuffle_epi32(sum, 0x4e));
+    sum = _mm256_add_epi32(sum, _mm256_shuffle_epi32(sum, 0xb1));
+    sums[0] = _mm256_cvtsi256_si32(sum);
+    sums[1] = _mm_cvtsi128_si32(_mm256_extracti128_si256(sum, 1));
   }
 };

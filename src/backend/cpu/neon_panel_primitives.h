@@ -50,7 +50,8 @@ struct NeonPanels {
   static V abs(V x) { return vabsq_f32(x); }
   static V negate(V x) { return vnegq_f32(x); }
   static float reduce_max(V x) { return vmaxvq_f32(x); }
-  static float reduce_add(V x) { return vaddvq_f32(x); }
+  // NaN if one is; all others are 0.
+  static float zero_or_nan(V x) { return vaddvq_f32(x); }
 
   static uint16x8_t four(const uint8_t* x) {
     uint32_t bytes;

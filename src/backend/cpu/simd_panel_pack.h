@@ -121,7 +121,7 @@ void quantize_token(const float* x, int64_t groups, int token, int tokens, int8_
     const float inverse = most >= 1e-30f ? 127.0f / most : 0.0f;
     int32_t sums[2] = {0, 0};
     P::round_codes(v, P::set(inverse), codes, sums);
-    info->scale = most * (1.0f / 127.0f) + P::reduce_add(nothing);
+    info->scale = most * (1.0f / 127.0f) + P::zero_or_nan(nothing);
     info->scaled_sum = info->scale * float(sums[0] + sums[1]);
     info->minus_sum = -kLargestBias * (sums[0] + sums[1]);
     info->minus_first = -kLargestBias * sums[0];
@@ -132,9 +132,14 @@ void token_remainder(const float* x, int64_t groups, int token, int tokens, cons
                      float* out) {
   codes += token * kGroupColumns;
   info += token;
-  for (int64_t g = 0; g < groups; ++g, codes += tokens * kGroupColumns, info += tokens)
-    for (int i = 0; i < kGroupColumns; ++i)
-      out[g * kGroupColumns + i] = x[g * kGroupColumns + i] - info->scale * float(codes[i]);
+  for (int64_t g = 0; g < groups; ++g, codes += tokens * kGroupColumns, info += tokens) {
+    const P::V scale = P::set(info->scale), one = P::set(1.0f);
+    for (int i = 0; i < kGroupColumns; i += P::kWidth) {  // the product is rounded, then the difference
+      const P::V code = P::load_i8(reinterpret_cast<const uint8_t*>(codes + i));
+      const int64_t at = g * kGroupColumns + i;
+      P::store(out + at, P::fma(P::negate(P::mul(scale, code)), one, P::load(x + at)));
+    }
+  }
 }
 
 template <class Pack, int kPanels, int kTokens>

@@ -115,7 +115,8 @@ struct P {
     for (int i = 1; i < 4; ++i) most = x.lane[i] > most ? x.lane[i] : most;
     return most;
   }
-  static float reduce_add(V x) { return (x.lane[0] + x.lane[2]) + (x.lane[1] + x.lane[3]); }
+  // NaN if one is; all others are 0.
+  static float zero_or_nan(V x) { return (x.lane[0] + x.lane[2]) + (x.lane[1] + x.lane[3]); }
 
   static V load_half(const uint8_t* x) {
     return each([&](int i) {
