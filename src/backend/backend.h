@@ -186,6 +186,9 @@ class Backend : public Device {
   }
   // Whether attention() knows linear biases.
   virtual bool has_alibi() const { return true; }
+  // Whether a product that is added to what is there (LinearTarget::accumulate) costs less than one that binary() adds
+  // afterwards. The bits are the same.
+  virtual bool adds_in_products() const { return false; }
 
   virtual void embed(const EmbedOp& op) = 0;
   virtual void norm(const NormOp& op) = 0;

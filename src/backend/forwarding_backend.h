@@ -21,6 +21,7 @@ class ForwardingBackend : public Backend {
   Status synchronize() override { return inner_->synchronize(); }
   bool holds_kv(Format format) const override { return inner_->holds_kv(format); }
   bool has_alibi() const override { return inner_->has_alibi(); }
+  bool adds_in_products() const override { return inner_->adds_in_products(); }
   Result<Weight> load_weight(const TensorView& host, std::shared_ptr<const void> owner) override {
     return inner_->load_weight(host, std::move(owner));
   }

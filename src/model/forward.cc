@@ -113,12 +113,18 @@ void Decoder::attention_block(int index, const Batch& batch, const KvCache& cach
     attended = a.whole_values;
     attended_width = int64_t(config_.heads) * config_.latent.value_dim;
   }
+  const bool at_once = adds_at_once(layer.attention_post_norm);
   const LinearTarget attention_output{&layer.attention_output.weight, layer.attention_output.bias.data(),
-                                      row_view(a.added, rows, config_.width), false, Precision::kDoubleCodes};
+                                      row_view(at_once ? a.residual : a.added, rows, config_.width), at_once,
+                                      Precision::kDoubleCodes};
   backend_.linear({row_view(attended, rows, attended_width), {&attention_output, 1}});
-  add_to_residual(a.added, layer.attention_post_norm, layer.attention_residual_norm, rows);
+  if (!at_once) add_to_residual(a.added, layer.attention_post_norm, rows);
+  normalise_residual(layer.attention_residual_norm, rows);
   // Without a norm before attention, `normed` is still the block's input.
-  if (layer.attention_second_norm) add_to_residual(a.normed, {}, layer.attention_second_norm, rows);
+  if (layer.attention_second_norm) {
+    add_to_residual(a.normed, {}, rows);
+    normalise_residual(layer.attention_second_norm, rows);
+  }
 
   if (!config_.parallel_residual) normalise(a.residual, layer.ffn_norm, rows, config_.width, a.ffn_input);
   ffn_block(layer, rows);
@@ -150,22 +156,32 @@ void Decoder::rotate(const TensorView& x, int index, const Batch& batch) {
 
 void Decoder::ffn_block(const LayerWeights& layer, int rows) {
   Activations& a = activations_;
+  const bool at_once = !layer.experts && adds_at_once(layer.ffn_post_norm);
   if (layer.experts) {
     mixture(layer.experts, rows, a.added);
   } else {
-    feed_forward(layer.ffn, config_.ff_width, rows, a.added);
+    feed_forward(layer.ffn, config_.ff_width, rows, at_once ? a.residual : a.added, at_once);
   }
-  add_to_residual(a.added, layer.ffn_post_norm, layer.ffn_residual_norm, rows);
+  if (!at_once) add_to_residual(a.added, layer.ffn_post_norm, rows);
+  normalise_residual(layer.ffn_residual_norm, rows);
 }
 
-// residual = residual_norm(residual + scale * post_norm(x)); either norm may be none.
-void Decoder::add_to_residual(float* x, const Norm& post_norm, const Norm& residual_norm, int rows) {
+// Whether a product may be added to the residual where it is made.
+bool Decoder::adds_at_once(const Norm& post_norm) const {
+  return !post_norm && config_.residual_scale == 1.0f && backend_.adds_in_products();
+}
+
+// residual += scale * post_norm(x); the norm may be none.
+void Decoder::add_to_residual(float* x, const Norm& post_norm, int rows) {
   const TensorView added = row_view(x, rows, config_.width);
   if (post_norm) normalise(x, post_norm, rows, config_.width, x);
   if (config_.residual_scale != 1.0f) backend_.scale(added, config_.residual_scale, 0.0f);
   const TensorView residual = row_view(activations_.residual, rows, config_.width);
   backend_.binary({BinaryKind::kAdd, residual, added, residual});
-  if (residual_norm) normalise(activations_.residual, residual_norm, rows, config_.width, activations_.residual);
+}
+
+void Decoder::normalise_residual(const Norm& norm, int rows) {
+  if (norm) normalise(activations_.residual, norm, rows, config_.width, activations_.residual);
 }
 
 // Neighbours, as the rows of decoding are, in one go.

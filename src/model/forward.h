@@ -71,13 +71,15 @@ class Decoder {
   void latent_values(const LatentAttention& latent, int rows);
   // mixture.cc
   void activate(const TensorView& gate, const TensorView& up, bool gated);
-  void feed_forward(const FeedForward& ffn, int64_t inner, int rows, float* out);
+  void feed_forward(const FeedForward& ffn, int64_t inner, int rows, float* out, bool accumulate = false);
   void mixture(const Experts& experts, int rows, float* out);
 
   void normalise(const float* x, const Norm& norm, int64_t rows, int64_t width, float* out);
   void normalise_heads(float* x, const HeadNorm& norm, int64_t rows);
   void linear(const TensorView& x, const Weight& weight, const float* bias, const TensorView& out);
-  void add_to_residual(float* x, const Norm& post_norm, const Norm& residual_norm, int rows);
+  bool adds_at_once(const Norm& post_norm) const;
+  void add_to_residual(float* x, const Norm& post_norm, int rows);
+  void normalise_residual(const Norm& norm, int rows);
 
   const Config& config_;
   const Weights& weights_;

@@ -4,7 +4,7 @@
 namespace metallic {
 
 // out = W_down (activation(W_gate x) * (W_up x)), or W_down activation(W_up x) without a gate.
-void Decoder::feed_forward(const FeedForward& ffn, int64_t inner, int rows, float* out) {
+void Decoder::feed_forward(const FeedForward& ffn, int64_t inner, int rows, float* out, bool accumulate) {
   Activations& a = activations_;
   const TensorView gate = row_view(a.gate, rows, inner);
   const TensorView up = row_view(a.up, rows, inner);
@@ -15,7 +15,8 @@ void Decoder::feed_forward(const FeedForward& ffn, int64_t inner, int rows, floa
   const bool gated = bool(ffn.gate);
   backend_.linear({row_view(a.ffn_input, rows, config_.width), std::span(projections).first(gated ? 2 : 1)});
   activate(gate, up, gated);
-  linear(gate, ffn.down.weight, ffn.down.bias.data(), row_view(out, rows, config_.width));
+  const LinearTarget down{&ffn.down.weight, ffn.down.bias.data(), row_view(out, rows, config_.width), accumulate};
+  backend_.linear({gate, {&down, 1}});
 }
 
 // gate = activation(gate) * up, or activation(up) without a gate.

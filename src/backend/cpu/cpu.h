@@ -57,6 +57,8 @@ class CpuBackend final : public HostBackend {
     return Weight{host, std::move(owner), nullptr};
   }
 
+  bool adds_in_products() const override { return true; }
+
   void embed(const EmbedOp& op) override;
   void norm(const NormOp& op) override;
   void linear(const LinearOp& op) override;
