@@ -7,6 +7,5 @@
 #include "backend/cpu/simd_panel_expand.h"
 #include "backend/cpu/simd_panel_formats.h"
 #include "backend/cpu/simd_panel_limits.h"
-#include "backend/cpu/simd_panel_store.h"
-// The table of all, last.
+#include "backend/cpu/simd_panel_output.h"
 #include "backend/cpu/simd_panel_pack.h"
