@@ -42,9 +42,8 @@ const PanelKernels* named_panel_kernels(std::string_view name) {
 }
 
 const PanelKernels& find_panel_kernels(std::string_view isa) {
-  // The best that is no more than the instruction set that was asked for.
-  const bool any = isa == "avx512" || isa == "avx512bf16" || isa == "neon";
-  const PanelKernels* named = any ? nullptr : named_panel_kernels(isa);
+  // One table is called neon too, but who asks for that means all of it.
+  const PanelKernels* named = isa == "neon" ? nullptr : named_panel_kernels(isa);
   return named != nullptr ? *named : *available_panel_kernels().front();
 }
 
