@@ -42,23 +42,17 @@ void PanelWork::set_memory(std::byte* memory) {
 }
 
 void PanelWork::quantize(int64_t tile, Scratch& scratch) const {
-  const auto after = std::upper_bound(products_.begin(), products_.end(), tile,
-                                      [](int64_t wanted, const Product& of) { return wanted < of.first_tile; });
-  const Product& product = *std::prev(after);
+  const Product& product = owner(products_, &Product::first_tile, tile);
   product.product.quantize(product.x, tile - product.first_tile, scratch);
 }
 
 void PanelWork::gather(int64_t part) const {
-  const auto after = std::upper_bound(products_.begin(), products_.end(), part,
-                                      [](int64_t wanted, const Product& of) { return wanted < of.first_part; });
-  const Product& product = *std::prev(after);
+  const Product& product = owner(products_, &Product::first_part, part);
   product.product.gather(part - product.first_part);
 }
 
 void PanelWork::multiply(int64_t unit, Scratch& scratch) const {
-  const auto after = std::upper_bound(targets_.begin(), targets_.end(), unit,
-                                      [](int64_t wanted, const Target& of) { return wanted < of.first_unit; });
-  const Target& target = *std::prev(after);
+  const Target& target = owner(targets_, &Target::first_unit, unit);
   const int64_t first = (unit - target.first_unit) * target.unit_panels;
   products_[target.product].product.multiply({&target.target, target.format, target.packed, target.panels}, first,
                                              std::min(target.unit_panels, target.panels - first), scratch);
@@ -67,6 +61,14 @@ void PanelWork::multiply(int64_t unit, Scratch& scratch) const {
 void PanelWork::finish() const {
   for (const Target& target : targets_)
     if (target.packed != nullptr) target.packed->used();
+}
+
+void PanelWork::run(Scratch& shared, Scratch& own) {
+  set_memory(reinterpret_cast<std::byte*>(shared.floats(tile_count(bytes(), int64_t(sizeof(float))))));
+  for (int64_t tile = 0; tile < tiles_; ++tile) quantize(tile, own);
+  for (int64_t part = 0; part < parts_; ++part) gather(part);
+  for (int64_t unit = 0; unit < units_; ++unit) multiply(unit, own);
+  finish();
 }
 
 const PanelKernels& CpuBackend::panel_kernels(int64_t tokens, Format format) const {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <vector>
 
 #include "backend/backend.h"
@@ -148,6 +149,9 @@ class PanelWork {
   // All units are done.
   void finish() const;
 
+  // All of these on one thread.
+  void run(Scratch& shared, Scratch& own);
+
  private:
   struct Product {
     PanelProduct product;
@@ -161,6 +165,14 @@ class PanelWork {
     int64_t panels, unit_panels, first_unit;
     size_t product;
   };
+  // Of those in order the one that `number` is of, by the first number of each.
+  template <class Owner>
+  static const Owner& owner(const std::vector<Owner>& all, int64_t Owner::*first, int64_t number) {
+    const auto after = std::upper_bound(all.begin(), all.end(), number,
+                                        [&](int64_t wanted, const Owner& of) { return wanted < of.*first; });
+    return *std::prev(after);
+  }
+
   std::vector<Product> products_;
   std::vector<Target> targets_;
   int64_t tiles_ = 0, parts_ = 0, units_ = 0;

@@ -87,11 +87,7 @@ class Timer {
     work_.add_target(
         kernels_, product,
         {&weight_, nullptr, TensorView::dense(out_.data(), Format::kF32, {tokens, weight_.rows()}), false});
-    work_.set_memory(reinterpret_cast<std::byte*>(shared_.floats(tile_count(work_.bytes(), int64_t(sizeof(float))))));
-    for (int64_t tile = 0; tile < work_.tiles(); ++tile) work_.quantize(tile, scratch_);
-    for (int64_t part = 0; part < work_.parts(); ++part) work_.gather(part);
-    for (int64_t unit = 0; unit < work_.units(); ++unit) work_.multiply(unit, scratch_);
-    work_.finish();
+    work_.run(shared_, scratch_);
   }
 
   PanelKernels kernels_;

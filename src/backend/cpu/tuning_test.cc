@@ -87,11 +87,7 @@ std::vector<float> product(Format format, int64_t tokens, bool precise, const Pa
   const size_t of =
       work.add_product(tuned, TensorView::dense(x.data(), Format::kF32, {tokens, kColumns}), tokens, precise);
   work.add_target(tuned, of, {&weight, nullptr, TensorView::dense(out.data(), Format::kF32, {tokens, kRows}), false});
-  work.set_memory(reinterpret_cast<std::byte*>(shared.floats(tile_count(work.bytes(), int64_t(sizeof(float))))));
-  for (int64_t tile = 0; tile < work.tiles(); ++tile) work.quantize(tile, own);
-  for (int64_t part = 0; part < work.parts(); ++part) work.gather(part);
-  for (int64_t unit = 0; unit < work.units(); ++unit) work.multiply(unit, own);
-  work.finish();
+  work.run(shared, own);
   return out;
 }
 
