@@ -90,9 +90,8 @@ void PanelProduct::mark(int64_t row, int64_t rows, const Rows& of, uint8_t* mark
 
 void PanelProduct::remainder(const float* x, int64_t group, int64_t row, int64_t rows, const Rows& of,
                              float* out) const {
-  const int64_t at = group * rows;
-  kernels_.remainder(x + group * kGroupColumns, 1, int(row), int(rows), of.codes + at * kGroupColumns, of.info + at,
-                     out);
+  const int64_t at = group * rows + row;
+  kernels_.remainder(x + group * kGroupColumns, of.codes + at * kGroupColumns, of.info[at], out);
 }
 
 int64_t PanelProduct::second_position(int64_t block, int64_t group) const {

@@ -127,9 +127,8 @@ struct PanelKernels {
   void (*release)();
   // A row of floats as number `token` of a tile of `tokens`. A number that is not finite makes its group's scale NaN.
   void (*quantize)(const float* x, int64_t groups, int token, int tokens, int8_t* codes, TokenGroup* info);
-  // What that left of x: out = x - scale * code.
-  void (*remainder)(const float* x, int64_t groups, int token, int tokens, const int8_t* codes, const TokenGroup* info,
-                    float* out);
+  // What that left of the 32 numbers of a group: out = x - scale * code. `codes` and `info` are the token's own.
+  void (*remainder)(const float* x, const int8_t* codes, const TokenGroup& info, float* out);
   void (*store)(const PanelSums& sums);
   // For measuring what the processor can do at most (limits.h). Dot products of codes that stay in registers or the
   // nearest cache, with nothing around them; returns how many multiplications and additions that were.

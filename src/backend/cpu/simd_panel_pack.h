@@ -128,17 +128,11 @@ void quantize_token(const float* x, int64_t groups, int token, int tokens, int8_
   }
 }
 
-void token_remainder(const float* x, int64_t groups, int token, int tokens, const int8_t* codes, const TokenGroup* info,
-                     float* out) {
-  codes += token * kGroupColumns;
-  info += token;
-  for (int64_t g = 0; g < groups; ++g, codes += tokens * kGroupColumns, info += tokens) {
-    const P::V scale = P::set(info->scale), one = P::set(1.0f);
-    for (int i = 0; i < kGroupColumns; i += P::kWidth) {  // the product is rounded, then the difference
-      const P::V code = P::load_i8(reinterpret_cast<const uint8_t*>(codes + i));
-      const int64_t at = g * kGroupColumns + i;
-      P::store(out + at, P::fma(P::negate(P::mul(scale, code)), one, P::load(x + at)));
-    }
+void token_remainder(const float* x, const int8_t* codes, const TokenGroup& info, float* out) {
+  const P::V scale = P::set(info.scale), one = P::set(1.0f);
+  for (int i = 0; i < kGroupColumns; i += P::kWidth) {  // the product is rounded, then the difference
+    const P::V code = P::load_i8(reinterpret_cast<const uint8_t*>(codes + i));
+    P::store(out + i, P::fma(P::negate(P::mul(scale, code)), one, P::load(x + i)));
   }
 }
 
