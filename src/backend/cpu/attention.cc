@@ -5,8 +5,8 @@
 // Where the processor multiplies pairs of bfloat16, keys and values of fewer bits than float32 are rounded to it, and
 // so are queries and weights: twice the products an instruction, and half the shuffling for keys.
 //
-// The chunks begin at multiples of kChunk, whoever computes them: where there are few queries and a long context, the
-// chunks are shared out among the threads and put together in the same order.
+// The chunks begin at multiples of kAttentionChunk, whoever computes them: where there are few queries and a long
+// context, the chunks are shared out among the threads and put together in the same order.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -18,12 +18,9 @@
 namespace metallic::cpu {
 namespace {
 
-constexpr int64_t kChunk = kAttentionChunk;
-constexpr int64_t kScoreStride = kChunk + 16;  // floats; a last tile may write past the chunk
-constexpr int64_t kLoad = 64;                  // positions converted at a time
-constexpr int64_t kQueries = 96;               // queries of an item, about
-
-using Item = AttentionItem;
+constexpr int64_t kScoreStride = kAttentionChunk + 16;  // floats; a last tile may write past the chunk
+constexpr int64_t kLoad = 64;                           // positions converted at a time
+constexpr int64_t kQueries = 96;                        // queries of an item, about
 
 // The softmax of some positions, not yet divided: out = sum of e^(score - highest) * value.
 struct Partial {
@@ -47,7 +44,7 @@ class Attention {
   int64_t item_rows() const { return std::max<int64_t>(1, kQueries / group_); }
   int64_t group() const { return group_; }
 
-  Item item(const BatchSequence& sequence, int64_t kv_head, int64_t first_row) const {
+  AttentionItem item(const BatchSequence& sequence, int64_t kv_head, int64_t first_row) const {
     const int64_t rows = std::min(item_rows(), sequence.rows - first_row);
     return {&sequence, kv_head, first_row, rows, begin_of(sequence, first_row), end_of(sequence, first_row + rows - 1)};
   }
@@ -63,15 +60,15 @@ class Attention {
   }
 
   // One chunk of an item's positions.
-  void chunk(const Item& item, int64_t chunk, float* scratch, const Partial& result) const;
+  void chunk(const AttentionItem& item, int64_t chunk, float* scratch, const Partial& result) const;
   // Adds `part` to `total`, in the order of the calls; the first must find total.sum all 0.
   void merge(const Partial& total, const Partial& part, int64_t queries) const;
-  void store(const Item& item, const Partial& total) const;
+  void store(const AttentionItem& item, const Partial& total) const;
   // All chunks of an item.
-  void whole(const Item& item, float* scratch) const;
+  void whole(const AttentionItem& item, float* scratch) const;
   // The same in two steps: one chunk into `memory`; and all of them, `stride` floats apart, put together in `total`.
-  void part(const Item& item, int64_t chunk, float* scratch, float* memory) const;
-  void join(const Item& item, float* parts, int64_t stride, float* total) const;
+  void part(const AttentionItem& item, int64_t chunk, float* scratch, float* memory) const;
+  void join(const AttentionItem& item, float* parts, int64_t stride, float* total) const;
 
  private:
   // The positions [begin, end) that a query sees; a window that is not causal looks both ways.
@@ -86,15 +83,15 @@ class Attention {
     return op_.window == 0 ? known : std::min(known, position + op_.window / 2 + 1);
   }
   int64_t widest() const { return std::max(key_width_, value_width_); }
-  void load_queries(const Item& item, float* out) const;
-  void load_rows(const TensorView& pages, const Item& item, int64_t begin, int64_t count, int64_t width,
+  void load_queries(const AttentionItem& item, float* out) const;
+  void load_rows(const TensorView& pages, const AttentionItem& item, int64_t begin, int64_t count, int64_t width,
                  float* out) const;
-  void prefetch_rows(const TensorView& pages, const Item& item, int64_t begin, int64_t end) const;
-  void softmax(const Item& item, int64_t begin, int64_t end, float* scores, const Partial& result) const;
+  void prefetch_rows(const TensorView& pages, const AttentionItem& item, int64_t begin, int64_t end) const;
+  void softmax(const AttentionItem& item, int64_t begin, int64_t end, float* scores, const Partial& result) const;
   void cap(float* x, int64_t count) const;
   void add_bias(int64_t head, int64_t position, int64_t from, int64_t to, float* scores) const;
-  void load_keys(const Item& item, int64_t begin, int64_t count, float* rows, float* out) const;
-  const float* load_values(const Item& item, int64_t begin, int64_t count, float* rows, float* pairs) const;
+  void load_keys(const AttentionItem& item, int64_t begin, int64_t count, float* rows, float* out) const;
+  const float* load_values(const AttentionItem& item, int64_t begin, int64_t count, float* rows, float* pairs) const;
   void multiply(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t rows, int64_t count,
                 int64_t vectors, float* out, int64_t out_stride) const;
 
@@ -107,7 +104,7 @@ class Attention {
 };
 
 // The scaled queries; in pairs, each takes half of its row.
-void Attention::load_queries(const Item& item, float* out) const {
+void Attention::load_queries(const AttentionItem& item, float* out) const {
   const int64_t columns = op_.query.shape[2];
   for (int64_t t = 0; t < item.rows * group_; ++t) {
     const int64_t row = item.sequence->first_row + item.first_row + t / group_;
@@ -119,8 +116,8 @@ void Attention::load_queries(const Item& item, float* out) const {
 
 // Positions begin, begin + 1, ... of the item's head as floats, `width` floats a row; zeros after the last column and
 // in the rows that fill the last vector.
-void Attention::load_rows(const TensorView& pages, const Item& item, int64_t begin, int64_t count, int64_t width,
-                          float* out) const {
+void Attention::load_rows(const TensorView& pages, const AttentionItem& item, int64_t begin, int64_t count,
+                          int64_t width, float* out) const {
   const DequantizeRow convert = dequantize_function(pages.format);
   const int64_t columns = pages.shape[3];
   const bool dense = width == columns && uint64_t(pages.stride[2]) == *format_bytes(pages.format, uint64_t(columns));
@@ -143,7 +140,7 @@ void Attention::load_rows(const TensorView& pages, const Item& item, int64_t beg
 }
 
 // The rows that load_rows() will read, into the second-level cache: pages lie anywhere, so nothing else foresees them.
-void Attention::prefetch_rows(const TensorView& pages, const Item& item, int64_t begin, int64_t end) const {
+void Attention::prefetch_rows(const TensorView& pages, const AttentionItem& item, int64_t begin, int64_t end) const {
   constexpr int64_t kLine = 64;
   for (int64_t position = begin; position < end;) {
     const int64_t in_page = position % page_tokens_, rows = std::min(end - position, page_tokens_ - in_page);
@@ -156,7 +153,8 @@ void Attention::prefetch_rows(const TensorView& pages, const Item& item, int64_t
 
 // Turns the scores of positions [begin, end) into weights e^(score - highest), 0 where a query does not look; in pairs,
 // they take half of their rows.
-void Attention::softmax(const Item& item, int64_t begin, int64_t end, float* scores, const Partial& result) const {
+void Attention::softmax(const AttentionItem& item, int64_t begin, int64_t end, float* scores,
+                        const Partial& result) const {
   for (int64_t t = 0; t < item.rows * group_; ++t) {
     const int64_t row = item.first_row + t / group_;
     const int64_t from = std::clamp(begin_of(*item.sequence, row), begin, end);
@@ -208,7 +206,7 @@ void Attention::multiply(const float* a, int64_t a_stride, const float* b, int64
 
 // The keys of positions begin, begin + 1, ... side by side: (key width, kLoad); in pairs, half as many rows. `rows` is
 // working memory.
-void Attention::load_keys(const Item& item, int64_t begin, int64_t count, float* rows, float* out) const {
+void Attention::load_keys(const AttentionItem& item, int64_t begin, int64_t count, float* rows, float* out) const {
   load_rows(op_.keys, item, begin, count, key_width_, rows);
   const int64_t width = bfloat_ != nullptr ? key_width_ / 2 : key_width_;  // in words
   if (bfloat_ != nullptr) bfloat_->pair_columns(rows, round_up(count, kernels_.width) * key_width_, rows);
@@ -218,17 +216,19 @@ void Attention::load_keys(const Item& item, int64_t begin, int64_t count, float*
 
 // The values of positions begin, begin + 1, ...: (kLoad, value width); in pairs, half as many rows. Returns where they
 // are: in one of two pieces of working memory.
-const float* Attention::load_values(const Item& item, int64_t begin, int64_t count, float* rows, float* pairs) const {
+const float* Attention::load_values(const AttentionItem& item, int64_t begin, int64_t count, float* rows,
+                                    float* pairs) const {
   load_rows(op_.values, item, begin, count, value_width_, rows);
   if (bfloat_ == nullptr) return rows;
   bfloat_->pair_rows(rows, value_width_, tile_count(count, 2), pairs);
   return pairs;
 }
 
-void Attention::chunk(const Item& item, int64_t chunk, float* scratch, const Partial& result) const {
+void Attention::chunk(const AttentionItem& item, int64_t chunk, float* scratch, const Partial& result) const {
   const int64_t queries = item.rows * group_, key_columns = op_.query.shape[2];
   // Pairs begin at even positions, whatever the queries see, so that sums have one order.
-  const int64_t begin = std::max(item.begin / 2 * 2, chunk * kChunk), end = std::min(item.end, (chunk + 1) * kChunk);
+  const int64_t begin = std::max(item.begin / 2 * 2, chunk * kAttentionChunk),
+                end = std::min(item.end, (chunk + 1) * kAttentionChunk);
   const int64_t words_of_floats = bfloat_ != nullptr ? 2 : 1;
   const float* query = scratch;
   float* scores = scratch + queries * key_width_;
@@ -273,7 +273,7 @@ void Attention::merge(const Partial& total, const Partial& part, int64_t queries
   }
 }
 
-void Attention::store(const Item& item, const Partial& total) const {
+void Attention::store(const AttentionItem& item, const Partial& total) const {
   for (int64_t t = 0; t < item.rows * group_; ++t) {
     const int64_t head = item.kv_head * group_ + t % group_;
     float factor = 1.0f / total.sum[t];
@@ -287,7 +287,7 @@ void Attention::store(const Item& item, const Partial& total) const {
   }
 }
 
-void Attention::whole(const Item& item, float* scratch) const {
+void Attention::whole(const AttentionItem& item, float* scratch) const {
   const int64_t queries = item.rows * group_;
   const Partial total = partial(scratch, queries);
   const Partial part = partial(scratch + partial_floats(queries), queries);
@@ -301,12 +301,12 @@ void Attention::whole(const Item& item, float* scratch) const {
   store(item, total);
 }
 
-void Attention::part(const Item& item, int64_t i, float* scratch, float* memory) const {
+void Attention::part(const AttentionItem& item, int64_t i, float* scratch, float* memory) const {
   load_queries(item, scratch);
   chunk(item, item.first_chunk() + i, scratch, partial(memory, item.rows * group_));
 }
 
-void Attention::join(const Item& item, float* parts, int64_t stride, float* memory) const {
+void Attention::join(const AttentionItem& item, float* parts, int64_t stride, float* memory) const {
   const int64_t queries = item.rows * group_;
   const Partial total = partial(memory, queries);
   std::fill_n(total.sum, queries, 0.0f);
@@ -319,7 +319,7 @@ void Attention::join(const Item& item, float* parts, int64_t stride, float* memo
 void CpuBackend::attention(const AttentionOp& op) {
   const bool rounded = integers_ && op.keys.format != Format::kF32 && op.values.format != Format::kF32;
   const Attention attention(op, kernels_, rounded ? kernels_.bfloat : nullptr);
-  std::vector<Item>& items = attention_items_;
+  std::vector<AttentionItem>& items = attention_items_;
   items.clear();
   int64_t most_chunks = 0, units = 0;
   for (const BatchSequence& sequence : op.sequences)
@@ -340,7 +340,7 @@ void CpuBackend::attention(const AttentionOp& op) {
   float* shared = shared_scratch_.floats((units + count) * stride);
   std::vector<int64_t>& first_unit = attention_units_;
   first_unit.assign(1, 0);
-  for (const Item& item : items) first_unit.push_back(first_unit.back() + item.chunks());
+  for (const AttentionItem& item : items) first_unit.push_back(first_unit.back() + item.chunks());
   for_each_item(units, [&](int64_t unit, int thread) {
     const auto after = std::upper_bound(first_unit.begin(), first_unit.end(), unit);
     const size_t i = size_t(after - first_unit.begin() - 1);
