@@ -84,35 +84,51 @@ class LocalMachine {
     LayerRates rates;
     for (const Field& field : kFields) rates.*field.to = cache_.find(name + ", " + field.name).value_or(0);
     if (rates.decode_bytes_per_second > 0 || backend == nullptr) return rates;
-    const std::shared_ptr<const GgufFile> file(std::shared_ptr<void>(), &file_);  // lives longer than what is made here
-    METALLIC_ASSIGN(rates, measure_layers(backend, file, config_, sizes_));
+    METALLIC_ASSIGN(rates, measure_layers(backend, file(), config_, sizes_));
     for (const Field& field : kFields)
       if (rates.*field.to > 0) cache_.set(name + ", " + field.name, rates.*field.to);
     return rates;
   }
 
+  // It outlives what is made of it here.
+  std::shared_ptr<const GgufFile> file() const { return {std::shared_ptr<void>(), &file_}; }
+
   Result<KernelRates> kernels(Backend* backend, const std::string& device) {
     return measure_kernels(backend, file_, device, cache_);
+  }
+
+  // Where a machine keeps what is measured of one of its devices.
+  struct DeviceRates {
+    double Machine::*decode, Machine::*prompt, Machine::*head, Machine::*attention, Machine::*attention_operations,
+        Machine::*block_seconds;
+  };
+
+  // Of whole layers, or where they cannot be run, of products.
+  Status measure_device(const std::shared_ptr<Backend>& backend, const std::string& name, const DeviceRates& to) {
+    METALLIC_ASSIGN(const LayerRates whole, layers(backend, name));
+    machine_.*to.decode = whole.decode_bytes_per_second;
+    machine_.*to.prompt = whole.prompt_operations_per_second;
+    machine_.*to.head = whole.head_bytes_per_second;
+    machine_.*to.attention = whole.attention_bytes_per_second;
+    machine_.*to.attention_operations = whole.attention_operations_per_second;
+    if (whole.decode_bytes_per_second > 0) {
+      machine_.*to.block_seconds = kNothing;
+      return {};
+    }
+    METALLIC_ASSIGN(const KernelRates products, kernels(backend.get(), name));
+    machine_.*to.decode = kStepShare * products.decode_bytes_per_second;
+    machine_.*to.prompt = products.prompt_operations_per_second;
+    return {};
   }
 
   Status describe_cpu() {
     if (options_.measure == Measure::kAll) cache_.forget(cpu_name_);
     METALLIC_ASSIGN(const std::shared_ptr<Backend> backend, open("cpu", options_.repack));
     METALLIC_TRY(measure_limits(backend.get(), cpu_name_, machine_.ram_rate, machine_.cpu_rate));
-    const std::string name = cpu_name_ + (options_.repack ? "" : ", plain");
-    METALLIC_ASSIGN(const LayerRates whole, layers(backend, name));
-    machine_.cpu_decode_rate = whole.decode_bytes_per_second;
-    machine_.cpu_prompt_rate = whole.prompt_operations_per_second;
-    machine_.cpu_head_rate = whole.head_bytes_per_second;
-    machine_.cpu_attention_rate = whole.attention_bytes_per_second;
-    machine_.cpu_attention_operation_rate = whole.attention_operations_per_second;
-    if (whole.decode_bytes_per_second > 0) {
-      machine_.cpu_block_seconds = kNothing;
-    } else {
-      METALLIC_ASSIGN(const KernelRates products, kernels(backend.get(), name));
-      machine_.cpu_decode_rate = kStepShare * products.decode_bytes_per_second;
-      machine_.cpu_prompt_rate = products.prompt_operations_per_second;
-    }
+    METALLIC_TRY(measure_device(
+        backend, cpu_name_ + (options_.repack ? "" : ", plain"),
+        {&Machine::cpu_decode_rate, &Machine::cpu_prompt_rate, &Machine::cpu_head_rate, &Machine::cpu_attention_rate,
+         &Machine::cpu_attention_operation_rate, &Machine::cpu_block_seconds}));
     METALLIC_ASSIGN(const std::shared_ptr<Backend> plain, open("cpu", false));
     METALLIC_ASSIGN(const KernelRates direct, kernels(plain.get(), cpu_name_ + ", rows of the file"));
     machine_.cpu_file_rate = direct.decode_bytes_per_second;
@@ -132,26 +148,12 @@ class LocalMachine {
       double dot = 0;
       METALLIC_TRY(measure_limits(backend.get(), machine_.gpu_name, machine_.gpu_rate, dot));
       if (machine_.gpu_rate == 0) machine_.gpu_rate = kReachableShare * device.bandwidth;
-      METALLIC_TRY(measure_gpu(backend));
+      METALLIC_TRY(measure_device(
+          backend, machine_.gpu_name,
+          {&Machine::gpu_decode_rate, &Machine::gpu_prompt_rate, &Machine::gpu_head_rate, &Machine::gpu_attention_rate,
+           &Machine::gpu_attention_operation_rate, &Machine::gpu_block_seconds}));
       return measure_sharing(backend);
     }
-    return {};
-  }
-
-  Status measure_gpu(const std::shared_ptr<Backend>& backend) {
-    METALLIC_ASSIGN(const LayerRates whole, layers(backend, machine_.gpu_name));
-    machine_.gpu_decode_rate = whole.decode_bytes_per_second;
-    machine_.gpu_prompt_rate = whole.prompt_operations_per_second;
-    machine_.gpu_head_rate = whole.head_bytes_per_second;
-    machine_.gpu_attention_rate = whole.attention_bytes_per_second;
-    machine_.gpu_attention_operation_rate = whole.attention_operations_per_second;
-    if (whole.decode_bytes_per_second > 0) {
-      machine_.gpu_block_seconds = kNothing;
-      return {};
-    }
-    METALLIC_ASSIGN(const KernelRates products, kernels(backend.get(), machine_.gpu_name));
-    machine_.gpu_decode_rate = kStepShare * products.decode_bytes_per_second;
-    machine_.gpu_prompt_rate = products.prompt_operations_per_second;
     return {};
   }
 
@@ -166,9 +168,8 @@ class LocalMachine {
       cache_.set(handover, machine_.handover_seconds = measure_handover(*device, *host));
     machine_.cpu_product_rate = cache_.find(beside).value_or(0);
     if (host != nullptr && (machine_.link_rate == 0 || machine_.cpu_product_rate == 0)) {
-      const std::shared_ptr<const GgufFile> file(std::shared_ptr<void>(), &file_);  // outlives what is made of it
       BackgroundCopies copies(device);
-      METALLIC_ASSIGN(const LayerRates steps, measure_layers(host, file, config_, sizes_, true));
+      METALLIC_ASSIGN(const LayerRates steps, measure_layers(host, file(), config_, sizes_, true));
       if ((machine_.link_rate = copies.stop()) > 0) cache_.set(link, machine_.link_rate);
       if (steps.decode_bytes_per_second > 0)
         cache_.set(beside, machine_.cpu_product_rate = steps.decode_bytes_per_second);
