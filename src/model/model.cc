@@ -4,6 +4,14 @@
 #include "model/vocab_from_gguf.h"
 
 namespace metallic {
+namespace {
+
+ModelParts new_parts(std::shared_ptr<const GgufFile> file, std::shared_ptr<Backend> backend) {
+  return {std::move(file), std::move(backend), nullptr, std::make_shared<LoadedMatrices>(),
+          std::make_shared<ExpertUse>()};
+}
+
+}  // namespace
 
 Result<std::shared_ptr<const Model>> Model::load(const std::string& path, std::shared_ptr<Backend> backend) {
   METALLIC_ASSIGN(GgufFile file, GgufFile::open(path));
@@ -12,25 +20,24 @@ Result<std::shared_ptr<const Model>> Model::load(const std::string& path, std::s
 
 Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const GgufFile> file,
                                                  std::shared_ptr<Backend> backend) {
-  const ModelParts parts{std::move(file), backend, nullptr, std::make_shared<LoadedMatrices>(),
-                         std::make_shared<ExpertUse>()};
-  return load(parts, std::move(backend), nullptr);
+  return load(new_parts(std::move(file), backend), backend, nullptr);
 }
 
 Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const GgufFile> file, std::shared_ptr<Backend> backend,
                                                  const std::vector<Block>& blocks, const Plan& plan,
                                                  ReaderFactory make_reader, int host_threads) {
-  const ModelParts parts{std::move(file), std::move(backend), nullptr, std::make_shared<LoadedMatrices>(),
-                         std::make_shared<ExpertUse>()};
-  METALLIC_ASSIGN(std::shared_ptr<Residency> residency,
-                  Residency::create(parts.file, blocks, plan, parts.backend, std::move(make_reader), host_threads));
-  std::shared_ptr<Backend> in_front = make_streaming_backend(parts.backend, residency);
-  return load(parts, std::move(in_front), std::move(residency));
+  return place(new_parts(std::move(file), std::move(backend)), blocks, plan, std::move(make_reader), host_threads);
 }
 
 Result<std::shared_ptr<const Model>> Model::assemble(const ModelParts& parts, const std::vector<Block>& blocks,
                                                      const Plan& plan, ReaderFactory make_reader, int host_threads) {
   if (all_stay(plan)) return load(parts, parts.backend, nullptr);
+  return place(parts, blocks, plan, std::move(make_reader), host_threads);
+}
+
+// What is to be brought from now on is let go of before anything is loaded.
+Result<std::shared_ptr<const Model>> Model::place(const ModelParts& parts, const std::vector<Block>& blocks,
+                                                  const Plan& plan, ReaderFactory make_reader, int host_threads) {
   METALLIC_ASSIGN(std::shared_ptr<Residency> residency,
                   Residency::create(parts.file, blocks, plan, parts.backend, std::move(make_reader), host_threads));
   std::erase_if(*parts.loaded, [&](const auto& entry) {

@@ -68,6 +68,8 @@ class Model {
   Model() = default;
   static Result<std::shared_ptr<const Model>> load(ModelParts parts, std::shared_ptr<Backend> backend,
                                                    std::shared_ptr<Residency> residency);
+  static Result<std::shared_ptr<const Model>> place(const ModelParts& parts, const std::vector<Block>& blocks,
+                                                    const Plan& plan, ReaderFactory make_reader, int host_threads);
   Status load_text();
   void count_experts();
 
