@@ -180,5 +180,18 @@ TEST(ShortOfPages, ALeaseGrowsByWholePagesOrNotAtAll) {
   EXPECT_TRUE(pages.take(prompt, 6));
 }
 
+// Also by a backend that no plan is made for.
+TEST(KvMemory, ATypeThatDoesNotDivideAHeadIsRefused) {
+  EngineOptions options;
+  options.backend = "cpu-f32";
+  options.threads = 1;
+  options.memory.kv_bytes = uint64_t{1} << 20;
+  options.kv_formats = Format::kQ8_0;
+  const auto engine = Engine::load(testing::model_path("llama-tied.gguf"), options);
+  ASSERT_FALSE(engine);
+  EXPECT_EQ(engine.error().code, ErrorCode::kUnsupported);
+  EXPECT_NE(engine.error().message.find("no multiple of 32"), std::string::npos) << engine.error().message;
+}
+
 }  // namespace
 }  // namespace metallic

@@ -519,9 +519,8 @@ Result<std::unique_ptr<Engine>> make_engine(PlacedModel placed, const EngineOpti
   METALLIC_ASSIGN(auto live, LiveModel::create(std::move(placed), rows, info.context, std::move(surroundings)));
   int64_t pages = int64_t(pages_for(info.context)) * options.max_sequences;
   if (options.memory.kv_bytes > 0) {
-    const uint64_t page = uint64_t(kPageTokens) * uint64_t(config.layers) *
-                          (*format_bytes(options.kv_formats.keys, uint64_t(config.key_width())) +
-                           *format_bytes(options.kv_formats.values, uint64_t(config.value_width())));
+    METALLIC_TRY(check_kv_formats(config, options.kv_formats, &backend));
+    const uint64_t page = uint64_t(kPageTokens) * uint64_t(config.layers) * kv_token_bytes(config, options.kv_formats);
     pages = std::clamp<int64_t>(int64_t(options.memory.kv_bytes / page), pages_for(info.context), pages);
   }
   if (pages > INT32_MAX / kPageTokens)

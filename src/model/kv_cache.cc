@@ -34,6 +34,11 @@ Status check_kv_formats(const Config& config, const KvFormats& formats, const Ba
   return check_format(backend, formats.values, config.value_dim, "values");
 }
 
+uint64_t kv_token_bytes(const Config& config, const KvFormats& formats) {
+  return *format_bytes(formats.keys, uint64_t(config.key_width())) +
+         *format_bytes(formats.values, uint64_t(config.value_width()));
+}
+
 Result<KvCache> KvCache::create(const Config& config, Backend& backend, int pages, int page_tokens,
                                 const KvFormats& formats) {
   METALLIC_CHECK(pages > 0 && page_tokens > 0);

@@ -14,6 +14,9 @@ namespace metallic {
 // head's width. Without a backend: for what the cpu backend holds, which is all there are.
 Status check_kv_formats(const Config& config, const KvFormats& formats, const Backend* backend);
 
+// What one position of one layer takes, in formats that check_kv_formats() allows.
+uint64_t kv_token_bytes(const Config& config, const KvFormats& formats);
+
 // Which page belongs to whom is not known here: that is KvPages' business (engine).
 class KvCache {
  public:

@@ -168,8 +168,7 @@ Result<ModelSizes> model_sizes(const GgufFile& file, const Config& given, const 
   sizes.packed = options.repack;
 
   METALLIC_TRY(check_kv_formats(config, options.kv_formats, nullptr));
-  sizes.kv_token_bytes = *format_bytes(options.kv_formats.keys, uint64_t(config.key_width())) +
-                         *format_bytes(options.kv_formats.values, uint64_t(config.value_width()));
+  sizes.kv_token_bytes = kv_token_bytes(config, options.kv_formats);
   sizes.attention_operations = 2.0 * config.heads * (double(config.head_dim) + config.value_dim);
 
   constexpr int kFew = 64, kMany = 128;
