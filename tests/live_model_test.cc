@@ -39,9 +39,8 @@ TEST_P(AnyMove, WhileRequestsRunChangesNoAnswer) {
   std::set<std::string> places;
   const auto got = answers(**engine, [&](int step) {
     const int at = step % 12 < 6 ? 6 - step % 12 : step % 12 - 6;  // sixths
-    MemoryOptions memory;
-    (GetParam() ? memory.gpu_bytes : memory.ram_bytes) = range.least + (range.most - range.least) * uint64_t(at) / 6;
-    const Status moved = (*engine)->set_memory(memory);
+    const Status moved =
+        (*engine)->set_memory(bench.within(range.least + (range.most - range.least) * uint64_t(at) / 6));
     ASSERT_TRUE(moved) << moved.error().message;
     places.insert((*engine)->info().weight_places);
   });
@@ -191,9 +190,7 @@ TEST_P(AnyCancellation, NothingIsHeldAndTheNextRequestWorks) {
   const Bench::Range range = bench.range();
   const auto engine = bench.load();
   ASSERT_TRUE(engine);
-  MemoryOptions least;
-  (GetParam() ? least.gpu_bytes : least.ram_bytes) = range.least;
-  ASSERT_TRUE((*engine)->set_memory(least));
+  ASSERT_TRUE((*engine)->set_memory(bench.within(range.least)));
   int asked_in_a_step = 0, cancelled_inside = 0;
   for (int at = 0; at < 90; at += 4) {
     SCOPED_TRACE(at);

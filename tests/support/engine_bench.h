@@ -71,6 +71,13 @@ struct Bench {
     return make_engine(std::move(placed), options, std::move(surroundings));
   }
 
+  // At most so much where weights are computed with.
+  MemoryOptions within(uint64_t bytes) const {
+    MemoryOptions memory;
+    (device ? memory.gpu_bytes : memory.ram_bytes) = bytes;
+    return memory;
+  }
+
   // What a plan takes without any weights in memory, and with all of them.
   struct Range {
     uint64_t least, most, weights;
