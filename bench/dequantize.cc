@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "base/cpu_features.h"
+#include "base/processors.h"
 #include "base/thread_pool.h"
 #include "quant/dequantize_isa.h"
 #include "quant/parallel_dequantize.h"
@@ -38,7 +39,7 @@ namespace {
 
 int all_threads() {
   const char* variable = std::getenv("METALLIC_BENCH_THREADS");
-  return variable != nullptr ? std::atoi(variable) : ThreadPool::available_processors();
+  return variable != nullptr ? std::atoi(variable) : available_cores();
 }
 
 ThreadPool& pool(int threads) {

@@ -1,6 +1,16 @@
 # One program for each bench/NAME.cc: bench_NAME. bench/scalar/ holds what others are measured against: loops that the compiler
 # must not turn into vectors.
-find_package(benchmark REQUIRED)
+if(NOT METALLIC_BUILD_BENCH OR (METALLIC_BUILD_BENCH STREQUAL AUTO AND (METALLIC_SANITIZE OR METALLIC_FUZZ OR CMAKE_CROSSCOMPILING)))
+  return()
+elseif(METALLIC_BUILD_BENCH STREQUAL AUTO)
+  find_package(benchmark QUIET)
+  if(NOT benchmark_FOUND)
+    return()
+  endif()
+else()
+  find_package(benchmark REQUIRED)
+endif()
+
 file(GLOB METALLIC_SCALAR_SOURCES CONFIGURE_DEPENDS bench/scalar/*.cc)
 add_library(metallic_scalar STATIC ${METALLIC_SCALAR_SOURCES})
 target_include_directories(metallic_scalar PRIVATE src ${PROJECT_SOURCE_DIR})

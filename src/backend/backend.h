@@ -48,11 +48,11 @@ struct NormOp {
   int64_t weight_stride = 0;  // floats from one head's weight (and bias) to the next; 0: all heads share them
 };
 
-// How exactly a backend must take x where the weight is quantised. What it needs not, it may do.
+// How exactly a backend must take x where it may round it. What it needs not, it may do.
 enum class Precision {
-  kCodes,        // 8 bits a number, with a scale for 32 of them
-  kDoubleCodes,  // and 8 bits more of what that leaves, in groups of 32 whose largest number squared is above the row's
-                 // mean of these: for the products whose errors weigh most (docs/decisions/integer-panels.md)
+  kCodes,        // where the weight is quantised: 8 bits a number, with a scale for 32 of them
+  kDoubleCodes,  // for the products whose errors weigh most: two levels of what x is rounded to, where else one does,
+                 // as beside BF16 weights
   kFloat,        // float32
 };
 

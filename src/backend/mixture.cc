@@ -86,8 +86,12 @@ void HostBackend::scale(const TensorView& x, float factor, float softcap) {
 }
 
 void HostBackend::route(const RouteOp& op) {
-  std::vector<float> scores;
-  for (int64_t row = 0; row < op.logits.shape[0]; ++row) route_row(op, row, scores);
+  constexpr int64_t kWorthAThread = 1 << 11;  // experts to judge
+  const int64_t grain = std::max<int64_t>(1, kWorthAThread / op.logits.shape[1]);
+  pool_.parallel_for(op.logits.shape[0], grain, [&](int64_t begin, int64_t end) {
+    std::vector<float> scores;
+    for (int64_t row = begin; row < end; ++row) route_row(op, row, scores);
+  });
 }
 
 void HostBackend::experts(const ExpertsOp& op) {

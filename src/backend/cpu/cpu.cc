@@ -13,7 +13,7 @@ Result<std::shared_ptr<Backend>> make_cpu_backend(const CpuOptions& options) {
   const Result<const cpu::Kernels*> kernels = cpu::find_kernels(isa);
   if (!kernels && from_environment) return fail_while("environment variable METALLIC_ISA", kernels.error());
   if (!kernels) return tl::unexpected<Error>(kernels.error());
-  const cpu::PanelKernels& panels = cpu::find_panel_kernels(isa.empty() ? (*kernels)->name : isa);
+  const cpu::PanelKernels& panels = cpu::find_panel_kernels(isa);
   return std::shared_ptr<Backend>(std::make_shared<cpu::CpuBackend>(options, **kernels, panels));
 }
 

@@ -12,9 +12,9 @@
 
 namespace metallic::cpu {
 
-size_t PanelWork::add_product(const PanelKernels& kernels, const TensorView& x, int64_t tokens, bool precise,
-                              const int32_t* in_rows, const int32_t* out_rows) {
-  products_.push_back({PanelProduct(kernels, tokens, x.shape[1] / kGroupColumns, precise), x, tiles_, parts_});
+size_t PanelWork::add_product(const PanelKernels& kernels, const TensorView& x, int64_t tokens, const int32_t* in_rows,
+                              const int32_t* out_rows) {
+  products_.push_back({PanelProduct(kernels, tokens, x.shape[1] / kGroupColumns), x, tiles_, parts_});
   products_.back().product.set_rows(in_rows, out_rows);
   tiles_ += products_.back().product.tiles();
   parts_ += products_.back().product.parts();
@@ -41,9 +41,9 @@ void PanelWork::set_memory(std::byte* memory) {
   }
 }
 
-void PanelWork::quantize(int64_t tile, Scratch& scratch) const {
+void PanelWork::quantize(int64_t tile) const {
   const Product& product = owner(products_, &Product::first_tile, tile);
-  product.product.quantize(product.x, tile - product.first_tile, scratch);
+  product.product.quantize(product.x, tile - product.first_tile);
 }
 
 void PanelWork::gather(int64_t part) const {
@@ -65,7 +65,7 @@ void PanelWork::finish() const {
 
 void PanelWork::run(Scratch& shared, Scratch& own) {
   set_memory(reinterpret_cast<std::byte*>(shared.floats(tile_count(bytes(), int64_t(sizeof(float))))));
-  for (int64_t tile = 0; tile < tiles_; ++tile) quantize(tile, own);
+  for (int64_t tile = 0; tile < tiles_; ++tile) quantize(tile);
   for (int64_t part = 0; part < parts_; ++part) gather(part);
   for (int64_t unit = 0; unit < units_; ++unit) multiply(unit, own);
   finish();
@@ -77,21 +77,14 @@ const PanelKernels& CpuBackend::panel_kernels(int64_t tokens, Format format) con
 }
 
 void CpuBackend::panel_linear(const LinearOp& op) {
+  // Targets share the tokens' codes, and so the kernels.
+  const bool many = std::all_of(op.targets.begin(), op.targets.end(), [&](const LinearTarget& target) {
+    return &panel_kernels(op.x.shape[0], target.weight->view.format) == &many_kernels_;
+  });
+  const PanelKernels& kernels = many ? many_kernels_ : panel_kernels_;
   panel_work_.clear();
-  for (const bool precise : {true, false}) {  // the expensive ones first
-    const auto wanted = [&](const LinearTarget& target) {
-      return (target.precision == Precision::kDoubleCodes) == precise;
-    };
-    if (std::none_of(op.targets.begin(), op.targets.end(), wanted)) continue;
-    // Targets that share the tokens' codes share the kernels.
-    const bool many = !precise && std::all_of(op.targets.begin(), op.targets.end(), [&](const LinearTarget& target) {
-      return !wanted(target) || &panel_kernels(op.x.shape[0], target.weight->view.format) == &many_kernels_;
-    });
-    const PanelKernels& kernels = many ? many_kernels_ : panel_kernels_;
-    const size_t product = panel_work_.add_product(kernels, op.x, op.x.shape[0], precise);
-    for (const LinearTarget& target : op.targets)
-      if (wanted(target)) panel_work_.add_target(kernels, product, target);
-  }
+  const size_t product = panel_work_.add_product(kernels, op.x, op.x.shape[0]);
+  for (const LinearTarget& target : op.targets) panel_work_.add_target(kernels, product, target);
   run_panel_work(op.x.shape[0] * op.x.shape[1]);
 }
 
@@ -111,7 +104,7 @@ void CpuBackend::experts(const ExpertsOp& op) {
     if (tokens == 0) continue;
     const PanelKernels& kernels = panel_kernels(tokens, op.experts[expert].view.format);
     const size_t product =
-        panel_work_.add_product(kernels, op.x, tokens, false, in_rows_.data() + first, pairs.data() + first);
+        panel_work_.add_product(kernels, op.x, tokens, in_rows_.data() + first, pairs.data() + first);
     const float* bias = op.bias != nullptr ? op.bias + int64_t(expert) * op.out.shape[1] : nullptr;
     panel_work_.add_target(kernels, product, {&op.experts[expert], bias, op.out, false});
   }
@@ -122,13 +115,13 @@ void CpuBackend::run_panel_work(int64_t elements) {
   PanelWork& work = panel_work_;
   work.set_memory(
       reinterpret_cast<std::byte*>(shared_scratch_.floats(tile_count(work.bytes(), int64_t(sizeof(float))))));
-  const auto quantize = [&](int64_t tile, int thread) { work.quantize(tile, scratch_[size_t(thread)]); };
-  constexpr int64_t kWorthAThread = 1 << 14;  // elements
-  if (elements < kWorthAThread)
-    for (int64_t tile = 0; tile < work.tiles(); ++tile) quantize(tile, 0);
-  else
-    for_each_item(work.tiles(), quantize);
-  if (work.parts() > 0) for_each_item(work.parts(), [&](int64_t part, int) { work.gather(part); });
+  constexpr int64_t kWorthAThread = 1 << 14;  // elements to quantise; to gather, so many are little work
+  const auto each = [&](int64_t count, int64_t least, const auto& job) {
+    if (elements >= least) return for_each_item(count, [&](int64_t item, int) { job(item); });
+    for (int64_t item = 0; item < count; ++item) job(item);
+  };
+  each(work.tiles(), kWorthAThread, [&](int64_t tile) { work.quantize(tile); });
+  each(work.parts(), 16 * kWorthAThread, [&](int64_t part) { work.gather(part); });
 
   for_each_range(work.units(), [&](int64_t begin, int64_t end, int thread) {
     for (int64_t unit = begin; unit < end; ++unit) work.multiply(unit, scratch_[size_t(thread)]);

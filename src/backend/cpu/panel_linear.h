@@ -1,10 +1,11 @@
-// The product of quantised tokens with panels of weights (panels.h), for one x and one precision.
+// The product of quantised tokens with panels of weights (panels.h), for one x.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <span>
 #include <vector>
 
 #include "backend/backend.h"
@@ -23,20 +24,12 @@ struct TargetPanels {
   int64_t count;
 };
 
-// How a product holds its tokens.
-enum class TokenForm {
-  kCodes,     // a row of codes for each
-  kPairs,     // a second row beside each: what the first left, as if it were a token of its own. For few tokens
-  kSeparate,  // such second rows apart, of each group those of the tokens that have one. For many
-};
-
-// What a row of codes leaves is taken up only in groups where that is much: an element's error is a sum over all
-// groups, and a few outliers (groups with a large scale) make most of it. The bits of a result do not depend on the
-// form.
+// The tokens of a product are codes, and second codes for what these leave in the groups that stand out of their row,
+// which makes most of its error. Second codes are rows of their own, of each group those of the tokens that have some,
+// so that they are multiplied in full tiles, and groups without any cost nothing.
 class PanelProduct {
  public:
-  // `precise`: with second rows.
-  PanelProduct(const PanelKernels& kernels, int64_t tokens, int64_t groups, bool precise);
+  PanelProduct(const PanelKernels& kernels, int64_t tokens, int64_t groups);
 
   // Token t is row in_rows[t] of x, and its results go to row out_rows[t] of a target; null: row t.
   void set_rows(const int32_t* in_rows, const int32_t* out_rows) {
@@ -50,9 +43,9 @@ class PanelProduct {
 
   // The tokens are quantised tile by tile, by any thread.
   int64_t tiles() const { return tiles_; }
-  void quantize(const TensorView& x, int64_t tile, Scratch& scratch) const;
+  void quantize(const TensorView& x, int64_t tile) const;
   // When all are: so many parts of their second codes are put together, by any thread.
-  int64_t parts() const { return form_ == TokenForm::kSeparate ? blocks() * chunks() : 0; }
+  int64_t parts() const { return blocks() * chunks(); }
   void gather(int64_t part) const;
 
   // Panels [first, first + count) of a target, count <= kernels.panels: its product with all tokens.
@@ -66,32 +59,33 @@ class PanelProduct {
   };
 
   int64_t first_row(int64_t tile) const;
-  // Where a tile's group lies among all (group, row of codes).
+  // Where a tile's group lies among all (group, token).
   int64_t position(int64_t tile, int64_t first_group) const;
   TokenTile tile(int64_t index, int64_t first_group) const;
   // These are about row number `row` of a tile with `rows` rows of codes, `of`.
-  // Marks the groups whose remainder is much.
+  // Marks the groups that stand out.
   void mark(int64_t row, int64_t rows, const Rows& of, uint8_t* marks) const;
-  // What the codes of a group leave of x: 32 numbers.
-  void remainder(const float* x, int64_t group, int64_t row, int64_t rows, const Rows& of, float* out) const;
-  // What they leave in the marked groups, as the second row of a token (kSeparate), or as the row beside it (kPairs).
+  // The second codes of the marked groups.
   void quantize_second(const float* x, int64_t tile, int64_t row, int64_t rows, const Rows& of,
                        const uint8_t* marks) const;
-  void quantize_pair(const float* x, int64_t row, int64_t rows, const Rows& of, Scratch& scratch) const;
   int64_t blocks() const { return (tiles_ + block_tiles_ - 1) / block_tiles_; }
   int64_t chunks() const { return (groups_ + chunk_ - 1) / chunk_; }
   int64_t first_of_block(int64_t block) const { return first_row(block * block_tiles_); }
   // Where the second codes of a block's group lie among all.
   int64_t second_position(int64_t block, int64_t group) const;
+  // The groups of a chunk of which tokens of a block have second codes.
+  std::span<const int32_t> second_groups(int64_t block, int64_t chunk) const;
+  bool has_seconds(int64_t block) const;
 
   // These write the results too.
   void multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
-                       float* sums) const;
+                       const UnpackedPanel& memory, float* sums) const;
   void multiply_unpacked(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
-                         float* scratch, float* sums) const;
-  // rest (rows of codes, panels * width) += the product of unpacked groups with the second codes of a block's tokens.
-  void multiply_seconds(int64_t block, const UnpackedPanel& panels, const DotUnpacked* dots, const PanelFormat& format,
-                        int64_t first_group, int64_t groups, float* rest) const;
+                         const UnpackedPanel& memory, float* sums) const;
+  // rest (tokens, panels * width) += the product of an unpacked group with the second codes of a block's tokens; the
+  // panels of the group lie panel_groups groups apart.
+  void multiply_seconds(int64_t block, int64_t group, const UnpackedPanel& panels, int64_t panel_groups,
+                        const DotUnpacked* dots, float* rest) const;
   void unpack_all(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
                   int64_t first_group, int64_t groups, const UnpackedPanel& out) const;
   void unpack(const TargetPanels& panels, int64_t panel, int64_t first_group, int64_t groups,
@@ -106,17 +100,17 @@ class PanelProduct {
 
   const PanelKernels& kernels_;
   const int32_t *in_rows_ = nullptr, *out_rows_ = nullptr;
-  TokenForm form_;
-  int64_t levels_;                              // rows of codes of a token that lie side by side
-  int64_t count_;                               // rows of codes
+  int64_t count_;                               // of tokens
   int64_t groups_, chunk_, tile_rows_, tiles_;  // chunk_: groups that are unpacked at a time
   Rows rows_;
-  // kSeparate only: the second rows of some tiles' tokens, group by group. So many tokens at once that most groups fill
-  // tiles, and so few that their sums stay in the nearest cache.
+  // The second codes of some tiles' tokens, group by group. So many tokens at once that most groups fill tiles, and so
+  // few that their sums stay in the nearest cache.
   struct Seconds {
     Rows rows;                  // (blocks, groups, tokens of the block): first in the tokens' places, then those marked
     int32_t* tokens = nullptr;  // likewise: which tokens these are
     int32_t* counts = nullptr;  // (blocks, groups)
+    int32_t* groups = nullptr;  // (blocks, groups): of each chunk those with a count, from its first group's place on
+    int32_t* listed = nullptr;  // (blocks, chunks): how many these are
     uint8_t* marks = nullptr;   // (tokens, groups)
   } seconds_;
   int64_t block_tiles_;
@@ -132,15 +126,15 @@ class PanelWork {
     tiles_ = parts_ = units_ = 0;
   }
   // `rows` as PanelProduct::set_rows has them. Returns its number.
-  size_t add_product(const PanelKernels& kernels, const TensorView& x, int64_t tokens, bool precise,
-                     const int32_t* in_rows = nullptr, const int32_t* out_rows = nullptr);
+  size_t add_product(const PanelKernels& kernels, const TensorView& x, int64_t tokens, const int32_t* in_rows = nullptr,
+                     const int32_t* out_rows = nullptr);
   void add_target(const PanelKernels& kernels, size_t product, const LinearTarget& target);
 
   int64_t bytes() const;  // for the quantised tokens
   void set_memory(std::byte* memory);
 
   int64_t tiles() const { return tiles_; }
-  void quantize(int64_t tile, Scratch& scratch) const;
+  void quantize(int64_t tile) const;
   // Then what PanelProduct::gather does.
   int64_t parts() const { return parts_; }
   void gather(int64_t part) const;

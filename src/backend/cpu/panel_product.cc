@@ -9,9 +9,9 @@
 namespace metallic::cpu {
 namespace {
 
-// What a row of codes leaves is much in a group whose squared scale is above so many times the mean of its row's. At 1
-// that is 23 % of the groups of SmolLM2 and Qwen2.5, with 78 % of the squared errors; at 2 it is 12 % with 60 %.
-constexpr double kMuchError = 1;
+// A group stands out if its squared scale is above the mean of its row's squares and so many times the square of their
+// mean. Of normally distributed numbers none does.
+constexpr double kStandsOut = 6;
 constexpr int64_t kInfoAlignment = 16;  // bytes
 constexpr int64_t kBlockRows = 192;     // of tokens whose second codes are gathered
 
@@ -28,26 +28,21 @@ int64_t even_chunk(int64_t groups, int64_t most) {
 
 }  // namespace
 
-PanelProduct::PanelProduct(const PanelKernels& kernels, int64_t tokens, int64_t groups, bool precise)
+PanelProduct::PanelProduct(const PanelKernels& kernels, int64_t tokens, int64_t groups)
     : kernels_(kernels),
-      form_(!precise                         ? TokenForm::kCodes
-            : tokens <= kernels.tiles.tokens ? TokenForm::kPairs
-                                             : TokenForm::kSeparate),
-      levels_(form_ == TokenForm::kPairs ? 2 : 1),
-      count_(tokens * levels_),
+      count_(tokens),
       groups_(groups),
       chunk_(even_chunk(groups, kernels.tiles.unpack_groups)),
-      tile_rows_(kernels.tiles.tokens / levels_ * levels_),
+      tile_rows_(kernels.tiles.tokens),
       tiles_(tile_count(count_, tile_rows_)) {
   // As many tiles as needed, of like size: a small one costs nearly as much as a full one.
-  if (tiles_ > 0) tile_rows_ = round_up(tile_count(count_, tiles_), levels_);
+  if (tiles_ > 0) tile_rows_ = tile_count(count_, tiles_);
   block_tiles_ = std::max<int64_t>(1, kBlockRows / std::max<int64_t>(1, tile_rows_));
 }
 
 int64_t PanelProduct::bytes() const {
   const int64_t rows = count_ * groups_ * (kGroupColumns + int64_t(sizeof(TokenGroup)));
-  if (form_ != TokenForm::kSeparate) return rows;
-  const int64_t lists = (count_ + blocks()) * groups_ * int64_t(sizeof(int32_t));
+  const int64_t lists = ((count_ + 2 * blocks()) * groups_ + blocks() * chunks()) * int64_t(sizeof(int32_t));
   return 2 * rows + round_up(lists + count_ * groups_, kInfoAlignment);
 }
 
@@ -57,11 +52,15 @@ void PanelProduct::set_memory(std::byte* memory) {
     auto* codes = reinterpret_cast<int8_t*>(take(count_ * groups_ * kGroupColumns));
     return Rows{codes, reinterpret_cast<TokenGroup*>(take(count_ * groups_ * int64_t(sizeof(TokenGroup))))};
   };
+  const auto take_list = [&](int64_t count) {
+    return reinterpret_cast<int32_t*>(take(count * int64_t(sizeof(int32_t))));
+  };
   rows_ = take_rows();
-  if (form_ != TokenForm::kSeparate) return;
   seconds_.rows = take_rows();
-  seconds_.tokens = reinterpret_cast<int32_t*>(take(count_ * groups_ * int64_t(sizeof(int32_t))));
-  seconds_.counts = reinterpret_cast<int32_t*>(take(blocks() * groups_ * int64_t(sizeof(int32_t))));
+  seconds_.tokens = take_list(count_ * groups_);
+  seconds_.counts = take_list(blocks() * groups_);
+  seconds_.groups = take_list(blocks() * groups_);
+  seconds_.listed = take_list(blocks() * chunks());
   seconds_.marks = reinterpret_cast<uint8_t*>(take(count_ * groups_));
 }
 
@@ -78,25 +77,32 @@ TokenTile PanelProduct::tile(int64_t index, int64_t first_group) const {
 }
 
 void PanelProduct::mark(int64_t row, int64_t rows, const Rows& of, uint8_t* marks) const {
-  double squares = 0;
-  for (int64_t g = 0; g < groups_; ++g)
-    squares += double(of.info[g * rows + row].scale) * of.info[g * rows + row].scale;
-  const double much = kMuchError * squares / double(groups_);
+  double sum = 0, squares = 0;
+  for (int64_t g = 0; g < groups_; ++g) {
+    const double scale = of.info[g * rows + row].scale;
+    sum += scale;
+    squares += scale * scale;
+  }
+  const double mean = sum / double(groups_);
+  const double much = std::max(squares / double(groups_), kStandsOut * mean * mean);
   for (int64_t g = 0; g < groups_; ++g) {
     const double scale = of.info[g * rows + row].scale;
     marks[g] = scale * scale > much;
   }
 }
 
-void PanelProduct::remainder(const float* x, int64_t group, int64_t row, int64_t rows, const Rows& of,
-                             float* out) const {
-  const int64_t at = group * rows + row;
-  kernels_.remainder(x + group * kGroupColumns, of.codes + at * kGroupColumns, of.info[at], out);
-}
-
 int64_t PanelProduct::second_position(int64_t block, int64_t group) const {
   const int64_t first = first_of_block(block);
   return first * groups_ + group * (first_of_block(block + 1) - first);
+}
+
+std::span<const int32_t> PanelProduct::second_groups(int64_t block, int64_t chunk) const {
+  return {seconds_.groups + block * groups_ + chunk * chunk_, size_t(seconds_.listed[block * chunks() + chunk])};
+}
+
+bool PanelProduct::has_seconds(int64_t block) const {
+  const int32_t* listed = seconds_.listed + block * chunks();
+  return std::any_of(listed, listed + chunks(), [](int32_t count) { return count > 0; });
 }
 
 void PanelProduct::quantize_second(const float* x, int64_t tile, int64_t row, int64_t rows, const Rows& of,
@@ -105,53 +111,42 @@ void PanelProduct::quantize_second(const float* x, int64_t tile, int64_t row, in
   float rest[kGroupColumns];
   for (int64_t g = 0; g < groups_; ++g) {
     if (!marks[g]) continue;
-    remainder(x, g, row, rows, of, rest);
-    const int64_t at = second_position(block, g) + first_row(tile) + row - first_of_block(block);
-    kernels_.quantize(rest, 1, 0, 1, seconds_.rows.codes + at * kGroupColumns, seconds_.rows.info + at);
+    const int64_t from = g * rows + row;
+    kernels_.remainder(x + g * kGroupColumns, of.codes + from * kGroupColumns, of.info[from], rest);
+    const int64_t to = second_position(block, g) + first_row(tile) + row - first_of_block(block);
+    kernels_.quantize(rest, 1, 0, 1, seconds_.rows.codes + to * kGroupColumns, seconds_.rows.info + to);
   }
 }
 
-void PanelProduct::quantize_pair(const float* x, int64_t row, int64_t rows, const Rows& of, Scratch& scratch) const {
-  float* rest = scratch.floats(groups_ * kGroupColumns + tile_count(groups_, int64_t(sizeof(float))));
-  auto* marks = reinterpret_cast<uint8_t*>(rest + groups_ * kGroupColumns);
-  mark(row, rows, of, marks);
-  for (int64_t g = 0; g < groups_; ++g) {
-    float* out = rest + g * kGroupColumns;
-    if (marks[g])
-      remainder(x, g, row, rows, of, out);
-    else
-      std::fill_n(out, kGroupColumns, 0.0f);
-  }
-  kernels_.quantize(rest, groups_, int(row + 1), int(rows), of.codes, of.info);
-}
-
+// Token by token, so that the marks are read in order.
 void PanelProduct::gather(int64_t part) const {
-  const int64_t block = part / chunks(), first = first_of_block(block), rows = first_of_block(block + 1) - first;
-  const int64_t begin = part % chunks() * chunk_, end = std::min(groups_, begin + chunk_);
-  for (int64_t g = begin; g < end; ++g) {
-    const int64_t position = second_position(block, g);
-    int8_t* codes = seconds_.rows.codes + position * kGroupColumns;
-    TokenGroup* info = seconds_.rows.info + position;
-    int32_t count = 0;
-    for (int64_t row = 0; row < rows; ++row) {
-      if (!seconds_.marks[(first + row) * groups_ + g]) continue;
-      std::memmove(codes + count * kGroupColumns, codes + row * kGroupColumns, kGroupColumns);
-      info[count] = info[row];
-      seconds_.tokens[position + count++] = int32_t(first + row);
+  const int64_t block = part / chunks(), chunk = part % chunks();
+  const int64_t first = first_of_block(block), rows = first_of_block(block + 1) - first;
+  const int64_t begin = chunk * chunk_, end = std::min(groups_, begin + chunk_);
+  int32_t* counts = seconds_.counts + block * groups_;
+  std::fill(counts + begin, counts + end, 0);
+  for (int64_t row = 0; row < rows; ++row) {
+    const uint8_t* marks = seconds_.marks + (first + row) * groups_;
+    for (int64_t g = begin; g < end; ++g) {
+      if (!marks[g]) continue;
+      const int64_t position = second_position(block, g), from = position + row, to = position + counts[g]++;
+      std::memmove(seconds_.rows.codes + to * kGroupColumns, seconds_.rows.codes + from * kGroupColumns, kGroupColumns);
+      seconds_.rows.info[to] = seconds_.rows.info[from];
+      seconds_.tokens[to] = int32_t(first + row);
     }
-    seconds_.counts[block * groups_ + g] = count;
   }
+  int32_t* listed = seconds_.groups + block * groups_ + begin;
+  for (int64_t g = begin; g < end; ++g)
+    if (counts[g] > 0) *listed++ = int32_t(g);
+  seconds_.listed[block * chunks() + chunk] = int32_t(listed - (seconds_.groups + block * groups_ + begin));
 }
 
-void PanelProduct::quantize(const TensorView& x, int64_t index, Scratch& scratch) const {
+void PanelProduct::quantize(const TensorView& x, int64_t index) const {
   const int64_t first = first_row(index), rows = first_row(index + 1) - first, at = first * groups_;
   const Rows to{rows_.codes + at * kGroupColumns, rows_.info + at};
-  for (int64_t row = 0; row < rows; row += levels_) {
-    const int64_t at_row = (first + row) / levels_;
-    const float* token = float_at(x, in_rows_ != nullptr ? in_rows_[at_row] : at_row);
+  for (int64_t row = 0; row < rows; ++row) {
+    const float* token = float_at(x, in_rows_ != nullptr ? in_rows_[first + row] : first + row);
     kernels_.quantize(token, groups_, int(row), int(rows), to.codes, to.info);
-    if (form_ == TokenForm::kPairs) quantize_pair(token, row, rows, to, scratch);
-    if (form_ != TokenForm::kSeparate) continue;
     uint8_t* marks = seconds_.marks + (first + row) * groups_;
     mark(row, rows, to, marks);
     quantize_second(token, index, row, rows, to, marks);
@@ -182,85 +177,95 @@ void PanelProduct::unpack_all(const TargetPanels& panels, const PackedPanels& pa
 }
 
 void PanelProduct::multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
-                                   float* sums) const {
+                                   const UnpackedPanel& memory, float* sums) const {
   const int64_t stride = count * kernels_.width;
+  float* rest = sums + count_ * stride;
   for (int64_t i = 0; i < tiles_; ++i)
     panels.format->dot[count][first_row(i + 1) - first_row(i)](packed, groups_, tile(i, 0),
                                                                sums + first_row(i) * stride);
-  store(panels, first, count, 0, count_, sums, levels_ == 2 ? sums + stride : nullptr);
+  const DotUnpacked* dots = kernels_.dot[panels.format->halves - 1][panels.format->has_offset][count];
+  for (int64_t block = 0; block < blocks(); ++block) {
+    const int64_t begin = first_of_block(block), end = first_of_block(block + 1);
+    const bool seconds = has_seconds(block);
+    if (seconds) std::fill(rest + begin * stride, rest + end * stride, 0.0f);
+    for (int64_t chunk = 0; chunk < chunks(); ++chunk)
+      for (const int32_t group : second_groups(block, chunk)) {
+        unpack_all(panels, packed, first, count, group, 1, memory);
+        multiply_seconds(block, group, memory, 1, dots, rest);
+      }
+    store(panels, first, count, begin, end, sums, seconds ? rest : nullptr);
+  }
 }
 
 void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPanels& packed, int64_t first,
-                                     int64_t count, float* scratch, float* sums) const {
+                                     int64_t count, const UnpackedPanel& memory, float* sums) const {
   const int64_t width = count * kernels_.width;
-  const UnpackedPanel memory{reinterpret_cast<uint8_t*>(scratch), scratch + code_floats(kernels_),
-                             scratch + code_floats(kernels_) + scale_floats(kernels_)};
-  const bool separate = form_ == TokenForm::kSeparate;
-  float* rest = sums + count_ * width;  // sums of the second rows
-  std::fill_n(sums, (separate ? 2 : 1) * count_ * width, 0.0f);
-  const auto& dots = kernels_.dot[panels.format->halves - 1][panels.format->has_offset][count];
+  float* rest = sums + count_ * width;
+  std::fill_n(sums, count_ * width, 0.0f);
+  for (int64_t block = 0; block < blocks(); ++block)
+    if (has_seconds(block))
+      std::fill(rest + first_of_block(block) * width, rest + first_of_block(block + 1) * width, 0.0f);
+  const DotUnpacked* dots = kernels_.dot[panels.format->halves - 1][panels.format->has_offset][count];
   for (int64_t g = 0; g < groups_; g += chunk_) {
     const int64_t groups = std::min(chunk_, groups_ - g);
     unpack_all(panels, packed, first, count, g, groups, memory);
     const bool last = g + groups == groups_;
     for (int64_t i = 0; i < tiles_; ++i) {
-      if (separate && i % block_tiles_ == 0)
-        multiply_seconds(i / block_tiles_, memory, dots, *panels.format, g, groups, rest);
-      const int64_t begin = first_row(i), end = first_row(i + 1);
+      const int64_t begin = first_row(i), end = first_row(i + 1), block = i / block_tiles_;
+      if (i % block_tiles_ == 0)
+        for (const int32_t group : second_groups(block, g / chunk_)) {
+          const int64_t scales = (group - g) * panels.format->halves * kernels_.width;
+          multiply_seconds(block, group,
+                           {memory.codes + (group - g) * kGroupColumns * kernels_.width, memory.scales + scales,
+                            memory.offsets + scales},
+                           groups, dots, rest);
+        }
       if (last) prefetch_out(panels, first, end, first_row(i + 2));
       dots[end - begin](memory, groups, groups, tile(i, g), sums + begin * width);
-      if (!last) continue;
-      const float* seconds = separate ? rest : levels_ == 2 ? sums + width : nullptr;
-      store(panels, first, count, begin, end, sums, seconds);
+      if (last) store(panels, first, count, begin, end, sums, has_seconds(block) ? rest : nullptr);
     }
   }
 }
 
-void PanelProduct::multiply_seconds(int64_t block, const UnpackedPanel& panels, const DotUnpacked* dots,
-                                    const PanelFormat& format, int64_t first_group, int64_t groups, float* rest) const {
-  for (int64_t g = 0; g < groups; ++g) {
-    const int64_t scales = g * format.halves * kernels_.width;
-    const UnpackedPanel group{panels.codes + g * kGroupColumns * kernels_.width, panels.scales + scales,
-                              panels.offsets + scales};
-    const int64_t first = second_position(block, first_group + g);
-    const int64_t count = seconds_.counts[block * groups_ + first_group + g];
-    const int64_t tiles = tile_count(count, int64_t(kernels_.tiles.tokens));
-    for (int64_t i = 0; i < tiles; ++i) {  // of like size
-      const int64_t begin = count * i / tiles, at = first + begin;
-      dots[count * (i + 1) / tiles - begin](
-          group, groups, 1, {seconds_.rows.codes + at * kGroupColumns, seconds_.rows.info + at, seconds_.tokens + at},
-          rest);
-    }
+void PanelProduct::multiply_seconds(int64_t block, int64_t group, const UnpackedPanel& panels, int64_t panel_groups,
+                                    const DotUnpacked* dots, float* rest) const {
+  const int64_t first = second_position(block, group), count = seconds_.counts[block * groups_ + group];
+  const int64_t tiles = tile_count(count, int64_t(kernels_.tiles.tokens));
+  for (int64_t i = 0; i < tiles; ++i) {  // of like size
+    const int64_t begin = count * i / tiles, at = first + begin;
+    dots[count * (i + 1) / tiles - begin](
+        panels, panel_groups, 1,
+        {seconds_.rows.codes + at * kGroupColumns, seconds_.rows.info + at, seconds_.tokens + at}, rest);
   }
 }
 
-// The lines of the output that the panels from `first` on will write for some rows of codes.
+// The lines of the output that the panels from `first` on will write for some tokens.
 void PanelProduct::prefetch_out(const TargetPanels& panels, int64_t first, int64_t begin, int64_t end) const {
   constexpr int64_t kLineFloats = 16;
   const int64_t row = first * kernels_.width;
-  for (int64_t t = begin / levels_; t < end / levels_; ++t) {
+  for (int64_t t = begin; t < end; ++t) {
     const float* out = out_at(panels, t) + row;
     for (int64_t i = 0; i < kernels_.panels * kernels_.width; i += kLineFloats) __builtin_prefetch(out + i, 1);
   }
 }
 
-// What `count` panels from `first` on give for rows [begin, end) of codes. `sums` and `seconds` hold it for all.
+// What `count` panels from `first` on give for tokens [begin, end). `sums` and `seconds` hold it for all.
 void PanelProduct::store(const TargetPanels& panels, int64_t first, int64_t count, int64_t begin, int64_t end,
                          const float* sums, const float* seconds) const {
   const LinearTarget& target = *panels.target;
-  const int64_t row = first * kernels_.width, width = count * kernels_.width, token = begin / levels_;
+  const int64_t row = first * kernels_.width, width = count * kernels_.width;
   TensorView to = target.out;
   to.data = static_cast<float*>(to.data) + row;
   kernels_.store({.sums = sums + begin * width,
                   .seconds = seconds != nullptr ? seconds + begin * width : nullptr,
-                  .stride = levels_ * width,
-                  .tokens = (end - begin) / levels_,
+                  .stride = width,
+                  .tokens = end - begin,
                   .rows = std::min(width, target.weight->rows() - row),
                   .bias = target.bias != nullptr ? target.bias + row : nullptr,
                   .accumulate = target.accumulate,
-                  .out = float_at(to, out_rows_ != nullptr ? 0 : token),
+                  .out = float_at(to, out_rows_ != nullptr ? 0 : begin),
                   .out_stride = to.stride[0] / int64_t(sizeof(float)),
-                  .out_rows = out_rows_ != nullptr ? out_rows_ + token : nullptr});
+                  .out_rows = out_rows_ != nullptr ? out_rows_ + begin : nullptr});
 }
 
 void PanelProduct::multiply(const TargetPanels& panels, int64_t first, int64_t count, Scratch& scratch) const {
@@ -271,16 +276,17 @@ void PanelProduct::multiply(const TargetPanels& panels, int64_t first, int64_t c
   if (weight == nullptr && panels.format->pack != nullptr)
     weight = &passing.emplace(*panels.format, kernels_.width, kernels_.panels, panels.target->weight->view, nullptr);
   const int64_t bundle = weight != nullptr ? round_up(weight->bundle_bytes(), 64) / int64_t(sizeof(float)) : 0;
-  const int64_t levels = form_ == TokenForm::kCodes ? 1 : 2;
-  float* memory = scratch.floats(bundle + unpacked + levels * count_ * kernels_.panels * width);
-  float* sums = memory + bundle + unpacked;
+  float* memory = scratch.floats(bundle + unpacked + 2 * count_ * kernels_.panels * width);
+  float *room = memory + bundle, *sums = room + unpacked;
+  const UnpackedPanel unpack_to{reinterpret_cast<uint8_t*>(room), room + code_floats(kernels_),
+                                room + code_floats(kernels_) + scale_floats(kernels_)};
   PackedPanels packed{nullptr, 0};
   if (weight != nullptr) {
     packed = weight->panels(first, reinterpret_cast<uint8_t*>(memory));
-    if (form_ != TokenForm::kSeparate && tiles_ <= kernels_.tiles.packed_tiles[panels.format->whole_codes])
-      return multiply_packed(panels, packed, first, count, sums);
+    if (tiles_ <= kernels_.tiles.packed_tiles[panels.format->whole_codes])
+      return multiply_packed(panels, packed, first, count, unpack_to, sums);
   }
-  multiply_unpacked(panels, packed, first, count, memory + bundle, sums);
+  multiply_unpacked(panels, packed, first, count, unpack_to, sums);
 }
 
 }  // namespace metallic::cpu

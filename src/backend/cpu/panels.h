@@ -118,7 +118,7 @@ struct PanelKernels {
   PanelTiles tiles;    // the best where it was tried; tuning.h measures them
   int panels;          // best number of panels at once
   // Null, or the table, whose panels are the same, for all that this one is not for: products of fewer than many_tokens
-  // tokens, with second rows, or of other formats.
+  // tokens, or of other formats.
   const PanelKernels* few;
   int64_t many_tokens;
   const PanelFormat* (*format)(Format format);                 // null for what these are not for
@@ -139,7 +139,7 @@ struct PanelKernels {
 
 // The tables that this processor can run, best first; the last is scalar.
 std::span<const PanelKernels* const> available_panel_kernels();
-// The table with this name, or the best for an instruction set of find_kernels.
+// The table with this name, or the best for an instruction set of find_kernels; empty: the best of all.
 const PanelKernels& find_panel_kernels(std::string_view isa);
 // The table with this name, or null.
 const PanelKernels* named_panel_kernels(std::string_view name);

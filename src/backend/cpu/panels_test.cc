@@ -272,6 +272,7 @@ TEST(TilePanels, GiveModelsTheBitsOfTheOtherKernels) {
 TEST(TilePanels, CanBeAskedForWhereTheProcessorAndTheSystemLetThemAndAreNeverTheBest) {
   EXPECT_EQ(named_panel_kernels("amxint8") != nullptr, cpu_features().amx_int8 && request_tiles());
   EXPECT_STRNE(available_panel_kernels().front()->name, "amxint8");
+  EXPECT_EQ(&find_panel_kernels(""), available_panel_kernels().front());
 }
 
 // So that what a faster table gains can be measured, and a fault be narrowed down.

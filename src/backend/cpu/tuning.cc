@@ -83,7 +83,7 @@ class Timer {
   void multiply(int64_t tokens) {
     work_.clear();
     const size_t product =
-        work_.add_product(kernels_, TensorView::dense(x_.data(), Format::kF32, {tokens, columns_}), tokens, false);
+        work_.add_product(kernels_, TensorView::dense(x_.data(), Format::kF32, {tokens, columns_}), tokens);
     work_.add_target(
         kernels_, product,
         {&weight_, nullptr, TensorView::dense(out_.data(), Format::kF32, {tokens, weight_.rows()}), false});

@@ -73,7 +73,7 @@ TEST_F(Tuning, MeasuresAnewWhatCannotBe) {
 }
 
 // The product of `tokens` random tokens with a random matrix, with these tile sizes.
-std::vector<float> product(Format format, int64_t tokens, bool precise, const PanelTiles& tiles) {
+std::vector<float> product(Format format, int64_t tokens, const PanelTiles& tiles) {
   constexpr int64_t kRows = 70, kColumns = 1280;  // no whole number of panels; 40 groups
   PanelKernels tuned = kernels();
   tuned.tiles = tiles;
@@ -84,8 +84,7 @@ std::vector<float> product(Format format, int64_t tokens, bool precise, const Pa
   weight.view = TensorView::dense(const_cast<uint8_t*>(bytes.data()), format, {kRows, kColumns});
   PanelWork work;
   Scratch shared, own;
-  const size_t of =
-      work.add_product(tuned, TensorView::dense(x.data(), Format::kF32, {tokens, kColumns}), tokens, precise);
+  const size_t of = work.add_product(tuned, TensorView::dense(x.data(), Format::kF32, {tokens, kColumns}), tokens);
   work.add_target(tuned, of, {&weight, nullptr, TensorView::dense(out.data(), Format::kF32, {tokens, kRows}), false});
   work.run(shared, own);
   return out;
@@ -94,14 +93,13 @@ std::vector<float> product(Format format, int64_t tokens, bool precise, const Pa
 TEST(PanelTiles, NoSizeChangesABit) {
   const PanelTiles usual = kernels().tiles;
   for (const Format format : {Format::kQ4_0, Format::kQ8_0, Format::kQ4_K, Format::kQ6_K})
-    for (const int64_t tokens : {1, 5, 13, 40})
-      for (const bool precise : {false, true}) {
-        const std::vector<float> expected = product(format, tokens, precise, usual);
-        for (const PanelTiles& tiles : {PanelTiles{2, 1, {1, 1}}, PanelTiles{usual.tokens, kUnpackGroups, {10, 10}},
-                                        PanelTiles{std::max(2, usual.tokens - 1), 7, {2, 4}}})
-          EXPECT_TRUE(testing::same_bits(product(format, tokens, precise, tiles), expected))
-              << format_info(format).name << ", " << tokens << " tokens, tiles of " << tiles.tokens;
-      }
+    for (const int64_t tokens : {1, 5, 13, 40}) {
+      const std::vector<float> expected = product(format, tokens, usual);
+      for (const PanelTiles& tiles : {PanelTiles{2, 1, {1, 1}}, PanelTiles{usual.tokens, kUnpackGroups, {10, 10}},
+                                      PanelTiles{std::max(2, usual.tokens - 1), 7, {2, 4}}})
+        EXPECT_TRUE(testing::same_bits(product(format, tokens, tiles), expected))
+            << format_info(format).name << ", " << tokens << " tokens, tiles of " << tiles.tokens;
+    }
 }
 
 }  // namespace
