@@ -17,6 +17,8 @@ namespace {
 constexpr uint64_t kPiece = uint64_t{32} << 20;
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
 constexpr int64_t kCacheLine = 64;
+constexpr int kPackedForGood = 2;          // uses
+constexpr int64_t kFetchBytes = 16 << 10;  // what kernels fetch ahead of what they read
 constexpr int64_t kWorthTuning = 1 << 20;  // weights of a matrix
 
 Result<std::shared_ptr<uint8_t>> map_memory(uint64_t bytes) {
@@ -56,10 +58,9 @@ PackedWeight::PackedWeight(const PanelFormat& format, int width, int bundle, con
       owner_(std::move(owner)) {}
 
 PackedPanels PackedWeight::panels(int64_t first, uint8_t* scratch) const {
-  constexpr int kReady = 2;
   const int64_t count = std::min(bundle_, panels_ - first), stride = count * format_.chunk_bytes;
-  uint8_t* to = uses_ == 0 || memory_ == nullptr ? scratch : memory_.get() + first * format_.panel_bytes(groups_);
-  if (uses_ < kReady || memory_ == nullptr)
+  uint8_t* to = uses_ == 0 || memory_ == nullptr ? scratch : place(first);
+  if (uses_ < kPackedForGood || memory_ == nullptr)
     for (int64_t panel = first; panel < first + count; ++panel) {
       const int64_t row = panel * width_;
       const auto* rows = static_cast<const uint8_t*>(file_.data) + row * file_.stride[0];
@@ -69,10 +70,17 @@ PackedPanels PackedWeight::panels(int64_t first, uint8_t* scratch) const {
   return {to, stride};
 }
 
+void PackedWeight::fetch(int64_t first) const {
+  if (uses_ < kPackedForGood || memory_ == nullptr) return;
+  const uint8_t* from = place(first);
+  const int64_t bytes = std::min(kFetchBytes, (panels_ - first) * format_.panel_bytes(groups_));
+  for (int64_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(from + at, 0, 2);
+}
+
 void PackedWeight::used() const {
   if (memory_ == nullptr) return;
-  uses_ = std::min(uses_ + 1, 2);
-  if (uses_ == 2) owner_.reset();
+  uses_ = std::min(uses_ + 1, kPackedForGood);
+  if (uses_ == kPackedForGood) owner_.reset();
 }
 
 void CpuBackend::tune() {

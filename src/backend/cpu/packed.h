@@ -26,11 +26,16 @@ class PackedWeight {
   // Bundle `first` / bundle: its panels from `first` on, ready to be multiplied. `scratch` has room for bundle_bytes();
   // what is there is overwritten. Any thread, for another bundle each.
   PackedPanels panels(int64_t first, uint8_t* scratch) const;
+  // Asks for the first bytes of that bundle: where nothing before it was read, nothing of it was fetched ahead.
+  void fetch(int64_t first) const;
   int64_t bundle_bytes() const { return bundle_ * format_.panel_bytes(groups_); }
   // All bundles have been asked for once: the next use packs for good, the one after finds all done. One thread.
   void used() const;
 
  private:
+  // Of a bundle in memory_.
+  uint8_t* place(int64_t first) const { return memory_.get() + first * format_.panel_bytes(groups_); }
+
   const PanelFormat& format_;
   int width_;
   int64_t bundle_, panels_, groups_;

@@ -51,6 +51,11 @@ void PanelWork::gather(int64_t part) const {
   product.product.gather(part - product.first_part);
 }
 
+void PanelWork::fetch(int64_t unit) const {
+  const Target& target = owner(targets_, &Target::first_unit, unit);
+  if (target.packed != nullptr) target.packed->fetch((unit - target.first_unit) * target.unit_panels);
+}
+
 void PanelWork::multiply(int64_t unit, Scratch& scratch) const {
   const Target& target = owner(targets_, &Target::first_unit, unit);
   const int64_t first = (unit - target.first_unit) * target.unit_panels;
@@ -124,6 +129,7 @@ void CpuBackend::run_panel_work(int64_t elements) {
   each(work.parts(), 16 * kWorthAThread, [&](int64_t part) { work.gather(part); });
 
   for_each_range(work.units(), [&](int64_t begin, int64_t end, int thread) {
+    work.fetch(begin);
     for (int64_t unit = begin; unit < end; ++unit) work.multiply(unit, scratch_[size_t(thread)]);
     if (many_kernels_.release != nullptr) many_kernels_.release();
   });

@@ -139,6 +139,8 @@ class PanelWork {
   int64_t parts() const { return parts_; }
   void gather(int64_t part) const;
   int64_t units() const { return units_; }
+  // Before the first of a range of units.
+  void fetch(int64_t unit) const;
   void multiply(int64_t unit, Scratch& scratch) const;
   // All units are done.
   void finish() const;
