@@ -40,6 +40,12 @@ namespace cpu {
 
 inline constexpr size_t kMaxTargets = 8;  // of one linear operation
 
+constexpr int64_t round_up(int64_t count, int64_t multiple) { return (count + multiple - 1) / multiple * multiple; }
+
+// `count` tokens spread evenly over tiles of at most `most`: how many tiles, and where the i-th begins.
+constexpr int64_t tile_count(int64_t count, int64_t most) { return (count + most - 1) / most; }
+constexpr int64_t tile_begin(int64_t count, int64_t tiles, int64_t tile) { return count * tile / tiles; }
+
 class CpuBackend final : public HostBackend {
  public:
   CpuBackend(const CpuOptions& options, const Kernels& kernels, const PanelKernels& panel_kernels)
@@ -99,8 +105,8 @@ class CpuBackend final : public HostBackend {
   // Calls job(item, thread) for each item below `count`, each thread taking the next one when it is free.
   template <class Job>
   void for_each_item(int64_t count, const Job& job);
-  // Calls job(begin, end, thread) on ranges of the items below `count`: long ones first, which are read as one stream,
-  // and ever shorter ones, so that all threads end together though some are slower.
+  // Calls job(begin, end, thread) on ranges of the items below `count`: a long one for each thread, which is read as
+  // one stream, then ever shorter ones for who is first, so that all threads end together though some are slower.
   template <class Job>
   void for_each_range(int64_t count, const Job& job);
   // Calls job(begin, end) on ranges of `count` rows of `width` elements, on one thread if there is little to do.
@@ -141,12 +147,14 @@ void CpuBackend::for_each_item(int64_t count, const Job& job) {
 template <class Job>
 void CpuBackend::for_each_range(int64_t count, const Job& job) {
   if (count <= 1 || pool_.size() == 1) return job(0, count, 0);
-  const int64_t shares = 2 * pool_.size();
-  std::atomic<int64_t> next{0};
+  const int64_t threads = pool_.size(), fixed = count * 5 / 8;
+  std::atomic<int64_t> next{fixed};
   on_threads([&](int thread) {
+    const int64_t first = tile_begin(fixed, threads, thread), last = tile_begin(fixed, threads, thread + 1);
+    if (first < last) job(first, last, thread);
     int64_t begin = next.load(std::memory_order_relaxed);
     while (begin < count) {
-      const int64_t end = begin + std::max<int64_t>(1, (count - begin) / shares);
+      const int64_t end = begin + std::max<int64_t>(1, 3 * (count - begin) / (4 * threads));
       if (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
       job(begin, end, thread);
       begin = next.load(std::memory_order_relaxed);
@@ -160,12 +168,6 @@ void CpuBackend::for_rows(int64_t count, int64_t width, const Job& job) {
   const int64_t grain = width >= kWorthAThread ? 1 : kWorthAThread / (width > 0 ? width : 1);
   pool_.parallel_for(count, grain, std::ref(job));
 }
-
-constexpr int64_t round_up(int64_t count, int64_t multiple) { return (count + multiple - 1) / multiple * multiple; }
-
-// `count` tokens spread evenly over tiles of at most `most`: how many tiles, and where the i-th begins.
-constexpr int64_t tile_count(int64_t count, int64_t most) { return (count + most - 1) / most; }
-constexpr int64_t tile_begin(int64_t count, int64_t tiles, int64_t tile) { return count * tile / tiles; }
 
 // Lays one tile of rows out for DotTile: (steps, tokens, width), zeros after the last column.
 // row(t) is the t-th of `tokens` rows of `columns` floats; out has room for tokens * round_up(columns, width).
