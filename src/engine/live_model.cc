@@ -45,7 +45,7 @@ double choices_of_a_token(const std::vector<Block>& blocks) {
 Surroundings real_surroundings() {
   Surroundings surroundings;
   surroundings.free_gpu_bytes = free_gpu_bytes;
-  surroundings.free_ram_bytes = available_memory;
+  surroundings.free_ram_bytes = [] { return available_memory(); };
   return surroundings;
 }
 
