@@ -1,10 +1,12 @@
 #include "backend/cpu/packed.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/tuning.h"
@@ -21,30 +23,70 @@ constexpr int kPackedForGood = 2;          // uses
 constexpr int64_t kFetchBytes = 16 << 10;  // what kernels fetch ahead of what they read
 constexpr int64_t kWorthTuning = 1 << 20;  // weights of a matrix
 
-Result<std::shared_ptr<uint8_t>> map_memory(uint64_t bytes) {
-  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED)
-    return fail(ErrorCode::kOutOfMemory, "{} MB of memory for packed weights could not be had: {}", bytes >> 20,
-                std::strerror(errno));
-  ::madvise(memory, bytes, MADV_HUGEPAGE);  // a wish
-  return std::shared_ptr<uint8_t>(static_cast<uint8_t*>(memory), [bytes](uint8_t* at) { ::munmap(at, bytes); });
+uintptr_t page_bytes() {
+  static const auto bytes = uintptr_t(::sysconf(_SC_PAGESIZE));
+  return bytes;
 }
 
 }  // namespace
 
+struct WeightArena::Piece {
+  ~Piece() {
+    if (memory != nullptr) ::munmap(memory, size);
+  }
+  // `change` of the bytes in use, for each page of [at, at + bytes); those of which nothing is left go back to the
+  // system, and the kernel is kept from filling the hole for the sake of a huge page.
+  template <class Change>
+  void use(uint64_t at, uint64_t bytes, const Change& change) {
+    const uint64_t page = page_bytes(), end = at + bytes;
+    uint64_t empty = 0, first_empty = 0;
+    const auto give_back = [&] {
+      if (empty == 0) return;
+      ::madvise(memory + first_empty * page, empty * page, MADV_DONTNEED);
+      ::madvise(memory + first_empty * page, empty * page, MADV_NOHUGEPAGE);
+      empty = 0;
+    };
+    for (uint64_t number = at / page; number * page < end; ++number) {
+      change(used[number], uint32_t(std::min(end, (number + 1) * page) - std::max(at, number * page)));
+      if (used[number] > 0) {
+        give_back();
+      } else if (empty++ == 0) {
+        first_empty = number;
+      }
+    }
+    give_back();
+  }
+
+  uint8_t* memory = nullptr;
+  uint64_t size = 0, given = 0;
+  std::vector<uint32_t> used;  // bytes of each page
+};
+
+Result<std::shared_ptr<WeightArena::Piece>> WeightArena::map_piece(uint64_t bytes) {
+  auto piece = std::make_shared<Piece>();
+  const uint64_t size = uint64_t(round_up(int64_t(std::max(bytes, kPiece)), int64_t(kHugePage)));
+  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED)
+    return fail(ErrorCode::kOutOfMemory, "{} MB of memory for packed weights could not be had: {}", size >> 20,
+                std::strerror(errno));
+  ::madvise(memory, size, MADV_HUGEPAGE);  // a wish
+  piece->memory = static_cast<uint8_t*>(memory);
+  piece->size = size;
+  piece->used.resize(size_t((size + page_bytes() - 1) / page_bytes()));
+  return piece;
+}
+
 Result<std::shared_ptr<uint8_t>> WeightArena::allocate(uint64_t bytes) {
   bytes = uint64_t(round_up(int64_t(bytes), kCacheLine));
-  if (size_ - used_ < bytes) {
-    size_ = uint64_t(round_up(int64_t(std::max(bytes, kPiece)), int64_t(kHugePage)));
-    used_ = 0;
+  if (piece_ == nullptr || piece_->size - piece_->given < bytes) {
     piece_.reset();
-    auto piece = map_memory(size_);
-    if (!piece) size_ = 0;
-    METALLIC_ASSIGN(piece_, std::move(piece));
+    METALLIC_ASSIGN(piece_, map_piece(bytes));
   }
-  uint8_t* memory = piece_.get() + used_;
-  used_ += bytes;
-  return std::shared_ptr<uint8_t>(piece_, memory);
+  const uint64_t at = std::exchange(piece_->given, piece_->given + bytes);
+  piece_->use(at, bytes, [](uint32_t& used, uint32_t part) { used += part; });
+  return std::shared_ptr<uint8_t>(piece_->memory + at, [piece = piece_, at, bytes](uint8_t*) {
+    piece->use(at, bytes, [](uint32_t& used, uint32_t part) { used -= part; });
+  });
 }
 
 PackedWeight::PackedWeight(const PanelFormat& format, int width, int bundle, const TensorView& file,

@@ -51,15 +51,17 @@ inline uint64_t packed_bytes(const PanelFormat& format, int width, int64_t rows,
 }
 
 // Hands out memory for weights from large pieces in huge pages, so that walking through them costs few look-ups of
-// addresses. A piece goes back to the system with the last of its weights.
+// addresses. Pages of which nothing is used any more go back to the system at once, so that less than two pages are
+// lost for each weight that is there; addresses are not used again. One thread at a time, also to let go of weights.
 class WeightArena {
  public:
   // Zeroed, at the start of a cache line, and not yet in real pages. kOutOfMemory says how much was wanted.
   Result<std::shared_ptr<uint8_t>> allocate(uint64_t bytes);
 
  private:
-  std::shared_ptr<uint8_t> piece_;
-  uint64_t size_ = 0, used_ = 0;
+  struct Piece;
+  static Result<std::shared_ptr<Piece>> map_piece(uint64_t bytes);
+  std::shared_ptr<Piece> piece_;  // from which weights are given
 };
 
 }  // namespace metallic::cpu

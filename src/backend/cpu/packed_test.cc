@@ -1,5 +1,13 @@
-// When the cpu backend lets go of the bytes that a weight was packed from.
+// When the cpu backend lets go of the bytes that a weight was packed from, and of those that it was packed to.
+#include "backend/cpu/packed.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <vector>
+
 #include "backend/test_support.h"
+#include "base/available_memory.h"
 
 namespace metallic::cpu {
 namespace {
@@ -51,6 +59,28 @@ TEST(PackedWeight, AFormatWithoutPanelsKeepsItsBytes) {
   Case plain(true, Format::kQ8_K);
   for (int i = 0; i < 3; ++i) plain.use();
   EXPECT_FALSE(plain.alive.expired());
+}
+
+// Blocks of a model leave RAM one by one, with others between them.
+TEST(WeightArena, GivesBackWhatIsLetGoOfBetweenOthers) {
+  constexpr int kWeights = 200;
+  const auto bytes_of = [](int i) { return uint64_t(200'000 + 1000 * (i % 7)); };
+  WeightArena arena;
+  std::vector<std::shared_ptr<uint8_t>> weights;
+  uint64_t let_go = 0;
+  for (int i = 0; i < kWeights; ++i) {
+    weights.push_back(arena.allocate(bytes_of(i)).value());
+    EXPECT_TRUE(
+        std::all_of(weights.back().get(), weights.back().get() + bytes_of(i), [](uint8_t b) { return b == 0; }));
+    std::fill_n(weights.back().get(), bytes_of(i), uint8_t(1 + i));
+    let_go += i % 2 == 1 ? bytes_of(i) : 0;
+  }
+  const uint64_t before = own_memory(), page = uint64_t(::sysconf(_SC_PAGESIZE));
+  for (int i = 1; i < kWeights; i += 2) weights[size_t(i)].reset();
+  EXPECT_GE(before - own_memory(), let_go - kWeights * page);  // two for each that stays
+  for (int i = 0; i < kWeights; i += 2)
+    EXPECT_TRUE(std::all_of(weights[size_t(i)].get(), weights[size_t(i)].get() + bytes_of(i),
+                            [&](uint8_t b) { return b == uint8_t(1 + i); }));
 }
 
 // As src/memory/ multiplies by rows that come and go.
