@@ -2,7 +2,9 @@
 #include "engine/live_model.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <set>
@@ -18,10 +20,10 @@ using testing::answers;
 using testing::Bench;
 using testing::request;
 
-constexpr const char* kShape = "smollm2-135m:q4_0";
+constexpr Bench::File kFile = Bench::kSliced;
 
 std::vector<std::vector<TokenId>> undisturbed(bool gpu) {
-  Bench bench(gpu, kShape);
+  Bench bench(gpu, kFile);
   const auto engine = bench.load();
   EXPECT_TRUE(engine) << (engine ? "" : engine.error().message);
   return answers(**engine, [](int) {});
@@ -32,7 +34,7 @@ class AnyMove : public ::testing::TestWithParam<bool> {};
 // Less before each step down to nothing, then more again.
 TEST_P(AnyMove, WhileRequestsRunChangesNoAnswer) {
   const auto expected = undisturbed(GetParam());
-  Bench bench(GetParam(), kShape);
+  Bench bench(GetParam(), kFile);
   const Bench::Range range = bench.range();
   const auto engine = bench.load();
   ASSERT_TRUE(engine) << engine.error().message;
@@ -51,7 +53,7 @@ INSTANTIATE_TEST_SUITE_P(, AnyMove, ::testing::Bool(),
                          [](const auto& test) { return test.param ? "OnADevice" : "BetweenRamAndDisk"; });
 
 TEST(MovingWeights, ABudgetThatIsTooSmallIsRefusedAndChangesNothing) {
-  Bench bench(true, kShape);
+  Bench bench(true, kFile);
   const auto engine = bench.load();
   ASSERT_TRUE(engine);
   const std::string before = (*engine)->explain(true);
@@ -63,7 +65,7 @@ TEST(MovingWeights, ABudgetThatIsTooSmallIsRefusedAndChangesNothing) {
 }
 
 TEST(MovingWeights, TheOldPlaceIsLeftBeforeTheNewOneIsTaken) {
-  Bench bench(true, kShape);
+  Bench bench(true, kFile);
   const Bench::Range range = bench.range();
   const auto engine = bench.load();
   ASSERT_TRUE(engine);
@@ -82,7 +84,7 @@ TEST(MovingWeights, AnAllocationThatFailsShrinksThePlanAndEndsNoRequest) {
   const auto expected = undisturbed(true);
   for (int64_t at = 0; at < 24; at += 4) {
     SCOPED_TRACE(at);
-    Bench bench(true, kShape);
+    Bench bench(true, kFile);
     const Bench::Range range = bench.range();
     const auto engine = bench.load();
     ASSERT_TRUE(engine);
@@ -99,7 +101,7 @@ TEST(MovingWeights, AnAllocationThatFailsShrinksThePlanAndEndsNoRequest) {
 // The device itself gives less than it seemed to have.
 TEST(MovingWeights, ADeviceThatIsFullerThanPlannedGetsLess) {
   const auto expected = undisturbed(true);
-  Bench bench(true, kShape);
+  Bench bench(true, kFile);
   const Bench::Range range = bench.range();
   const auto engine = bench.load();
   ASSERT_TRUE(engine);
@@ -118,7 +120,7 @@ TEST(MovingWeights, ADeviceThatIsFullerThanPlannedGetsLess) {
 
 TEST(MovingWeights, AStepThatLacksMemoryIsMadeAgainWithLess) {
   const auto expected = undisturbed(true);
-  Bench bench(true, kShape);
+  Bench bench(true, kFile);
   const auto engine = bench.load();
   ASSERT_TRUE(engine);
   int shortages = 0;
@@ -133,7 +135,7 @@ TEST(MovingWeights, AStepThatLacksMemoryIsMadeAgainWithLess) {
 
 TEST(MovingWeights, WhatAnotherProcessTakesIsLeftToItAndTakenBackLater) {
   const auto expected = undisturbed(true);
-  Bench bench(true, kShape);
+  Bench bench(true, kFile);
   bench.machine.gpu_bytes = uint64_t{4} << 30;
   bench.free_gpu = uint64_t{4} << 30;
   const auto engine = bench.load();
@@ -155,7 +157,7 @@ TEST(MovingWeights, WhatAnotherProcessTakesIsLeftToItAndTakenBackLater) {
 // A read that fails in the new place.
 TEST(MovingWeights, AFailedReadAfterAMoveEndsAStepAndTheNextOneWorks) {
   const auto expected = undisturbed(false);
-  Bench bench(false, kShape);
+  Bench bench(false, kFile);
   const Bench::Range range = bench.range();
   const auto engine = bench.load();
   ASSERT_TRUE(engine);
@@ -166,6 +168,28 @@ TEST(MovingWeights, AFailedReadAfterAMoveEndsAStepAndTheNextOneWorks) {
   EXPECT_EQ(broken.error().code, ErrorCode::kIo);
   bench.faults->fail_at = -1;
   EXPECT_EQ(answers(**engine, [](int) {}), expected);
+}
+
+// What moves is read from the file again: of one that was cut short meanwhile there is an error, and no answer.
+TEST(MovingWeights, AFileThatIsCutShortMeanwhileIsAnErrorAndNoAnswer) {
+  Bench bench(false);
+  const std::string whole = bench.path;
+  bench.path = (std::filesystem::temp_directory_path() / ("metallic-cut-" + std::to_string(::getpid()))).string();
+  std::filesystem::copy_file(whole, bench.path, std::filesystem::copy_options::overwrite_existing);
+  const Bench::Range range = bench.range();
+  const auto engine = bench.load();
+  ASSERT_TRUE(engine) << engine.error().message;
+  ASSERT_TRUE((*engine)->set_memory({.ram_bytes = range.least}));
+  ASSERT_TRUE((*engine)->generate(request(0)));
+  const uint64_t first = GgufFile::open(bench.path)->tensors()[0].offset;
+  std::filesystem::resize_file(bench.path, first + 4096);
+  const Status moved = (*engine)->set_memory({});
+  const auto answer = (*engine)->generate(request(0));
+  std::filesystem::remove(bench.path);
+  ASSERT_FALSE(moved && answer);
+  const Error& error = moved ? answer.error() : moved.error();
+  EXPECT_EQ(error.code, ErrorCode::kIo) << error.message;
+  EXPECT_NE(error.message.find("cut short"), std::string::npos) << error.message;
 }
 
 TEST(MovingWeights, ToAndFroLeavesNothingBehind) {
@@ -186,7 +210,7 @@ class AnyCancellation : public ::testing::TestWithParam<bool> {};
 
 TEST_P(AnyCancellation, NothingIsHeldAndTheNextRequestWorks) {
   const auto expected = undisturbed(GetParam());
-  Bench bench(GetParam(), kShape);
+  Bench bench(GetParam(), kFile);
   const Bench::Range range = bench.range();
   const auto engine = bench.load();
   ASSERT_TRUE(engine);
@@ -221,7 +245,7 @@ INSTANTIATE_TEST_SUITE_P(, AnyCancellation, ::testing::Bool(),
 // The others' step goes on.
 TEST(CancelledWhileWeightsCome, AStepThatSomebodyWaitsForGoesOn) {
   const auto expected = undisturbed(false);
-  Bench bench(false, kShape);
+  Bench bench(false, kFile);
   const Bench::Range range = bench.range();
   const auto engine = bench.load();
   ASSERT_TRUE(engine);
@@ -243,6 +267,7 @@ TEST(MovingExperts, FollowWhatTheRequestsUse) {
   const auto run = [&](uint64_t share_of_weights, uint64_t& moves, std::string& explained) {
     Bench bench(true);
     bench.path = mixture.path();
+    bench.machine.handover_seconds = 1e-9;
     const Bench::Range range = bench.range();
     bench.options.memory.gpu_bytes = range.most - range.weights * (100 - share_of_weights) / 100;
     const auto engine = bench.load();

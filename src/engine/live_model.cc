@@ -14,10 +14,9 @@
 namespace metallic {
 namespace {
 
-constexpr uint64_t kLeastStep = uint64_t{16} << 20;  // bytes of weights that a shortage takes away at a time
-constexpr double kTokensFirst = 64;                  // after which experts are looked at; then after twice as many
-constexpr double kWorthMoving = 0.03;                // of the choices, that would be of experts that stay
-constexpr int kLooksAtPlenty = 10;                   // after so many in a row, what others gave back is used
+constexpr double kTokensFirst = 64;    // after which experts are looked at; then after twice as many
+constexpr double kWorthMoving = 0.03;  // of the choices, that would be of experts that stay
+constexpr int kLooksAtPlenty = 10;     // after so many in a row, what others gave back is used
 
 uint64_t free_gpu_bytes() {
   for (const DeviceInfo& device : list_devices())
@@ -116,7 +115,8 @@ Status LiveModel::set_budgets(const MemoryOptions& memory) {
 bool LiveModel::less(Constraints& asked) const {
   const Spending& spending = on_gpu() ? planned_->plan.gpu : planned_->plan.ram;
   if (spending.weights == 0) return false;
-  const uint64_t weights = spending.weights - std::min(spending.weights, std::max(spending.weights / 4, kLeastStep));
+  const uint64_t weights =
+      spending.weights - std::min(spending.weights, std::max(spending.weights / 4, surroundings_.least_step));
   (on_gpu() ? asked.gpu_bytes : asked.ram_bytes) = spending.total() - spending.weights + weights;
   asked.gpu_layers = -1;
   return true;
@@ -154,7 +154,7 @@ Status LiveModel::look() {
     return move_to(std::move(*plan), asked, "another process has taken memory of the GPU");
   }
   const uint64_t limit = asked_gpu_bytes_ > 0 ? std::min(asked_gpu_bytes_, all - margin) : all - margin;
-  if (all_stay(planned_->plan) || limit < used + used / 8 + kLeastStep) {
+  if (all_stay(planned_->plan) || limit < used + used / 8 + surroundings_.least_step) {
     looks_at_plenty_ = 0;
     return {};
   }

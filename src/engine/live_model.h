@@ -20,6 +20,7 @@ struct Surroundings {
   std::function<uint64_t()> free_ram_bytes;
   std::chrono::milliseconds look_every{1000};
   int host_threads = 0;
+  uint64_t least_step = uint64_t{16} << 20;  // bytes of weights that a shortage takes away at a time
 };
 // Of this machine.
 Surroundings real_surroundings();

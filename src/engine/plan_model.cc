@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "engine/evaluator.h"
-#include "model/model_sizes.h"
 
 namespace metallic {
 
@@ -16,21 +15,22 @@ bool reads_disk(const Plan& plan) {
                      [](const Placement& place) { return place.place == Place::kDisk; });
 }
 
-Result<ModelSizes> sizes_of(const GgufFile& file, const Config& config, const EngineOptions& options, bool repack) {
+Result<ModelSizes> sizes_of(const GgufFile& file, const Config& config, const PlanRequest& request, bool repack) {
   return model_sizes(file, config,
-                     {.kv_formats = options.kv_formats,
+                     {.kv_formats = request.options.kv_formats,
                       .repack = repack,
                       .page_tokens = kPageTokens,
-                      .logit_rows = options.backend == "cpu" ? 16 : 64});
+                      .logit_rows = request.options.backend == "cpu" ? 16 : 64,
+                      .smallest_slice = request.smallest_slice});
 }
 
 // Panels of some formats are larger than their rows (docs/decisions/integer-panels.md). Where only the rows fit into
 // RAM, they stay as they are: slower than panels, but not as slow as a disk.
-Result<Plan> plan_within_memory(const GgufFile& file, const Config& config, const EngineOptions& options,
+Result<Plan> plan_within_memory(const GgufFile& file, const Config& config, const PlanRequest& request,
                                 PlannedModel& planned) {
   auto plan = make_plan(planned.sizes, planned.machine, planned.constraints);
-  if (!options.repack || (plan && !reads_disk(*plan))) return plan;
-  METALLIC_ASSIGN(ModelSizes plain_sizes, sizes_of(file, config, options, false));
+  if (!request.options.repack || (plan && !reads_disk(*plan))) return plan;
+  METALLIC_ASSIGN(ModelSizes plain_sizes, sizes_of(file, config, request, false));
   auto plain = make_plan(plain_sizes, planned.machine, planned.constraints);
   if (!plain || reads_disk(*plain)) return plan;
   planned.sizes = std::move(plain_sizes);
@@ -43,7 +43,7 @@ Result<PlannedModel> plan_model(const GgufFile& file, const Config& config, cons
                                 const std::optional<Machine>& machine) {
   const EngineOptions& options = request.options;
   PlannedModel planned;
-  METALLIC_ASSIGN(planned.sizes, sizes_of(file, config, options, options.repack));
+  METALLIC_ASSIGN(planned.sizes, sizes_of(file, config, request, options.repack));
   if (machine) {
     planned.machine = *machine;
   } else {
@@ -68,7 +68,7 @@ Result<PlannedModel> plan_model(const GgufFile& file, const Config& config, cons
       options.memory.kv_bytes > 0 && token > 0)
     asked.kv_tokens = std::max<int64_t>(1, int64_t(options.memory.kv_bytes / token));
   asked.prompt_tokens = request.prompt_tokens;
-  METALLIC_ASSIGN(planned.plan, plan_within_memory(file, config, options, planned));
+  METALLIC_ASSIGN(planned.plan, plan_within_memory(file, config, request, planned));
   return planned;
 }
 

@@ -8,6 +8,7 @@
 #include "metallic/engine.h"
 #include "metallic/gguf.h"
 #include "model/config.h"
+#include "model/model_sizes.h"
 
 namespace metallic {
 
@@ -15,6 +16,7 @@ struct PlanRequest {
   EngineOptions options;
   int prompt_tokens = 512;
   Measure measure = Measure::kKnown;
+  uint64_t smallest_slice = SizeOptions().smallest_slice;
 };
 
 // The plan and what it was made of. `sizes` are those of weights packed for the CPU if the options say so, but not

@@ -15,10 +15,8 @@
 namespace metallic {
 namespace {
 
-// Slices of blocks are about this large: a share of the model, so that cuts are fine, but large enough to be copied at
-// full speed.
-constexpr uint64_t kSmallestSlice = uint64_t{1} << 20, kLargestSlice = uint64_t{32} << 20;
-constexpr uint64_t kSlicesOfAModel = 256;
+constexpr uint64_t kSlicesOfAModel = 256;  // about
+constexpr uint64_t kLargestSlice = uint64_t{32} << 20;
 
 // The block that a tensor belongs to. Experts of a layer share one entry here.
 struct Role {
@@ -87,7 +85,7 @@ class Collector {
   std::vector<Block> take() {
     uint64_t total = 0;
     for (const auto& [role, block] : blocks_) total += block.gpu_bytes;
-    slice_bytes_ = std::clamp(total / kSlicesOfAModel, kSmallestSlice, kLargestSlice);
+    slice_bytes_ = std::clamp(total / kSlicesOfAModel, options_.smallest_slice, kLargestSlice);
     std::vector<Block> result;
     for (auto& [role, block] : blocks_) {
       if (role.kind == BlockKind::kExpert && config_.experts.count > 0)

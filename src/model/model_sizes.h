@@ -13,6 +13,8 @@ struct SizeOptions {
   bool repack = true;   // the CPU packs its weights
   int page_tokens = 1;  // of the KV cache
   int logit_rows = 16;  // that the backend computes at a time
+  // Slices of blocks are a share of the model, so that cuts are fine, but large enough to be copied at full speed.
+  uint64_t smallest_slice = uint64_t{1} << 20;
 };
 
 // One block for each attention, feed-forward part and expert, one for the embedding and one for the head, in the order

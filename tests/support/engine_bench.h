@@ -21,21 +21,39 @@ namespace metallic::testing {
 
 constexpr uint64_t kPlenty = uint64_t{1} << 30;
 
+// Of random weights, with 33 slices of 52 KB: so many that a plan may have some in each place.
+inline RandomModelSpec sliced_model() {
+  ModelShape shape{};
+  shape.name = "sliced";
+  shape.architecture = "llama";
+  shape.layers = 8;
+  shape.width = 128;
+  shape.ff_width = 512;
+  shape.heads = 4;
+  shape.kv_heads = 2;
+  shape.head_dim = 32;
+  shape.vocab = 256;
+  shape.rope_base = 10000;
+  return {shape, find_quantize_type("q8_0").value()};
+}
+constexpr uint64_t kSmallestSlice = uint64_t{1} << 16;
+
 // A tiny model on a machine of our own making.
 struct Bench {
+  enum File { kTiny, kSliced };
+
   std::string path = model_path("qwen2.gguf");
-  std::optional<MemoryFile> shape_file;  // of a shape, instead
+  std::optional<MemoryFile> random_file;  // the sliced one, instead
   EngineOptions options;
   std::shared_ptr<FakeDevice> device;  // none: the CPU alone
   uint64_t free_gpu = 0;               // what other processes leave
   std::shared_ptr<FaultyReader::Faults> faults = std::make_shared<FaultyReader::Faults>();
   Machine machine;
 
-  // Or on a small one with random weights, of which parts can be in many places.
-  explicit Bench(bool gpu, const std::string& shape = "") {
-    if (!shape.empty()) {
-      shape_file.emplace(MemoryFile::of_random_model(RandomModelSpec::parse(shape).value(), 1).value());
-      path = shape_file->path();
+  explicit Bench(bool gpu, File file = kTiny) {
+    if (file == kSliced) {
+      random_file.emplace(MemoryFile::of_random_model(sliced_model(), 1).value());
+      path = random_file->path();
     }
     options.backend = gpu ? "auto" : "cpu";
     options.threads = 1;
@@ -56,7 +74,7 @@ struct Bench {
     const auto file = std::make_shared<const GgufFile>(std::move(opened));
     METALLIC_ASSIGN(const Config config, read_config(*file));
     PlacedModel placed;
-    METALLIC_ASSIGN(placed.planned, plan_model(*file, config, {.options = options}, machine));
+    METALLIC_ASSIGN(placed.planned, plan_model(*file, config, plan_request(), machine));
     const PlannedModel& made = *placed.planned;
     EXPECT_EQ(made.plan.uses_gpu(), device != nullptr);
     std::shared_ptr<Backend> backend = device;
@@ -66,10 +84,13 @@ struct Bench {
     surroundings.free_gpu_bytes = [this] { return free_gpu; };
     surroundings.look_every = std::chrono::milliseconds(0);
     surroundings.host_threads = 1;
+    surroundings.least_step = kSmallestSlice;
     METALLIC_ASSIGN(placed.model,
                     Model::load(file, std::move(backend), made.sizes.blocks, made.plan, surroundings.make_reader, 1));
     return make_engine(std::move(placed), options, std::move(surroundings));
   }
+
+  PlanRequest plan_request() const { return {.options = options, .smallest_slice = kSmallestSlice}; }
 
   // At most so much where weights are computed with.
   MemoryOptions within(uint64_t bytes) const {
@@ -84,7 +105,7 @@ struct Bench {
   };
   Range range() const {
     const GgufFile file = GgufFile::open(path).value();
-    const PlannedModel planned = plan_model(file, read_config(file).value(), {.options = options}, machine).value();
+    const PlannedModel planned = plan_model(file, read_config(file).value(), plan_request(), machine).value();
     const Spending& all = device ? planned.plan.gpu : planned.plan.ram;
     uint64_t ring = 0;  // an upper bound
     for (const Block& block : planned.sizes.blocks)
