@@ -15,8 +15,9 @@ namespace metallic {
 namespace {
 
 constexpr double kTokensFirst = 64;    // after which experts are looked at; then after twice as many
-constexpr double kWorthMoving = 0.03;  // of the choices, that would be of experts that stay
+constexpr double kWorthMoving = 0.03;  // of the choices, that would be of experts that stay; of a request's time
 constexpr int kLooksAtPlenty = 10;     // after so many in a row, what others gave back is used
+constexpr double kStalled = 0.1;       // of the time: memory is shorter than it looks
 
 uint64_t free_gpu_bytes() {
   for (const DeviceInfo& device : list_devices())
@@ -45,6 +46,8 @@ Surroundings real_surroundings() {
   Surroundings surroundings;
   surroundings.free_gpu_bytes = free_gpu_bytes;
   surroundings.free_ram_bytes = [] { return available_memory(); };
+  surroundings.own_ram_bytes = [] { return own_memory(); };
+  surroundings.ram_stalls = [] { return memory_stalls(); };
   return surroundings;
 }
 
@@ -57,7 +60,8 @@ LiveModel::LiveModel(PlacedModel placed, int rows, int context, Surroundings sur
       surroundings_(std::move(surroundings)),
       looked_(std::chrono::steady_clock::now()) {
   if (!planned_) return;
-  asked_gpu_bytes_ = planned_->constraints.gpu_bytes;
+  gpu_.asked = planned_->constraints.gpu_bytes;
+  ram_.asked = planned_->constraints.ram_bytes;
   next_choices_ = uint64_t(kTokensFirst * choices_of_a_token(planned_->sizes.blocks));
   // What was allocated for sequences stays as it is, and where it is.
   Constraints& asked = planned_->constraints;
@@ -107,19 +111,25 @@ Status LiveModel::set_budgets(const MemoryOptions& memory) {
   asked.ram_bytes = memory.ram_bytes;
   asked.gpu_layers = memory.gpu_layers;
   METALLIC_ASSIGN(Plan plan, plan_within(asked));
-  asked_gpu_bytes_ = memory.gpu_bytes;
+  gpu_.asked = memory.gpu_bytes;
+  ram_.asked = memory.ram_bytes;
   return move_to(std::move(plan), asked, "other budgets were asked for");
 }
 
-// A quarter of the weights less where they are computed with. False if there are none left.
+// A quarter of the weights less where they are computed with; beside a GPU, in RAM if that looks short or the GPU has
+// none left. False if there is nothing to take.
 bool LiveModel::less(Constraints& asked) const {
-  const Spending& spending = on_gpu() ? planned_->plan.gpu : planned_->plan.ram;
-  if (spending.weights == 0) return false;
-  const uint64_t weights =
-      spending.weights - std::min(spending.weights, std::max(spending.weights / 4, surroundings_.least_step));
-  (on_gpu() ? asked.gpu_bytes : asked.ram_bytes) = spending.total() - spending.weights + weights;
-  asked.gpu_layers = -1;
-  return true;
+  const auto take = [&](const Watched& memory) {
+    const Spending& spending = planned_->plan.*memory.spending;
+    const uint64_t step = std::min(spending.weights, std::max(spending.weights / 4, surroundings_.least_step));
+    const uint64_t budget = std::max(spending.total() - step, least_use(memory));
+    if (budget >= spending.total()) return false;
+    asked.*memory.budget = budget;
+    asked.gpu_layers = -1;
+    return true;
+  };
+  if (!on_gpu()) return take(ram_);
+  return is_short(ram_) ? take(ram_) || take(gpu_) : take(gpu_) || take(ram_);
 }
 
 Status LiveModel::shrink() {
@@ -132,8 +142,14 @@ Status LiveModel::shrink() {
   return move_to(std::move(plan), asked, "memory is short");
 }
 
+// Weights of a mapped file that the processor reads where they are take no RAM that the page cache does not give back.
+bool LiveModel::is_watched(const Watched& memory) const {
+  if (!planned_ || broken_ || !(surroundings_.*memory.free)) return false;
+  return on_gpu() || (&memory == &ram_ && planned_->sizes.packed);
+}
+
 bool LiveModel::should_look() {
-  if (!on_gpu() || !surroundings_.free_gpu_bytes || broken_) return false;
+  if (!is_watched(gpu_) && !is_watched(ram_)) return false;
   const auto now = std::chrono::steady_clock::now();
   if (now - looked_ < surroundings_.look_every) return false;
   looked_ = now;
@@ -141,29 +157,68 @@ bool LiveModel::should_look() {
 }
 
 Status LiveModel::look() {
-  const uint64_t used = planned_->plan.gpu.total(), free = surroundings_.free_gpu_bytes();
+  for (Watched* memory : {&gpu_, &ram_})
+    if (is_watched(*memory)) METALLIC_TRY(look_at(*memory));
+  return {};
+}
+
+// Of a memory, without any weights in it: what leaves RAM is read from disk, by way of a ring.
+uint64_t LiveModel::least_use(const Watched& memory) const {
+  const Spending& spending = planned_->plan.*memory.spending;
+  const uint64_t others = spending.total() - spending.weights;
+  return &memory == &ram_ ? others - spending.ring + disk_ring_bytes(planned_->sizes) : others;
+}
+
+// What this process may use of a memory, if nobody else takes any of it. RAM counts as taken when it is first written,
+// which keys and values may be much later; what is pinned for a GPU is written at once, but is not told apart.
+uint64_t LiveModel::for_this_and_free(const Watched& memory, uint64_t free) const {
+  const Spending& spending = planned_->plan.*memory.spending;
+  if (&memory == &gpu_) return spending.total() + free;
+  if (on_gpu()) return spending.total() - spending.kv - spending.activations + free;
+  const uint64_t own = surroundings_.own_ram_bytes ? surroundings_.own_ram_bytes() : 0;
+  return (own > 0 ? std::min(own, spending.total()) : spending.total()) + free;
+}
+
+// Less than half of the margin that a budget would leave is free.
+bool LiveModel::is_short(const Watched& memory) const {
+  const auto& reader = surroundings_.*memory.free;
+  const uint64_t free = reader ? reader() : 0;
+  if (free == 0) return false;
+  const uint64_t all = for_this_and_free(memory, free);
+  return free < (all - default_budget(all)) / 2;
+}
+
+// Where memory is short, the margin is given back. Between half of it and one and a half nothing moves, so that weights
+// do not go to and fro.
+Status LiveModel::look_at(Watched& memory) {
+  const Plan& plan = planned_->plan;
+  const Spending& spending = plan.*memory.spending;
+  const uint64_t used = spending.total(), free = (surroundings_.*memory.free)();
   if (free == 0) return {};
-  const uint64_t all = used + free, margin = all - default_budget(all);
+  const uint64_t all = for_this_and_free(memory, free), margin = all - default_budget(all);
+  const bool stalled = &memory == &ram_ && surroundings_.ram_stalls && surroundings_.ram_stalls() >= kStalled;
   Constraints asked = planned_->constraints;
-  if (free < margin / 2 && planned_->plan.gpu.weights > 0) {
-    looks_at_plenty_ = 0;
+  if (spending.weights > 0 && free < (stalled ? margin : margin / 2)) {
+    memory.looks_at_plenty = 0;
     asked.gpu_layers = -1;
-    asked.gpu_bytes = std::max(used - planned_->plan.gpu.weights, all - margin);
-    auto plan = plan_within(asked);
-    if (!plan) return {};  // what cannot be given up is more than the rest
-    return move_to(std::move(*plan), asked, "another process has taken memory of the GPU");
+    asked.*memory.budget = std::max(least_use(memory), all - margin);
+    if (asked.*memory.budget >= used) return {};
+    auto less = plan_within(asked);
+    if (!less) return {};  // what cannot be given up is more than the rest
+    return move_to(std::move(*less), asked, fmt::format("another process has taken {}", memory.name));
   }
-  const uint64_t limit = asked_gpu_bytes_ > 0 ? std::min(asked_gpu_bytes_, all - margin) : all - margin;
-  if (all_stay(planned_->plan) || limit < used + used / 8 + surroundings_.least_step) {
-    looks_at_plenty_ = 0;
+  const uint64_t there = all - margin, limit = memory.asked > 0 ? std::min(memory.asked, there) : there;
+  const bool wants_more = &memory == &ram_ ? reads_disk(plan) : !all_stay(plan);
+  if (!wants_more || stalled || there < used + margin / 2 || limit < used + surroundings_.least_step) {
+    memory.looks_at_plenty = 0;
     return {};
   }
-  if (++looks_at_plenty_ < kLooksAtPlenty) return {};
-  looks_at_plenty_ = 0;
-  asked.gpu_bytes = limit;
-  auto plan = plan_within(asked);
-  if (!plan || plan->request_seconds >= planned_->plan.request_seconds) return {};
-  return move_to(std::move(*plan), asked, "the GPU has more memory to give");
+  if (++memory.looks_at_plenty < kLooksAtPlenty) return {};
+  memory.looks_at_plenty = 0;
+  asked.*memory.budget = limit;
+  auto more = plan_within(asked);
+  if (!more || more->request_seconds > (1 - kWorthMoving) * plan.request_seconds) return {};
+  return move_to(std::move(*more), asked, fmt::format("there is more {} to use", memory.name));
 }
 
 bool LiveModel::should_follow_experts() const {

@@ -16,8 +16,9 @@ namespace metallic {
 // What a LiveModel asks its machine; tests answer otherwise.
 struct Surroundings {
   ReaderFactory make_reader = make_file_reader;
-  std::function<uint64_t()> free_gpu_bytes;  // 0: not known
-  std::function<uint64_t()> free_ram_bytes;
+  std::function<uint64_t()> free_gpu_bytes, free_ram_bytes;  // 0: not known
+  std::function<uint64_t()> own_ram_bytes;                   // that this process has taken; 0: all that is planned
+  std::function<double()> ram_stalls;  // share of the last seconds in which somebody stood still for want of RAM
   std::chrono::milliseconds look_every{1000};
   int host_threads = 0;
   uint64_t least_step = uint64_t{16} << 20;  // bytes of weights that a shortage takes away at a time
@@ -48,8 +49,8 @@ class LiveModel {
   Status set_budgets(const MemoryOptions& memory);
   // An allocation failed: less than now. kOutOfMemory if there is nothing left to give.
   Status shrink();
-  // Whether it is time to ask if another process has taken memory of the GPU, so that less should be used, or has given
-  // so much back that more could be; and doing that.
+  // Whether it is time to ask if another process has taken memory of the GPU or RAM, so that less should be used, or
+  // has given so much back that more could be; and doing that.
   bool should_look();
   Status look();
   // The same for experts of a mixture: whether enough choices have been counted to ask if others should stay.
@@ -65,6 +66,20 @@ class LiveModel {
   Status place(const Plan& plan);
   Status make_decoder();
   bool less(Constraints& asked) const;
+  // A memory that others take from, too.
+  struct Watched {
+    const char* name;
+    Spending Plan::*spending;
+    uint64_t Constraints::*budget;
+    std::function<uint64_t()> Surroundings::*free;
+    uint64_t asked = 0;  // by whoever uses the model; 0: what is free
+    int looks_at_plenty = 0;
+  };
+  bool is_watched(const Watched& memory) const;
+  bool is_short(const Watched& memory) const;
+  Status look_at(Watched& memory);
+  uint64_t least_use(const Watched& memory) const;
+  uint64_t for_this_and_free(const Watched& memory, uint64_t free) const;
   bool on_gpu() const { return planned_ && planned_->plan.uses_gpu(); }
 
   std::shared_ptr<const Model> model_;
@@ -73,9 +88,9 @@ class LiveModel {
   ModelParts parts_;
   int rows_, context_;
   Surroundings surroundings_;
-  uint64_t asked_gpu_bytes_ = 0;  // by whoever uses it; 0: what is free
+  Watched gpu_{"memory of the GPU", &Plan::gpu, &Constraints::gpu_bytes, &Surroundings::free_gpu_bytes};
+  Watched ram_{"RAM", &Plan::ram, &Constraints::ram_bytes, &Surroundings::free_ram_bytes};
   std::chrono::steady_clock::time_point looked_;
-  int looks_at_plenty_ = 0;
   int moves_ = 0;
   uint64_t next_choices_ = 0;  // counted, when experts are looked at again
   std::optional<Error> broken_;

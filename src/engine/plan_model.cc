@@ -10,11 +10,6 @@ namespace metallic {
 
 namespace {
 
-bool reads_disk(const Plan& plan) {
-  return std::any_of(plan.places.begin(), plan.places.end(),
-                     [](const Placement& place) { return place.place == Place::kDisk; });
-}
-
 Result<ModelSizes> sizes_of(const GgufFile& file, const Config& config, const PlanRequest& request, bool repack) {
   return model_sizes(file, config,
                      {.kv_formats = request.options.kv_formats,

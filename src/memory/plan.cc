@@ -29,6 +29,16 @@ double gigabytes(uint64_t bytes) { return double(bytes) / 1e9; }
 
 uint64_t aligned(uint64_t bytes, uint64_t to) { return (bytes + to - 1) / to * to; }
 
+// Of all blocks that are multiplied by.
+uint64_t largest_slice(const ModelSizes& sizes, uint64_t Block::*bytes) {
+  uint64_t largest = 0;
+  for (const Block& block : sizes.blocks) {
+    const uint64_t slices = uint64_t(std::max(1, block.slices));
+    if (block.kind != BlockKind::kEmbedding) largest = std::max(largest, (block.*bytes + slices - 1) / slices);
+  }
+  return largest;
+}
+
 // One way to lay out everything but the cut.
 struct Way {
   bool gpu = false, ring = false;
@@ -73,7 +83,6 @@ class Planner {
   uint64_t gpu_fixed(const Way& way) const;
   uint64_t ram_fixed(const Way& way, bool all_on_gpu) const;
   uint64_t gpu_ring_bytes() const { return kRingPieces * gpu_piece_; }
-  uint64_t disk_ring_bytes() const { return kDiskPieces * disk_piece_; }
   const Machine& machine_of(const Way& way) const { return way.gpu ? machine_ : cpu_only_; }
   Line line_of(const Way& way) const;
 
@@ -85,7 +94,7 @@ class Planner {
   const Constraints& asked_;
   Machine machine_, cpu_only_;
   uint64_t gpu_budget_ = 0, ram_budget_ = 0;
-  uint64_t gpu_piece_ = 0, disk_piece_ = 0;
+  uint64_t gpu_piece_ = 0, disk_ring_ = 0;
   int longest_context_ = 0;
   std::array<std::vector<int>, 3> orders_;  // by BlockOrder
   Choice best_;
@@ -103,13 +112,8 @@ Planner::Planner(const ModelSizes& sizes, const Machine& machine, const Constrai
   };
   gpu_budget_ = machine_.has_gpu ? budget(constraints.gpu_bytes, machine_.gpu_bytes) : 0;
   ram_budget_ = budget(constraints.ram_bytes, machine_.ram_bytes);
-  for (const Block& block : sizes.blocks) {
-    const uint64_t slices = uint64_t(block.slices);
-    if (block.kind == BlockKind::kEmbedding) continue;  // of which only rows are read
-    gpu_piece_ = std::max(gpu_piece_, aligned((block.gpu_bytes + slices - 1) / slices, 256));
-    // Reads begin and end at whole sectors.
-    disk_piece_ = std::max(disk_piece_, aligned((block.file_bytes + slices - 1) / slices, 4096) + 8192);
-  }
+  gpu_piece_ = aligned(largest_slice(sizes, &Block::gpu_bytes), 256);
+  disk_ring_ = disk_ring_bytes(sizes);
   longest_context_ = constraints.context;
   if (constraints.context > 0) return;
   longest_context_ = constraints.longest_context;
@@ -268,8 +272,8 @@ void Planner::try_cuts(const Way& way, const Tables& tables, int least, int most
     int in_ram = line.slices();
     if (line.ram_bytes(on_gpu, in_ram) > ram_budget_ - needed) {
       // A GPU gets what is on disk through its ring.
-      if (asked_.no_disk || (way.gpu && !way.ring) || needed + disk_ring_bytes() > ram_budget_) return;
-      in_ram = line.most_in_ram(on_gpu, ram_budget_ - needed - disk_ring_bytes());
+      if (asked_.no_disk || (way.gpu && !way.ring) || needed + disk_ring_ > ram_budget_) return;
+      in_ram = line.most_in_ram(on_gpu, ram_budget_ - needed - disk_ring_);
     }
     try_cut(way, tables, on_gpu, in_ram);
   };
@@ -353,7 +357,7 @@ Plan Planner::plan_of(const Choice& choice) const {
     plan.places.push_back(place_block(choice, sizes_.blocks[i], gpu_slices[i], on_disk[i]));
   plan.kv_on_gpu = line.kv_on_gpu(choice.on_gpu);
 
-  const bool all_on_gpu = choice.on_gpu == line.slices(), reads_disk = choice.in_ram < line.slices();
+  const bool all_on_gpu = choice.on_gpu == line.slices();
   const uint64_t kv_layers = uint64_t(std::count(plan.kv_on_gpu.begin(), plan.kv_on_gpu.end(), true));
   const uint64_t kv_layer = kv_layer_bytes(way.context);
   plan.gpu.budget = gpu_budget_;
@@ -371,7 +375,8 @@ Plan Planner::plan_of(const Choice& choice) const {
   plan.ram.activations = all_on_gpu ? 0 : activation_bytes(way);
   plan.ram.context = program_bytes();
   plan.ram.draft = way.gpu ? 0 : asked_.draft_bytes;
-  if (reads_disk) plan.disk_piece_bytes = disk_piece_, plan.ram.ring = plan.disk_ring_bytes = disk_ring_bytes();
+  if (choice.in_ram < line.slices()) plan.ram.ring = plan.disk_ring_bytes = disk_ring_;
+  plan.disk_piece_bytes = plan.disk_ring_bytes / kDiskPieces;
 
   plan.decode = choice.decode;
   plan.prompt_seconds = choice.prompt_seconds;
@@ -406,7 +411,7 @@ tl::unexpected<Error> Planner::nothing_fits() const {
   uint64_t weights = 0;
   for (const Block& block : sizes_.blocks) weights += block.cpu_bytes;
   const uint64_t others = ram_fixed(way, false) + kv_bytes(way);
-  const uint64_t needed = others + (asked_.no_disk ? weights : std::min(weights, disk_ring_bytes()));
+  const uint64_t needed = others + (asked_.no_disk ? weights : std::min(weights, disk_ring_));
   return fail(
       ErrorCode::kOutOfMemory,
       "the model does not fit into {:.2f} GB of RAM and {:.2f} GB of GPU memory: in RAM alone it needs {:.2f} GB "
@@ -426,6 +431,11 @@ uint64_t program_bytes() { return uint64_t{48} << 20; }
 uint64_t default_budget(uint64_t free_bytes) {
   const uint64_t margin = std::clamp<uint64_t>(free_bytes / 32, uint64_t{64} << 20, uint64_t{1} << 30);
   return free_bytes - std::min(free_bytes / 2, margin);
+}
+
+// Reads begin and end at whole sectors.
+uint64_t disk_ring_bytes(const ModelSizes& sizes) {
+  return kDiskPieces * (aligned(largest_slice(sizes, &Block::file_bytes), 4096) + 8192);
 }
 
 Result<Plan> make_plan(const ModelSizes& sizes, const Machine& machine, const Constraints& constraints) {

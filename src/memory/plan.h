@@ -199,6 +199,9 @@ Result<Plan> make_plan(const ModelSizes& sizes, const Machine& machine, const Co
 
 // Whether all weights stay where they are computed with, so that nothing has to be brought.
 bool all_stay(const Plan& plan);
+bool reads_disk(const Plan& plan);
+// What the ring in RAM takes, if anything is read from disk.
+uint64_t disk_ring_bytes(const ModelSizes& sizes);
 
 // Changes that would help, best first: made by planning for each of them.
 std::vector<Advice> advise(const ModelSizes& sizes, const Machine& machine, const Constraints& constraints,

@@ -67,4 +67,9 @@ bool all_stay(const Plan& plan) {
   });
 }
 
+bool reads_disk(const Plan& plan) {
+  return std::any_of(plan.places.begin(), plan.places.end(),
+                     [](const Placement& placement) { return placement.place == Place::kDisk; });
+}
+
 }  // namespace metallic

@@ -45,8 +45,10 @@ struct Bench {
   std::string path = model_path("qwen2.gguf");
   std::optional<MemoryFile> random_file;  // the sliced one, instead
   EngineOptions options;
-  std::shared_ptr<FakeDevice> device;  // none: the CPU alone
-  uint64_t free_gpu = 0;               // what other processes leave
+  std::shared_ptr<FakeDevice> device;   // none: the CPU alone
+  uint64_t free_gpu = 0, free_ram = 0;  // what other processes leave; 0: nobody knows
+  uint64_t own_ram = 0;                 // what this one has taken; 0: all that is planned
+  double ram_stalls = 0;
   std::shared_ptr<FaultyReader::Faults> faults = std::make_shared<FaultyReader::Faults>();
   Machine machine;
 
@@ -82,6 +84,9 @@ struct Bench {
     Surroundings surroundings;
     surroundings.make_reader = [this] { return std::make_unique<FaultyReader>(make_file_reader(), faults); };
     surroundings.free_gpu_bytes = [this] { return free_gpu; };
+    surroundings.free_ram_bytes = [this] { return free_ram; };
+    surroundings.own_ram_bytes = [this] { return own_ram; };
+    surroundings.ram_stalls = [this] { return ram_stalls; };
     surroundings.look_every = std::chrono::milliseconds(0);
     surroundings.host_threads = 1;
     surroundings.least_step = kSmallestSlice;
