@@ -63,9 +63,12 @@ struct RandomPlan {
       if (placement.place == Place::kSplit) placement.decode_cpu = float(random() % 5) / 4;
       plan.places.push_back(placement);
     }
+    plan.gpu.context = 1;  // a GPU computes
     plan.gpu_ring_bytes = ring;
     plan.disk_ring_bytes = largest_slice(file) + 12288 + (seed % 2 == 0 ? 0 : random() % 100'000);
   }
+
+  void keep_kv_in_ram(const GgufFile& file) { plan.kv_on_gpu.assign(size_t(read_config(file)->layers), false); }
 };
 
 using testing::outputs;
@@ -80,8 +83,10 @@ void expect_the_bits_of_the_resident_run(const std::string& path, std::span<cons
     SCOPED_TRACE(seed);
     const auto file = open(path);
     const bool ring = seed % 6 != 5;  // without one, the host multiplies by all that is not on the device
-    const RandomPlan random(*file, seed, ring ? largest_slice(*file) * (2 + seed % 4 * seed % 5) : 0,
-                            ring ? RandomPlan::kAnywhere : RandomPlan::kRam);
+    RandomPlan random(*file, seed, ring ? largest_slice(*file) * (2 + seed % 4 * seed % 5) : 0,
+                      ring ? RandomPlan::kAnywhere : RandomPlan::kRam);
+    const bool kv_in_ram = seed % 3 == 1;
+    if (kv_in_ram) random.keep_kv_in_ram(*file);
     const auto device = std::make_shared<FakeDevice>();
     const auto model = Model::load(file, device, random.blocks, random.plan, make_file_reader, 1);
     ASSERT_TRUE(model) << model.error().message;
@@ -94,6 +99,7 @@ void expect_the_bits_of_the_resident_run(const std::string& path, std::span<cons
       ASSERT_EQ(std::memcmp(got->data(), expected->data(), got->size() * sizeof(float)), 0) << "chunks of " << chunk;
     }
     EXPECT_EQ(device->copies > 0, ring);
+    EXPECT_EQ(device->attentions > 0, !kv_in_ram);
   }
 }
 
@@ -116,7 +122,8 @@ void expect_the_outputs_of_the_resident_run(const std::string& path, std::span<c
   for (uint32_t seed = 0; seed < 8; ++seed) {
     SCOPED_TRACE(seed);
     const auto file = open(path);
-    const RandomPlan random(*file, seed, largest_slice(*file) * (4 + seed), RandomPlan::kAnywhere);
+    RandomPlan random(*file, seed, largest_slice(*file) * (4 + seed), RandomPlan::kAnywhere);
+    if (seed % 3 == 1) random.keep_kv_in_ram(*file);
     const auto model = Model::load(file, *open_backend("cuda", 1), random.blocks, random.plan, make_file_reader, 2);
     ASSERT_TRUE(model) << model.error().message;
     auto on = Evaluator::create(*model, 32, 32, Format::kF16);

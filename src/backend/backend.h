@@ -184,6 +184,8 @@ class Backend : public Device {
   virtual bool holds_kv(Format format) const {
     return format == Format::kF32 || format == Format::kF16 || format == Format::kBF16;
   }
+  // In whose memory the KV cache is, and who may copy it.
+  virtual Backend& kv_backend() { return *this; }
   // Whether attention() knows linear biases.
   virtual bool has_alibi() const { return true; }
   // Whether a product that is added to what is there (LinearTarget::accumulate) costs less than one that binary() adds

@@ -37,7 +37,7 @@ class EngineImpl final : public Engine {
       : live_(std::move(live)),
         cache_(std::move(cache)),
         pages_(cache_.pages(), cache_.page_tokens()),
-        swap_(*live_->model()->parts().backend, cache_, options.memory.kv_swap_bytes),
+        swap_(live_->model()->kv_backend(), cache_, options.memory.kv_swap_bytes),
         grows_(cache_.pages() < pages_for(info.context) * options.max_sequences),
         info_(std::move(info)),
         options_(options) {}
@@ -519,7 +519,7 @@ Result<std::unique_ptr<Engine>> make_engine(PlacedModel placed, const EngineOpti
   METALLIC_ASSIGN(auto live, LiveModel::create(std::move(placed), rows, info.context, std::move(surroundings)));
   int64_t pages = int64_t(pages_for(info.context)) * options.max_sequences;
   if (options.memory.kv_bytes > 0) {
-    METALLIC_TRY(check_kv_formats(config, options.kv_formats, &backend));
+    METALLIC_TRY(check_kv_formats(config, options.kv_formats, &backend.kv_backend()));
     const uint64_t page = uint64_t(kPageTokens) * uint64_t(config.layers) * kv_token_bytes(config, options.kv_formats);
     pages = std::clamp<int64_t>(int64_t(options.memory.kv_bytes / page), pages_for(info.context), pages);
   }

@@ -69,7 +69,7 @@ LiveModel::LiveModel(PlacedModel placed, int rows, int context, Surroundings sur
   asked.batch_rows = planned_->plan.batch_rows;
   asked.needs_gpu = planned_->plan.uses_gpu();
   asked.no_gpu = !asked.needs_gpu;
-  if (asked.needs_gpu) asked.kv_offload = KvOffload::kOn;
+  if (asked.needs_gpu) asked.kv_offload = kv_beside_gpu(planned_->plan) ? KvOffload::kOff : KvOffload::kOn;
 }
 
 Result<std::unique_ptr<LiveModel>> LiveModel::create(PlacedModel placed, int rows, int context,

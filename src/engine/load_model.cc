@@ -66,7 +66,7 @@ Result<PlacedModel> load_model(const std::string& path, const EngineOptions& giv
   const PlannedModel& made = *placed.planned;
   if (log_enabled(LogLevel::kInfo))
     log(LogLevel::kInfo, "the plan:\n{}", explain_text(made.sizes, made.machine, made.plan));
-  if (all_stay(made.plan)) {
+  if (all_stay(made.plan) && !kv_beside_gpu(made.plan)) {
     METALLIC_ASSIGN(placed.model, Model::load(file, std::move(backend)));
   } else {
     METALLIC_ASSIGN(placed.model, Model::load(file, std::move(backend), made.sizes.blocks, made.plan));

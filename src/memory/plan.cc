@@ -82,6 +82,8 @@ class Planner {
   uint64_t activation_bytes(const Way& way) const;
   uint64_t gpu_fixed(const Way& way) const;
   uint64_t ram_fixed(const Way& way, bool all_on_gpu) const;
+  // Whether the CPU computes anything.
+  static bool has_cpu_work(const Way& way, bool all_on_gpu) { return !all_on_gpu || way.kv != KvPlace::kGpu; }
   uint64_t gpu_ring_bytes() const { return kRingPieces * gpu_piece_; }
   const Machine& machine_of(const Way& way) const { return way.gpu ? machine_ : cpu_only_; }
   Line line_of(const Way& way) const;
@@ -162,7 +164,8 @@ uint64_t Planner::gpu_fixed(const Way& way) const {
 
 // Without the keys and values there, and the ring for the disk.
 uint64_t Planner::ram_fixed(const Way& way, bool all_on_gpu) const {
-  return program_bytes() + (way.gpu ? 0 : asked_.draft_bytes) + (all_on_gpu ? 0 : activation_bytes(way));
+  return program_bytes() + (way.gpu ? 0 : asked_.draft_bytes) +
+         (has_cpu_work(way, all_on_gpu) ? activation_bytes(way) : 0);
 }
 
 // All but the cut and the rows, simple ones first.
@@ -372,7 +375,7 @@ Plan Planner::plan_of(const Choice& choice) const {
   plan.ram.budget = ram_budget_;
   plan.ram.weights = line.ram_bytes(choice.on_gpu, choice.in_ram);
   plan.ram.kv = line.kv_in_ram(choice.on_gpu);
-  plan.ram.activations = all_on_gpu ? 0 : activation_bytes(way);
+  plan.ram.activations = has_cpu_work(way, all_on_gpu) ? activation_bytes(way) : 0;
   plan.ram.context = program_bytes();
   plan.ram.draft = way.gpu ? 0 : asked_.draft_bytes;
   if (choice.in_ram < line.slices()) plan.ram.ring = plan.disk_ring_bytes = disk_ring_;

@@ -44,10 +44,11 @@ struct ModelSizes {
   int layers = 0;
   int context_length = 0;  // positions it was trained on
   std::vector<Block> blocks;
-  bool packed = true;               // what blocks take in RAM is their size in panels, not in the file
-  uint64_t kv_token_bytes = 0;      // keys and values of one position of one layer, in the formats chosen
-  int page_tokens = 1;              // the cache of a sequence is whole pages of so many positions
-  double attention_operations = 0;  // of one layer, for one token and one position it sees
+  bool packed = true;                // what blocks take in RAM is their size in panels, not in the file
+  uint64_t kv_token_bytes = 0;       // keys and values of one position of one layer, in the formats chosen
+  int page_tokens = 1;               // the cache of a sequence is whole pages of so many positions
+  double attention_operations = 0;   // of one layer, for one token and one position it sees
+  uint64_t attention_row_bytes = 0;  // of queries, keys, values and results of one layer, for each token
   uint64_t activation_row_bytes = 0, activation_fixed_bytes = 0;  // for each token of a step; for the logits
   uint64_t sorted_row_bytes = 0;                                  // beside them, where experts are copied to a GPU
   int experts_used = 0;                                           // for each token; 0: no mixture
@@ -200,6 +201,8 @@ Result<Plan> make_plan(const ModelSizes& sizes, const Machine& machine, const Co
 // Whether all weights stay where they are computed with, so that nothing has to be brought.
 bool all_stay(const Plan& plan);
 bool reads_disk(const Plan& plan);
+// Whether a GPU computes, but keys and values are in RAM, with attention over them done by the CPU.
+bool kv_beside_gpu(const Plan& plan);
 // What the ring in RAM takes, if anything is read from disk.
 uint64_t disk_ring_bytes(const ModelSizes& sizes);
 

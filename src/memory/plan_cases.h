@@ -44,6 +44,7 @@ inline ModelSizes test_model(int layers, uint64_t attention, uint64_t ffn, int e
   sizes.kv_token_bytes = 2048;
   sizes.page_tokens = 64;
   sizes.attention_operations = 16384;
+  sizes.attention_row_bytes = 1 << 15;
   sizes.activation_row_bytes = 1 << 17;
   sizes.activation_fixed_bytes = 1 << 20;
   sizes.experts_used = used;

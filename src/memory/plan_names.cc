@@ -67,6 +67,11 @@ bool all_stay(const Plan& plan) {
   });
 }
 
+bool kv_beside_gpu(const Plan& plan) {
+  return plan.uses_gpu() && !plan.kv_on_gpu.empty() &&
+         std::none_of(plan.kv_on_gpu.begin(), plan.kv_on_gpu.end(), [](bool on_gpu) { return on_gpu; });
+}
+
 bool reads_disk(const Plan& plan) {
   return std::any_of(plan.places.begin(), plan.places.end(),
                      [](const Placement& placement) { return placement.place == Place::kDisk; });

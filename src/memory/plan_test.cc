@@ -64,7 +64,7 @@ class BruteForce {
     }
     if (gpu) on_gpu += machine_.gpu_context_bytes + activations + (ring ? 4 * gpu_piece : 0);
     (kv_on_gpu ? on_gpu : in_ram) += kv;
-    if (!all_on_gpu) in_ram += activations;
+    if (!all_on_gpu || !kv_on_gpu) in_ram += activations;
     if (disk) in_ram += 8 * disk_piece;
     return on_gpu <= plan_.gpu.budget && in_ram <= plan_.ram.budget;
   }

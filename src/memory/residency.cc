@@ -39,8 +39,8 @@ TensorView rows_of(const TensorView& matrix, int64_t first, int64_t rows) {
 
 Result<std::shared_ptr<Residency>> Residency::create(std::shared_ptr<const GgufFile> file,
                                                      const std::vector<Block>& blocks, Plan plan,
-                                                     std::shared_ptr<Backend> backend, ReaderFactory make_reader,
-                                                     int host_threads) {
+                                                     std::shared_ptr<Backend> backend, std::shared_ptr<Backend> host,
+                                                     ReaderFactory make_reader) {
   METALLIC_CHECK(plan.places.size() == blocks.size());
   std::shared_ptr<Residency> residency(
       new Residency(std::move(file), std::move(plan), std::move(backend), std::move(make_reader)));
@@ -48,9 +48,8 @@ Result<std::shared_ptr<Residency>> Residency::create(std::shared_ptr<const GgufF
     const Placement& placement = residency->plan_.places[i];
     for (const int tensor : blocks[i].tensors) residency->places_[key_of(tensor, blocks[i].expert)] = placement;
   }
-  if (residency->on_device()) {
-    METALLIC_ASSIGN(residency->host_, open_backend("cpu", host_threads));
-  }
+  METALLIC_CHECK(host != nullptr || !residency->on_device());
+  if (residency->on_device()) residency->host_ = std::move(host);
   return residency;
 }
 

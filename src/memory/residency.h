@@ -65,11 +65,11 @@ inline const StreamedMatrix& streamed_matrix(const Weight& weight) {
 class Residency {
  public:
   // The plan is one for this file: its blocks name tensors by their indices there. `backend` computes; where it is a
-  // device, so many threads of the host compute beside it (0: one for each processor).
+  // device, `host` computes beside it.
   static Result<std::shared_ptr<Residency>> create(std::shared_ptr<const GgufFile> file,
                                                    const std::vector<Block>& blocks, Plan plan,
-                                                   std::shared_ptr<Backend> backend,
-                                                   ReaderFactory make_reader = make_file_reader, int host_threads = 0);
+                                                   std::shared_ptr<Backend> backend, std::shared_ptr<Backend> host,
+                                                   ReaderFactory make_reader);
 
   // Whether the plan has a tensor (or one expert of it) brought to where it is computed with.
   bool brings(const TensorInfo& info, int expert = -1) const;

@@ -141,14 +141,26 @@ StepTime step_time(const StepLoad& load, Sharing sharing, double& cpu_share) {
   return {load.fixed + best.total, best.cpu, best.gpu, best.link, load.disk, load.fixed};
 }
 
+namespace {
+
+// Beside a GPU: what attention of the CPU needs comes from there, and goes back, in each layer.
+double attention_handover(const ModelSizes& sizes, const Machine& machine, double tokens) {
+  if (!machine.has_gpu) return 0;
+  return sizes.layers * (machine.handover_seconds + tokens * double(sizes.attention_row_bytes) / machine.link_rate);
+}
+
+}  // namespace
+
 double cpu_attention_decode(const ModelSizes& sizes, const Machine& machine, double depth) {
-  return sizes.layers * depth * double(sizes.kv_token_bytes) / machine.cpu_attention_rate;
+  return sizes.layers * depth * double(sizes.kv_token_bytes) / machine.cpu_attention_rate +
+         attention_handover(sizes, machine, 1);
 }
 double gpu_attention_decode(const ModelSizes& sizes, const Machine& machine, double depth) {
   return sizes.layers * depth * double(sizes.kv_token_bytes) / machine.gpu_attention_rate;
 }
 double cpu_attention_prompt(const ModelSizes& sizes, const Machine& machine, double tokens) {
-  return sizes.layers * sizes.attention_operations * tokens * tokens / 2 / machine.cpu_attention_operation_rate;
+  return sizes.layers * sizes.attention_operations * tokens * tokens / 2 / machine.cpu_attention_operation_rate +
+         attention_handover(sizes, machine, tokens);
 }
 double gpu_attention_prompt(const ModelSizes& sizes, const Machine& machine, double tokens) {
   return sizes.layers * sizes.attention_operations * tokens * tokens / 2 / machine.gpu_attention_operation_rate;

@@ -45,7 +45,8 @@ enum class Sharing {
 };
 StepTime step_time(const StepLoad& load, Sharing sharing, double& cpu_share);
 
-// Attention of all layers: for one token that sees `depth` positions; for a prompt.
+// Attention of all layers: for one token that sees `depth` positions; for a prompt. That of the CPU of a machine with a
+// GPU is beside one that does all else.
 double cpu_attention_decode(const ModelSizes& sizes, const Machine& machine, double depth);
 double gpu_attention_decode(const ModelSizes& sizes, const Machine& machine, double depth);
 double cpu_attention_prompt(const ModelSizes& sizes, const Machine& machine, double tokens);

@@ -42,7 +42,8 @@ uint64_t kv_token_bytes(const Config& config, const KvFormats& formats) {
 Result<KvCache> KvCache::create(const Config& config, Backend& backend, int pages, int page_tokens,
                                 const KvFormats& formats) {
   METALLIC_CHECK(pages > 0 && page_tokens > 0);
-  METALLIC_TRY(check_kv_formats(config, formats, &backend));
+  Backend& home = backend.kv_backend();
+  METALLIC_TRY(check_kv_formats(config, formats, &home));
   const uint64_t rows = uint64_t(pages) * uint64_t(page_tokens);
   const auto key_bytes = checked_multiply(rows, *format_bytes(formats.keys, uint64_t(config.key_width())));
   const auto value_bytes = checked_multiply(rows, *format_bytes(formats.values, uint64_t(config.value_width())));
@@ -55,7 +56,7 @@ Result<KvCache> KvCache::create(const Config& config, Backend& backend, int page
   cache.pages_ = pages;
   cache.page_tokens_ = page_tokens;
   cache.bytes_ = *bytes;
-  auto memory = backend.allocate(*bytes);
+  auto memory = home.allocate(*bytes);
   if (!memory) return fail_while("KV cache (a smaller context needs less)", memory.error());
   cache.memory_ = std::move(*memory);
   char* at = static_cast<char*>(cache.memory_.get());

@@ -20,8 +20,8 @@ uint64_t kv_token_bytes(const Config& config, const KvFormats& formats);
 // Which page belongs to whom is not known here: that is KvPages' business (engine).
 class KvCache {
  public:
-  // kUnsupported for a format that is none of a cache or whose block does not divide a head's width; kOutOfMemory says
-  // how much was wanted.
+  // In the memory of backend.kv_backend(). kUnsupported for a format that is none of a cache or whose block does not
+  // divide a head's width; kOutOfMemory says how much was wanted.
   static Result<KvCache> create(const Config& config, Backend& backend, int pages, int page_tokens,
                                 const KvFormats& formats);
 

@@ -1,14 +1,20 @@
 #include "model/model.h"
 
+#include "backend/transfers.h"
 #include "base/error.h"
+#include "memory/host_attention.h"
 #include "model/vocab_from_gguf.h"
 
 namespace metallic {
 namespace {
 
 ModelParts new_parts(std::shared_ptr<const GgufFile> file, std::shared_ptr<Backend> backend) {
-  return {std::move(file), std::move(backend), nullptr, std::make_shared<LoadedMatrices>(),
-          std::make_shared<ExpertUse>()};
+  ModelParts parts;
+  parts.file = std::move(file);
+  parts.backend = std::move(backend);
+  parts.loaded = std::make_shared<LoadedMatrices>();
+  parts.use = std::make_shared<ExpertUse>();
+  return parts;
 }
 
 }  // namespace
@@ -20,36 +26,46 @@ Result<std::shared_ptr<const Model>> Model::load(const std::string& path, std::s
 
 Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const GgufFile> file,
                                                  std::shared_ptr<Backend> backend) {
-  return load(new_parts(std::move(file), backend), backend, nullptr);
+  return load(new_parts(std::move(file), backend), backend, nullptr, false);
 }
 
 Result<std::shared_ptr<const Model>> Model::load(std::shared_ptr<const GgufFile> file, std::shared_ptr<Backend> backend,
                                                  const std::vector<Block>& blocks, const Plan& plan,
                                                  ReaderFactory make_reader, int host_threads) {
-  return place(new_parts(std::move(file), std::move(backend)), blocks, plan, std::move(make_reader), host_threads);
+  return place(new_parts(std::move(file), std::move(backend)), blocks, plan, false, std::move(make_reader),
+               host_threads);
 }
 
 Result<std::shared_ptr<const Model>> Model::assemble(const ModelParts& parts, const std::vector<Block>& blocks,
                                                      const Plan& plan, ReaderFactory make_reader, int host_threads) {
-  if (all_stay(plan)) return load(parts, parts.backend, nullptr);
-  return place(parts, blocks, plan, std::move(make_reader), host_threads);
+  return place(parts, blocks, plan, all_stay(plan), std::move(make_reader), host_threads);
 }
 
 // What is to be brought from now on is let go of before anything is loaded.
-Result<std::shared_ptr<const Model>> Model::place(const ModelParts& parts, const std::vector<Block>& blocks,
-                                                  const Plan& plan, ReaderFactory make_reader, int host_threads) {
-  METALLIC_ASSIGN(std::shared_ptr<Residency> residency,
-                  Residency::create(parts.file, blocks, plan, parts.backend, std::move(make_reader), host_threads));
-  std::erase_if(*parts.loaded, [&](const auto& entry) {
-    return residency->brings(parts.file->tensors()[size_t(entry.first.tensor)], entry.first.expert);
-  });
-  std::shared_ptr<Backend> in_front = make_streaming_backend(parts.backend, residency);
-  return load(parts, std::move(in_front), std::move(residency));
+Result<std::shared_ptr<const Model>> Model::place(ModelParts parts, const std::vector<Block>& blocks, const Plan& plan,
+                                                  bool all_stay, ReaderFactory make_reader, int host_threads) {
+  const bool on_device = find_transfers(*parts.backend) != nullptr, kv_on_host = on_device && kv_beside_gpu(plan);
+  if (parts.host == nullptr && on_device && (kv_on_host || !all_stay)) {
+    METALLIC_ASSIGN(parts.host, open_backend("cpu", host_threads));
+  }
+  std::shared_ptr<Backend> in_front = parts.backend;
+  std::shared_ptr<Residency> residency;
+  if (!all_stay) {
+    METALLIC_ASSIGN(residency,
+                    Residency::create(parts.file, blocks, plan, parts.backend, parts.host, std::move(make_reader)));
+    std::erase_if(*parts.loaded, [&](const auto& entry) {
+      return residency->brings(parts.file->tensors()[size_t(entry.first.tensor)], entry.first.expert);
+    });
+    in_front = make_streaming_backend(parts.backend, residency);
+  }
+  if (kv_on_host) in_front = make_host_attention_backend(in_front, parts.backend, parts.host);
+  return load(std::move(parts), std::move(in_front), std::move(residency), kv_on_host);
 }
 
 Result<std::shared_ptr<const Model>> Model::load(ModelParts parts, std::shared_ptr<Backend> backend,
-                                                 std::shared_ptr<Residency> residency) {
+                                                 std::shared_ptr<Residency> residency, bool keeps_kv_on_host) {
   std::shared_ptr<Model> model(new Model);
+  model->keeps_kv_on_host_ = keeps_kv_on_host;
   model->parts_ = std::move(parts);
   model->backend_ = std::move(backend);
   model->residency_ = std::move(residency);

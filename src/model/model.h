@@ -27,6 +27,7 @@ struct ModelText {
 struct ModelParts {
   std::shared_ptr<const GgufFile> file;
   std::shared_ptr<Backend> backend;  // that computes
+  std::shared_ptr<Backend> host;     // beside a device, where the host has a part in it
   std::shared_ptr<const ModelText> text;
   std::shared_ptr<LoadedMatrices> loaded;  // weights that stay where they are computed with
   std::shared_ptr<ExpertUse> use;          // of a mixture, counted where not all weights stay
@@ -58,6 +59,8 @@ class Model {
   const Config& config() const { return config_; }
   const Weights& weights() const { return weights_; }
   Backend& backend() const { return *backend_; }
+  // In whose memory its keys and values are, whatever moves.
+  Backend& kv_backend() const { return keeps_kv_on_host_ ? *parts_.host : *parts_.backend; }
   Residency* residency() const { return residency_.get(); }  // null if all weights stay
   // Files without a vocabulary, or with one that is not understood, can still be evaluated on token ids.
   Result<const Tokenizer*> tokenizer() const;
@@ -67,14 +70,16 @@ class Model {
  private:
   Model() = default;
   static Result<std::shared_ptr<const Model>> load(ModelParts parts, std::shared_ptr<Backend> backend,
-                                                   std::shared_ptr<Residency> residency);
-  static Result<std::shared_ptr<const Model>> place(const ModelParts& parts, const std::vector<Block>& blocks,
-                                                    const Plan& plan, ReaderFactory make_reader, int host_threads);
+                                                   std::shared_ptr<Residency> residency, bool keeps_kv_on_host);
+  static Result<std::shared_ptr<const Model>> place(ModelParts parts, const std::vector<Block>& blocks,
+                                                    const Plan& plan, bool all_stay, ReaderFactory make_reader,
+                                                    int host_threads);
   Status load_text();
   void count_experts();
 
   ModelParts parts_;
   std::shared_ptr<Backend> backend_;  // with the residency in front, if there is one
+  bool keeps_kv_on_host_ = false;     // beside a device
   Config config_;
   Weights weights_;
   std::shared_ptr<Residency> residency_;

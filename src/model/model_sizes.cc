@@ -169,6 +169,9 @@ Result<ModelSizes> model_sizes(const GgufFile& file, const Config& given, const 
   sizes.kv_token_bytes = kv_token_bytes(config, options.kv_formats);
   sizes.attention_operations = 2.0 * config.heads * (double(config.head_dim) + config.value_dim);
 
+  const int heads = config.query_width() + config.heads * config.value_dim;
+  sizes.attention_row_bytes = uint64_t(heads + config.key_width() + config.value_width()) * sizeof(float);
+
   constexpr int kFew = 64, kMany = 128;
   const int head = options.logit_rows;
   const auto few = Activations::bytes_for(config, kFew, head), many = Activations::bytes_for(config, kMany, head);

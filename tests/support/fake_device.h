@@ -26,7 +26,7 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
   std::shared_ptr<uint64_t> used = std::make_shared<uint64_t>(0);
   int64_t fail_copy = -1;  // this one of the copies between host and device fails
   Status failure;          // what synchronize() says next
-  int marks = 0, copies = 0;
+  int marks = 0, copies = 0, attentions = 0;
 
   void copy_from_host(void* to, const void* from, uint64_t bytes) override {
     if (copy_fails()) return;
@@ -72,6 +72,10 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
     ExpertsOp here = op;
     here.experts = weights;
     inner_->experts(here);
+  }
+  void attention(const AttentionOp& op) override {
+    ++attentions;
+    inner_->attention(op);
   }
   void embed(const EmbedOp& op) override {
     Weight weight;
