@@ -139,7 +139,7 @@ Status DeviceExperts::run_sorted(const ExpertsOp& op) {
   return gather(sorted[1], places, op.out);
 }
 
-// Those on disk that are not there yet, all at once as far as there is room.
+// Those on disk, in the order of their use.
 Status DeviceExperts::fetch_from_disk(const ExpertsOp& op, std::span<const int32_t> experts) {
   std::vector<int> pieces;
   for (const int32_t id : experts)
@@ -148,8 +148,7 @@ Status DeviceExperts::fetch_from_disk(const ExpertsOp& op, std::span<const int32
   if (pieces.empty()) return {};
   std::sort(pieces.begin(), pieces.end());
   pieces.erase(std::unique(pieces.begin(), pieces.end()), pieces.end());
-  pieces.resize(std::min(pieces.size(), residency_.experts()->slots()));
-  return residency_.experts()->fetch(pieces);
+  return residency_.experts()->expect(std::move(pieces));
 }
 
 Status DeviceExperts::run_on_host(const ExpertsOp& op, const float* x, float* out) {
@@ -197,14 +196,13 @@ void DeviceExperts::multiply_on_host(LinearOp op) {
   const StreamedMatrix& matrix = streamed_matrix(*target.weight);
   Weight from_disk;
   if (const int piece = matrix.expert_piece; piece >= 0) {
-    ExpertCache& cache = *residency_.experts();
-    if (cache.find(piece) == nullptr)
-      if (const Status status = cache.fetch({&piece, 1}); !status) {
-        failure_ = status.error();
-        return;
-      }
+    const auto bytes = residency_.experts()->bring(piece);
+    if (!bytes) {
+      failure_ = bytes.error();
+      return;
+    }
     from_disk.view = target.weight->view;
-    from_disk.view.data = const_cast<std::byte*>(cache.find(piece));  // only read
+    from_disk.view.data = const_cast<std::byte*>(*bytes);  // only read
     target.weight = &from_disk;
     op.targets = {&target, 1};
     return residency_.host()->linear(op);

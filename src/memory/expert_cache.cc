@@ -40,6 +40,21 @@ const std::byte* ExpertCache::find(int piece) const {
   return memory_.get() + size_t(slot) * slot_bytes_ + PieceReader::begin_in(pieces_[size_t(piece)]);
 }
 
+Status ExpertCache::expect(std::vector<int> pieces) {
+  expected_ = std::move(pieces);
+  return fetch(std::span(expected_).first(std::min(expected_.size(), slots_.size())));
+}
+
+Result<const std::byte*> ExpertCache::bring(int piece) {
+  if (const std::byte* found = find(piece)) return found;
+  const auto at = std::find(expected_.begin(), expected_.end(), piece);
+  const size_t most = std::max<size_t>(1, slots_.size() / 2), left = size_t(expected_.end() - at);
+  METALLIC_TRY(fetch(left == 0
+                         ? std::span<const int>(&piece, 1)
+                         : std::span<const int>(expected_).subspan(expected_.size() - left, std::min(left, most))));
+  return find(piece);
+}
+
 // An empty one, else that of the piece used least, among those that this fetch does not want.
 size_t ExpertCache::slot_to_reuse() const {
   size_t best = slots_.size();

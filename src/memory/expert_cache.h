@@ -27,6 +27,11 @@ class ExpertCache {
   size_t slots() const { return slots_.size(); }
   // Brings pieces, each named once, at most slots() of them. Errors as DiskRing::acquire(); nothing is lost by one.
   Status fetch(std::span<const int> pieces);
+  // Pieces that bring() will be asked for in this order, each named once: as many as there is room for are fetched.
+  Status expect(std::vector<int> pieces);
+  // The bytes of a piece. One that is not there is fetched, with those that are expected behind it, in half of the
+  // room: a disk is fast only if it is asked for many.
+  Result<const std::byte*> bring(int piece);
   // Null if the piece is not there.
   const std::byte* find(int piece) const;
 
@@ -44,6 +49,7 @@ class ExpertCache {
   std::vector<Slot> slots_;
   std::vector<int> slot_of_;    // of each piece; -1: not there
   std::vector<uint32_t> uses_;  // of each piece; halved from time to time, so that old fame fades
+  std::vector<int> expected_;
   uint64_t slot_bytes_;
   uint64_t fetches_ = 0, hits_ = 0, misses_ = 0;
   std::shared_ptr<std::byte> memory_;

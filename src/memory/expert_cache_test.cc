@@ -62,6 +62,32 @@ TEST_F(ExpertCaches, HaveAllThatWasFetchedWithTheBytesOfTheFile) {
   }
 }
 
+// More than there is room for, in few fetches.
+TEST_F(ExpertCaches, BringWhatIsExpectedInItsOrderAndManyAtATime) {
+  const auto in = cache(130'000);
+  ASSERT_LT(in->slots(), size_t(kExperts) / 2);
+  std::vector<int> all(kExperts);
+  for (int i = 0; i < kExperts; ++i) all[size_t(i)] = i;
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_TRUE(in->expect(all));
+    int fetches = 0;
+    for (const int piece : all) {
+      fetches += in->find(piece) == nullptr;
+      const auto bytes = in->bring(piece);
+      ASSERT_TRUE(bytes);
+      ASSERT_EQ(*bytes, in->find(piece));
+      ASSERT_TRUE(right(*in, piece)) << piece;
+    }
+    EXPECT_LE(fetches, 2 * kExperts / int(in->slots()) + 1);
+  }
+  ASSERT_TRUE(in->bring(3));  // whether expected or not
+  ASSERT_TRUE(in->expect({}));
+  for (const int piece : {kExperts - 1, 0, kExperts / 2}) {
+    ASSERT_TRUE(in->bring(piece));
+    ASSERT_TRUE(right(*in, piece));
+  }
+}
+
 TEST_F(ExpertCaches, KeepTheOnesThatAreUsedMost) {
   std::mt19937 random(2);
   const auto in = cache(100'000);

@@ -90,23 +90,21 @@ void StreamingBackend::multiply_pieces(const TensorView& x, const LinearTarget& 
 }
 
 void StreamingBackend::multiply_expert(const TensorView& x, const LinearTarget& target, int piece) {
-  ExpertCache& cache = *residency_->experts();
-  if (cache.find(piece) == nullptr)
-    if (const Status status = cache.fetch({&piece, 1}); !status) {
-      failure_ = status.error();
-      return;
-    }
+  const auto bytes = residency_->experts()->bring(piece);
+  if (!bytes) {
+    failure_ = bytes.error();
+    return;
+  }
   Weight weight;  // only read
   weight.view = target.weight->view;
-  weight.view.data = const_cast<std::byte*>(cache.find(piece));
+  weight.view.data = const_cast<std::byte*>(*bytes);
   LinearTarget whole = target;
   whole.weight = &weight;
   inner_->linear({x, {&whole, 1}});
 }
 
-// All that the rows use, at once, as far as there is room.
+// All that the rows use, in the order of their use.
 void StreamingBackend::fetch_experts(const ExpertsOp& op) {
-  ExpertCache& cache = *residency_->experts();
   pieces_.clear();
   for (int64_t pair = 0; pair < int64_t(op.rows) * op.used; ++pair) {
     const Weight& weight = op.experts[size_t(op.ids[pair])];
@@ -114,8 +112,7 @@ void StreamingBackend::fetch_experts(const ExpertsOp& op) {
   }
   std::sort(pieces_.begin(), pieces_.end());
   pieces_.erase(std::unique(pieces_.begin(), pieces_.end()), pieces_.end());
-  pieces_.resize(std::min(pieces_.size(), cache.slots()));
-  if (const Status status = cache.fetch(pieces_); !status) failure_ = status.error();
+  if (const Status status = residency_->experts()->expect(pieces_); !status) failure_ = status.error();
 }
 
 void StreamingBackend::experts(const ExpertsOp& op) {
