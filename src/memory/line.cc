@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 #include <tuple>
+#include <utility>
 
 namespace metallic {
 namespace {
@@ -119,20 +120,12 @@ std::vector<bool> Line::kv_on_gpu(int on_gpu) const {
 }
 
 void Line::Sums::add(const Sums& other, double factor) {
-  gpu += factor * other.gpu;
-  demand_cpu += factor * other.demand_cpu;
-  demand_copy += factor * other.demand_copy;
-  demand_disk += factor * other.demand_disk;
-  shared_cpu += factor * other.shared_cpu;
-  shared_gpu += factor * other.shared_gpu;
-  shared_link += factor * other.shared_link;
-  handover += factor * other.handover;
-  cpu_file += factor * other.cpu_file;
-  disk += factor * other.disk;
-  ram_demand += factor * other.ram_demand;
-  ram_cpu += factor * other.ram_cpu;
-  ram_link += factor * other.ram_link;
-  ram_disk += factor * other.ram_disk;
+  constexpr double Sums::*kAll[] = {&Sums::gpu,         &Sums::demand_cpu, &Sums::demand_copy, &Sums::demand_handover,
+                                    &Sums::ram_demand,  &Sums::shared_cpu, &Sums::shared_gpu,  &Sums::shared_link,
+                                    &Sums::handover,    &Sums::ram_cpu,    &Sums::ram_link,    &Sums::demand_disk,
+                                    &Sums::demand_file, &Sums::disk,       &Sums::disk_cpu,    &Sums::disk_gpu,
+                                    &Sums::disk_link,   &Sums::ram_disk};
+  for (double Sums::*one : kAll) this->*one += factor * other.*one;
 }
 
 Line::Sums Line::slice_sums(const Block& block, const StepKind& kind) const {
@@ -140,25 +133,40 @@ Line::Sums Line::slice_sums(const Block& block, const StepKind& kind) const {
   const BlockTime time = block_time(block, machine_, head ? 1 : kind.tokens);
   Sums whole, slice;
   whole.gpu = time.gpu;
-  whole.ram_disk = time.ram_disk;
   if (block.kind == BlockKind::kEmbedding) {  // a row at a time: where it is
-    whole.demand_cpu = time.cpu;
+    whole.demand_cpu = whole.demand_file = time.cpu;
     whole.demand_disk = time.disk;
     whole.ram_demand = time.ram_cpu;
-  } else if (time.ahead) {
+    whole.ram_disk = time.ram_disk + time.ram_cpu;
+    slice.add(whole, 1.0 / block.slices);
+    return slice;
+  }
+  if (time.ahead) {
     whole.shared_cpu = time.cpu;
     whole.shared_gpu = time.streamed;
     whole.shared_link = time.link;
     whole.handover = time.handover;
-    whole.cpu_file = time.cpu_file;
-    whole.disk = time.disk;
     whole.ram_cpu = time.ram_cpu;
     whole.ram_link = time.ram_link;
   } else {
-    const bool copied = streams_ && time.link + time.streamed < time.cpu;
-    (copied ? whole.demand_copy : whole.demand_cpu) = copied ? time.link + time.streamed : time.cpu + time.handover;
-    whole.demand_disk = time.disk;
+    const bool copied = is_copied_on_demand(time);
+    (copied ? whole.demand_copy : whole.demand_cpu) = copied ? time.link + time.streamed : time.cpu;
     whole.ram_demand = copied ? time.ram_link : time.ram_cpu;
+  }
+  if (!time.ahead || block.kind == BlockKind::kExpert) {  // the CPU reads what was chosen, and multiplies by it
+    whole.demand_disk = time.disk;
+    whole.demand_file = time.cpu_file;
+    whole.ram_disk = time.ram_disk + time.ram_cpu;
+  } else {  // it goes on to the GPU, or is multiplied by as it comes
+    whole.disk = time.disk;
+    if (machine_.has_gpu) {
+      whole.disk_gpu = time.streamed;
+      whole.disk_link = time.link;
+      whole.ram_disk = time.ram_disk + time.ram_link;
+    } else {
+      whole.disk_cpu = time.cpu_file;
+      whole.ram_disk = time.ram_disk + time.ram_cpu;
+    }
   }
   slice.add(whole, (head ? kind.head_share : 1) / block.slices);
   return slice;
@@ -176,7 +184,43 @@ std::vector<Line::Sums> Line::sums(const StepKind& kind) const {
     result.push_back(result.back());
     result.back().add(slice, 1);
   }
+  if (machine_.has_gpu) add_expert_handovers(kind, result);
   return result;
+}
+
+// A layer of experts is handed over once, if the tokens choose any that the CPU has: what a slice adds to that is how
+// much less probable it becomes when the slice goes to the GPU, after those before it.
+void Line::add_expert_handovers(const StepKind& kind, std::vector<Sums>& sums) const {
+  std::vector<double> of_slice(slices_.size(), 0);     // minus the logarithm of the probability that nobody chooses it
+  std::vector<double> left(size_t(sizes_.layers), 0);  // the same of all slices of a layer that the CPU has
+  const Block* before = nullptr;
+  double one = 0;
+  for (size_t i = 0; i < slices_.size(); ++i) {
+    const Block& block = sizes_.blocks[size_t(slices_[i])];
+    if (block.kind != BlockKind::kExpert || block.layer < 0) continue;
+    if (before == nullptr || !costs_the_same(*before, block)) {
+      const BlockTime time = block_time(block, machine_, kind.tokens);
+      const bool by_cpu = !time.ahead && !is_copied_on_demand(time);
+      one = by_cpu ? -kind.tokens * std::log1p(-block.use) / block.slices : 0;
+    }
+    before = &block;
+    of_slice[i] = one;
+    left[size_t(block.layer)] += one;
+  }
+  std::vector<double> nobody;  // chooses any of a layer
+  for (const double each : left) nobody.push_back(std::exp(-each));
+  double sum = 0;
+  for (size_t i = 0; i < slices_.size(); ++i) {
+    if (of_slice[i] > 0) {
+      const Block& block = sizes_.blocks[size_t(slices_[i])];
+      double& of_layer = left[size_t(block.layer)];
+      of_layer = std::max(0.0, of_layer - of_slice[i]);
+      const double then = std::exp(-of_layer);
+      sum += (then - std::exchange(nobody[size_t(block.layer)], then)) * block.products *
+             std::max(1, sizes_.experts_used) * machine_.handover_seconds;
+    }
+    sums[i + 1].demand_handover += sum;
+  }
 }
 
 StepLoad Line::load(const StepKind& kind, const std::vector<Sums>& sums, int on_gpu, int in_ram) const {
@@ -189,30 +233,22 @@ StepLoad Line::load(const StepKind& kind, const std::vector<Sums>& sums, int on_
   const double with_kv = kv_place_ == KvPlace::kRam || sizes_.layers == 0 ? 0
                          : kv_place_ == KvPlace::kGpu                     ? 1
                                                       : double(attentions_[size_t(on_gpu)]) / sizes_.layers;
+  Sums ram = rest;  // what is there
+  ram.add(disk, -1);
+  if (in_ram <= on_gpu) ram = {};
   StepLoad load;
-  load.gpu = gpu.gpu + with_kv * kind.gpu_attention;
-  load.cpu = (1 - with_kv) * kind.cpu_attention + rest.demand_cpu;
-  load.demand = rest.demand_copy + disk.demand_disk;
+  load.gpu = gpu.gpu + with_kv * kind.gpu_attention + disk.disk_gpu;
+  load.cpu = (1 - with_kv) * kind.cpu_attention + ram.demand_cpu + disk.demand_file + disk.disk_cpu;
+  load.link = disk.disk_link;
+  load.demand = ram.demand_copy + rest.demand_handover + disk.demand_disk;
   load.disk = disk.disk + disk.demand_disk;
-  load.ram = rest.ram_demand + disk.ram_disk;
-  // What comes from disk goes on to the GPU, or is multiplied by as it comes.
-  if (machine_.has_gpu) {
-    load.gpu += disk.shared_gpu;
-    load.link = disk.shared_link;
-    load.ram += disk.ram_link;
-  } else {
-    load.cpu += disk.cpu_file;
-    load.ram += disk.ram_cpu;
-  }
-  Sums shared = rest;
-  shared.add(disk, -1);
-  if (in_ram <= on_gpu) shared = {};
-  load.shared_cpu = shared.shared_cpu;
-  load.shared_gpu = shared.shared_gpu;
-  load.shared_link = shared.shared_link;
-  load.handover = shared.handover;
-  load.ram_cpu = shared.ram_cpu;
-  load.ram_link = shared.ram_link;
+  load.ram = ram.ram_demand + disk.ram_disk;
+  load.shared_cpu = ram.shared_cpu;
+  load.shared_gpu = ram.shared_gpu;
+  load.shared_link = ram.shared_link;
+  load.handover = ram.handover;
+  load.ram_cpu = ram.ram_cpu;
+  load.ram_link = ram.ram_link;
   load.fixed = kStep;
   return load;
 }

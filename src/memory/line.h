@@ -56,9 +56,11 @@ class Line {
 
   // Sums over a kind of step, to be handed to load().
   struct Sums {
-    double gpu = 0, demand_cpu = 0, demand_copy = 0, demand_disk = 0, shared_cpu = 0, shared_gpu = 0, shared_link = 0,
-           handover = 0, cpu_file = 0, disk = 0;
-    double ram_demand = 0, ram_cpu = 0, ram_link = 0, ram_disk = 0;
+    double gpu = 0;                                                               // on the GPU
+    double demand_cpu = 0, demand_copy = 0, demand_handover = 0, ram_demand = 0;  // in RAM, wanted only then
+    double shared_cpu = 0, shared_gpu = 0, shared_link = 0, handover = 0, ram_cpu = 0, ram_link = 0;  // in RAM
+    double demand_disk = 0, demand_file = 0;                                   // on disk, wanted only then
+    double disk = 0, disk_cpu = 0, disk_gpu = 0, disk_link = 0, ram_disk = 0;  // on disk
     void add(const Sums& other, double factor);
   };
   std::vector<Sums> sums(const StepKind& kind) const;
@@ -67,6 +69,8 @@ class Line {
 
  private:
   Sums slice_sums(const Block& block, const StepKind& kind) const;
+  bool is_copied_on_demand(const BlockTime& time) const { return streams_ && time.link + time.streamed < time.cpu; }
+  void add_expert_handovers(const StepKind& kind, std::vector<Sums>& sums) const;
 
   const ModelSizes& sizes_;
   const Machine& machine_;

@@ -67,7 +67,10 @@ BlockTime block_time(const Block& block, const Machine& machine, double tokens) 
   time.cpu = std::max(cpu_bytes / (machine.has_gpu ? machine.cpu_product_rate : cpu_rate),
                       operations / machine.cpu_prompt_rate) +
              overhead;
-  time.cpu_file = std::max(file_bytes / machine.cpu_file_rate, operations / machine.cpu_prompt_rate) + overhead;
+  // First packed, which the time of one token contains, then multiplied by the others.
+  const double first = operations / std::max(1.0, tokens);
+  time.cpu_file = std::max(file_bytes / machine.cpu_file_rate, first / machine.cpu_prompt_rate) +
+                  (operations - first) / machine.cpu_prompt_rate + overhead;
   time.disk = file_bytes / machine.disk_rate;
   time.ram_cpu = cpu_bytes / machine.ram_traffic_rate;
   time.ram_disk = file_bytes / machine.ram_traffic_rate;

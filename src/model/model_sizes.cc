@@ -16,6 +16,7 @@ namespace metallic {
 namespace {
 
 constexpr uint64_t kSlicesOfAModel = 256;  // about
+constexpr double kExpertProducts = 3.5;    // of a layer's experts together; the choice is waited for, too
 constexpr uint64_t kLargestSlice = uint64_t{32} << 20;
 
 // The block that a tensor belongs to. Experts of a layer share one entry here.
@@ -104,7 +105,7 @@ class Collector {
  private:
   Block sliced(Block block) const {
     if (block.kind == BlockKind::kHead) block.products = 1;
-    if (block.kind == BlockKind::kExpert) block.products = 3.0 / std::max(1, config_.experts.used);  // of all together
+    if (block.kind == BlockKind::kExpert) block.products = kExpertProducts / std::max(1, config_.experts.used);
     if (block.kind != BlockKind::kEmbedding)
       block.slices = int((std::max(block.gpu_bytes, block.file_bytes) + slice_bytes_ - 1) / slice_bytes_);
     block.slices = std::max(1, block.slices);
