@@ -67,6 +67,12 @@ class Adviser {
     for (size_t i = 0; i < plan_.places.size(); ++i)
       if (plan_.places[i].disk)
         missing += uint64_t(double(1 - plan_.places[i].gpu) * double(sizes_.blocks[i].cpu_bytes));
+    if (missing == 0) {  // room for all, and for what a GPU would be given of it
+      for (const Block& block : sizes_.blocks)
+        missing += block.cpu_bytes + (machine_.has_gpu && !asked_.no_gpu ? block.gpu_bytes : 0);
+      const uint64_t others = plan_.ram.total() - plan_.ram.weights;
+      missing -= std::min(missing, plan_.ram.budget - std::min(plan_.ram.budget, others));
+    }
     consider_more(missing, "RAM", [](Machine& machine, Constraints& asked, uint64_t bytes) {
       machine.ram_bytes += bytes + bytes / 16;
       if (asked.ram_bytes > 0) asked.ram_bytes += bytes;

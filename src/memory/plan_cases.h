@@ -113,6 +113,8 @@ class RandomCase {
     asked.answer_tokens = whole(0, 1024);
     if (one_in(3)) asked.batch_rows = whole(1, 4096);
     if (one_in(6)) asked.kv_offload = KvOffload::kOff;
+    if (one_in(4)) asked.kv_with_gpu = true;
+    if (one_in(4)) asked.kv_tokens = whole(1, asked.context * asked.sequences);
     if (one_in(8)) asked.no_disk = true;
     if (one_in(8)) asked.draft_bytes = uint64_t(scale(1e6, 1e9));
     return asked;

@@ -9,13 +9,48 @@
 namespace metallic {
 namespace {
 
-constexpr int kCases = 300;
+#ifdef __SANITIZE_ADDRESS__
+constexpr int kCases = 200;
+#else
+constexpr int kCases = 1000;
+#endif
 constexpr double kRounding = 1 + 1e-9;
 constexpr double kSteps = 1 + 1e-4;  // cuts of many slices are looked at in steps, the nearest to the best one by one
 
 void expect_within(const Spending& spending, uint64_t limit) {
   EXPECT_LE(spending.total(), spending.budget);
   EXPECT_LE(spending.budget, limit);
+}
+
+// Beside weights: what a plan says that it takes is what it was given to count, each in one place.
+void expect_all_counted(const ModelSizes& sizes, const Machine& machine, const Constraints& asked, const Plan& plan) {
+  const bool gpu = plan.uses_gpu();
+  EXPECT_EQ(plan.gpu.draft, gpu ? asked.draft_bytes : 0);
+  EXPECT_EQ(plan.ram.draft, gpu ? 0 : asked.draft_bytes);
+  EXPECT_EQ(plan.gpu.context, gpu ? machine.gpu_context_bytes : 0);
+  EXPECT_EQ(plan.ram.context, program_bytes());
+  EXPECT_EQ(plan.gpu.ring, plan.gpu_ring_bytes);
+  EXPECT_EQ(plan.ram.ring, plan.disk_ring_bytes);
+  EXPECT_EQ(plan.disk_ring_bytes, reads_disk(plan) ? disk_ring_bytes(sizes) : 0);
+  const uint64_t rows = uint64_t(std::max(asked.sequences, std::min(plan.batch_rows, plan.context)));
+  const uint64_t activations = sizes.activation_fixed_bytes + rows * sizes.activation_row_bytes;
+  EXPECT_TRUE(!gpu || plan.gpu.activations >= activations);
+  const bool all_on_gpu =
+      std::all_of(plan.places.begin(), plan.places.end(), [](const Placement& p) { return p.gpu == 1; });
+  EXPECT_TRUE((all_on_gpu && plan.ram.kv == 0) || plan.ram.activations >= activations);
+
+  const uint64_t page = uint64_t(sizes.page_tokens);
+  const auto in_pages = [&](uint64_t tokens) { return (tokens + page - 1) / page * page; };
+  uint64_t positions = in_pages(uint64_t(plan.context)) * uint64_t(asked.sequences);
+  if (asked.kv_tokens > 0)
+    positions = std::min(positions, in_pages(uint64_t(std::max<int64_t>(asked.kv_tokens, plan.context))));
+  ASSERT_EQ(plan.kv_on_gpu.size(), size_t(sizes.layers));
+  const auto layers_on_gpu = uint64_t(std::count(plan.kv_on_gpu.begin(), plan.kv_on_gpu.end(), true));
+  EXPECT_EQ(plan.gpu.kv, layers_on_gpu * positions * sizes.kv_token_bytes);
+  EXPECT_EQ(plan.ram.kv, (uint64_t(sizes.layers) - layers_on_gpu) * positions * sizes.kv_token_bytes);
+  EXPECT_TRUE(asked.kv_offload != KvOffload::kOff || layers_on_gpu == 0);
+  EXPECT_TRUE(!gpu || !asked.kv_with_gpu || asked.kv_offload != KvOffload::kAuto ||
+              layers_on_gpu == uint64_t(sizes.layers));
 }
 
 TEST(PlanProperty, NeverSpendsMoreThanABudgetAndPlacesEveryBlock) {
@@ -36,6 +71,7 @@ TEST(PlanProperty, NeverSpendsMoreThanABudgetAndPlacesEveryBlock) {
     SCOPED_TRACE(seed);
     expect_within(plan->ram, asked.ram_bytes > 0 ? asked.ram_bytes : machine.ram_bytes);
     expect_within(plan->gpu, asked.gpu_bytes > 0 ? asked.gpu_bytes : machine.gpu_bytes);
+    expect_all_counted(sizes, machine, asked, *plan);
     ASSERT_EQ(plan->places.size(), sizes.blocks.size());
     double gpu = 0, ram = 0;  // counted again from the places
     for (size_t i = 0; i < sizes.blocks.size(); ++i) {
@@ -119,6 +155,53 @@ TEST(PlanProperty, AFasterDiskIsNeverSlower) {
 
 TEST(PlanProperty, AFasterLinkIsNeverSlower) {
   expect_monotone([](Machine& machine, Constraints&, double factor) { machine.link_rate *= factor; }, kSteps);
+}
+
+// What a draft model or a longer context takes is taken from the weights: no plan becomes faster by it.
+TEST(PlanProperty, MoreOfWhatMustBeThereIsNeverFaster) {
+  for (int seed = 0; seed < kCases; ++seed) {
+    RandomCase random{uint64_t(seed)};
+    const ModelSizes sizes = random.model();
+    const Machine machine = random.machine();
+    Constraints asked = random.constraints();
+    const auto plan = make_plan(sizes, machine, asked);
+    asked.draft_bytes += uint64_t(random.scale(1e6, 1e10));
+    const auto with_draft = make_plan(sizes, machine, asked);
+    if (!with_draft) continue;
+    ASSERT_TRUE(plan) << seed;
+    EXPECT_GE(with_draft->request_seconds * kRounding, plan->request_seconds) << seed;
+  }
+}
+
+// Advice is what planning with the change gives, the best first, and no plan is told that nothing helps where all of
+// the model on the GPU or in RAM would.
+TEST(PlanProperty, AdviceIsWhatPlanningWithItGives) {
+  for (int seed = 0; seed < kCases / 10; ++seed) {
+    SCOPED_TRACE(seed);
+    RandomCase random{uint64_t(seed)};
+    const ModelSizes sizes = random.model();
+    const Machine machine = random.machine();
+    const Constraints asked = random.constraints();
+    const auto plan = make_plan(sizes, machine, asked);
+    if (!plan) continue;
+    const auto advice = advise(sizes, machine, asked, *plan);
+    for (size_t i = 0; i < advice.size(); ++i) {
+      EXPECT_GE(advice[i].factor, i + 1 < advice.size() ? advice[i + 1].factor : 1.05);
+      EXPECT_FALSE(advice[i].change.empty());
+    }
+    Machine larger = machine;
+    larger.ram_bytes = larger.gpu_bytes = uint64_t{1} << 42;
+    if (!machine.has_gpu) larger.gpu_bytes = 0;
+    Constraints there = asked;
+    there.context = plan->context;
+    const auto best = make_plan(sizes, larger, there);
+    ASSERT_TRUE(best);
+    EXPECT_TRUE(best->request_seconds * 1.06 > plan->request_seconds || !advice.empty());
+    for (const Advice& one : advice)
+      if (one.change.find("GB more") != std::string::npos) {
+        EXPECT_LE(one.factor, plan->request_seconds / best->request_seconds * kRounding);
+      }
+  }
 }
 
 TEST(PlanProperty, IsTheSameEveryTime) {
