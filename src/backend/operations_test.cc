@@ -34,7 +34,15 @@ std::vector<LinearShape> linear_shapes(Format format, bool gpu) {
   if (block > 1) {
     std::vector<LinearShape> shapes = {{1, 1, block},  {1, 37, block * 3}, {2, 8, block},     {7, 13, block * 2},
                                        {19, 67, 1280}, {33, 129, block},   {9, 33, block * 9}};
-    if (gpu) shapes.insert(shapes.end(), {{140, 260, 1280}, {400, 40, 512}});
+    if (gpu)  // a kernel for each range of tokens; blocks that share columns, and whose warps have several rows each
+      shapes.insert(shapes.end(), {{140, 260, 1280},
+                                   {400, 40, 512},
+                                   {5, 9, 256},
+                                   {8, 260, 1280},
+                                   {11, 40, 19200},
+                                   {16, 3000, 512},
+                                   {13, 9100, 256},
+                                   {6, 20, std::max<int64_t>(block, 128)}});
     return shapes;
   }
   std::vector<LinearShape> shapes = {{1, 1, 1}, {1, 19, 1025}, {6, 9, 1024}, {17, 5, 2053}, {5, 3, 0}, {0, 5, 8}};
@@ -113,9 +121,15 @@ std::vector<float> run_linear(Backend& on, const LinearCase& c, const std::vecto
   return download(on, out);
 }
 
-// |w||x| summed, for every output element.
-std::vector<double> linear_magnitudes(const LinearCase& c, double start) {
+// |w||x| summed, for every output element; `in_codes`: what is lost of x depends on the largest of 32.
+std::vector<double> linear_magnitudes(const LinearCase& c, double start, bool in_codes) {
   const LinearShape& s = c.shape;
+  std::vector<double> x(c.x.begin(), c.x.end());
+  for (size_t begin = 0; in_codes && begin + 32 <= x.size(); begin += 32) {
+    double most = 0;
+    for (size_t i = begin; i < begin + 32; ++i) most = std::max(most, std::abs(x[i]));
+    for (size_t i = begin; i < begin + 32; ++i) x[i] = std::max(std::abs(x[i]), most / (2 * 127 * kRoundedTolerance));
+  }
   std::vector<float> weights(size_t(s.rows * s.columns));
   dequantize_function(c.format)(c.weights.data(), s.rows * s.columns, weights.data());
   std::vector<double> sums;
@@ -123,7 +137,7 @@ std::vector<double> linear_magnitudes(const LinearCase& c, double start) {
     for (int64_t m = 0; m < s.rows; ++m) {
       double sum = start;
       for (int64_t k = 0; k < s.columns; ++k)
-        sum += std::abs(double(weights[size_t(m * s.columns + k)]) * double(c.x[size_t(n * s.columns + k)]));
+        sum += std::abs(double(weights[size_t(m * s.columns + k)]) * x[size_t(n * s.columns + k)]);
       sums.push_back(sum);
     }
   return sums;
@@ -162,7 +176,8 @@ TEST_P(Operations, LinearOfEveryFormatIsWithinThreeMillionthsOfTheSumOfMagnitude
         for (const bool accumulate : {false, true}) {
           const std::vector<float> actual = run_linear(*backend, c, c.x, precision, accumulate);
           const std::vector<float> expected = run_linear(*reference, c, x, precision, accumulate);
-          const std::vector<double> magnitudes = linear_magnitudes(c, accumulate ? 2.0 : 0.0);
+          const std::vector<double> magnitudes =
+              linear_magnitudes(c, accumulate ? 2.0 : 0.0, info.block_elements > 1 && !is_float32());
           for (size_t i = 0; i < expected.size(); ++i)
             ASSERT_NEAR(
                 actual[i], expected[i],
@@ -171,6 +186,28 @@ TEST_P(Operations, LinearOfEveryFormatIsWithinThreeMillionthsOfTheSumOfMagnitude
         }
       }
     }
+}
+
+// A tolerance that a group of 32 weights left out would break; of more tokens than eight, which may also be taken in
+// 16 bits, one that a few would.
+TEST_P(Operations, LinearOfFewTokensTakesThemAsCodesOnAGpu) {
+  if (GetParam() != "cuda") return;
+  const std::shared_ptr<Backend> backend = open(), reference = make_reference_backend(4);
+  for (const Format format : {Format::kQ4_0, Format::kQ4_1, Format::kQ5_0, Format::kQ5_1, Format::kQ8_0, Format::kQ4_K,
+                              Format::kQ5_K, Format::kQ6_K})
+    for (const int64_t tokens : {1, 2, 4, 5, 8, 9, 16})
+      for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{260, 1280}, {40, 19200}, {2200, 1536}}) {
+        SCOPED_TRACE(format_info(format).name + Shape({tokens, rows, columns}).text());
+        LinearCase c = linear_case(format, {tokens, rows, columns});
+        c.x = Random(12).floats(tokens * columns);
+        const std::vector<float> actual = run_linear(*backend, c, c.x, Precision::kCodes, false);
+        const std::vector<float> expected = run_linear(*reference, c, as_codes(c.x), Precision::kFloat, false);
+        const std::vector<double> magnitudes = linear_magnitudes(c, 0, false);
+        const double tolerance = tokens > 8 ? 4e-3 : 1e-3;
+        for (size_t i = 0; i < expected.size(); ++i)
+          ASSERT_NEAR(actual[i], expected[i], tolerance * magnitudes[i])
+              << "token " << int64_t(i) / rows << " row " << int64_t(i) % rows;
+      }
 }
 
 TEST_P(Operations, LinearIsTheSameWithPackedAndUnpackedWeights) {
