@@ -34,19 +34,24 @@ std::vector<PagedShape> shapes() {
     for (const bool causal : {true, false})
       for (const int32_t window : {0, 40})
         for (const int64_t group : {1, 2})
-          all.push_back({{{0, 70}, {300, 3}}, 16, heads, heads / group, 16, 16, window, causal, Format::kF32, 8.0f});
+          for (const Format format : {Format::kF32, Format::kF16})
+            all.push_back({{{0, 70}, {300, 3}}, 16, heads, heads / group, 16, 16, window, causal, format, 8.0f});
+  all.push_back({{{1500, 1}, {0, 1}}, 32, 24, 2, 64, 64, 0, true, Format::kF16, 8.0f});
   for (const Format format : kKvFormats) all.push_back({{{0, 5}, {300, 2}}, 16, 8, 2, 64, 32, 0, true, format});
+  for (const Format format : {Format::kBF16, Format::kQ8_0})
+    for (const int64_t d : {32, 64, 96, 256})
+      all.push_back({{{0, 5}, {700, 2}, {1030, 1}}, 16, 6, 2, d, d, d == 64 ? 40 : 0, d != 96, format});
   return all;
 }
 
 TEST_P(Attention, AgreesWithTheReferenceOnEveryPageTableRatioAndWindow) {
   for (const PagedShape& shape : shapes()) {
     const std::shared_ptr<Backend> backend = open(3), reference = make_reference_backend(2);
-    if (!backend->holds_kv(shape.format) || (shape.alibi > 0 && !backend->has_alibi())) continue;
+    if (!backend->holds_kv(shape.format)) continue;
     PagedCase actual(*backend, shape), expected(*reference, shape);
     SCOPED_TRACE(::testing::Message() << shape.heads << "/" << shape.kv_heads << " heads of " << shape.d << ", window "
                                       << shape.window << ", causal " << shape.causal << ", "
-                                      << format_info(shape.format).name);
+                                      << format_info(shape.format).name << ", bias " << shape.alibi);
     const bool bfloats = has_bfloats() && shape.format != Format::kF32;
     testing::expect_near(actual.attend(actual.sequences), expected.attend(expected.sequences), 0,
                          bfloats ? 2e-2 : is_float32() ? 4e-6 : 4e-3);
@@ -68,7 +73,7 @@ TEST_P(Attention, AgreesWithTheReferenceForPrompts) {
          {std::vector<testing::SequenceShape>{{0, 300}}, {{0, 65}, {333, 150}, {128, 1}, {250, 128}}})
       for (const int32_t window : {0, 40, 200})
         for (const bool causal : {true, false})
-          for (const Format format : {Format::kF16, Format::kBF16}) {
+          for (const Format format : {Format::kF16, Format::kBF16, Format::kQ8_0}) {
             const PagedShape shape{sequences, h.page_tokens, h.heads, h.kv_heads, h.d, h.d, window, causal, format};
             double tolerance = format == Format::kBF16 ? 2e-2 : 4e-3;
             if (is_float32()) tolerance = 4e-6;
@@ -104,6 +109,26 @@ TEST_P(Attention, PromptsHaveSoftCapsAndSinks) {
     };
     testing::expect_near(attend(*backend), attend(*reference), 0, is_float32() ? 4e-6 : 4e-3);
   }
+}
+
+// Of few sequences and of so many that other kernels are faster; on both sides and causal.
+TEST_P(Attention, PromptsHaveLinearBiases) {
+  if (!is_cuda()) return;
+  const std::shared_ptr<Backend> backend = open(1), reference = make_reference_backend(2);
+  const std::vector<testing::SequenceShape> few{{0, 130}, {70, 90}}, many(24, {30, 33});
+  for (const int64_t d : {64, 96, 128, 256})
+    for (const bool causal : {true, false})
+      for (const int32_t window : {0, 40})
+        for (const Format format : {Format::kF16, Format::kBF16, Format::kQ8_0})
+          for (const auto& sequences : {few, many}) {
+            const PagedShape shape{sequences, 32, 6, 3, d, d, window, causal, format, 8.0f};
+            const double tolerance = is_float32() ? 1e-5 : format == Format::kBF16 ? 2e-2 : 4e-3;
+            PagedCase actual(*backend, shape), expected(*reference, shape);
+            SCOPED_TRACE(::testing::Message() << "heads of " << d << ", " << sequences.size() << " sequences, window "
+                                              << window << ", causal " << causal << ", " << format_info(format).name);
+            testing::expect_near(actual.attend(actual.sequences), expected.attend(expected.sequences), 0, tolerance);
+            if (HasFatalFailure()) return;
+          }
 }
 
 // (1 / 2)^(8 / n) and its powers for n heads; for other counts as MPT makes them: the 2nd, 4th ... slopes of the next

@@ -100,7 +100,6 @@ struct AttentionOp {
   float softcap = 0;             // > 0: scores become softcap * tanh(score / softcap) (arXiv:2408.00118)
   const float* sinks = nullptr;  // (heads): a score that takes part in the softmax and has no value; or null
   // > 0: the largest bias of alibi.h; after the soft cap, scores lose slope * |query's position - key's position|.
-  // Only where has_alibi().
   float alibi = 0;
 };
 
@@ -186,8 +185,6 @@ class Backend : public Device {
   }
   // In whose memory the KV cache is, and who may copy it.
   virtual Backend& kv_backend() { return *this; }
-  // Whether attention() knows linear biases.
-  virtual bool has_alibi() const { return true; }
   // Whether a product that is added to what is there (LinearTarget::accumulate) costs less than one that binary() adds
   // afterwards. The bits are the same.
   virtual bool adds_in_products() const { return false; }

@@ -20,7 +20,6 @@ class ForwardingBackend : public Backend {
   void copy_to_host(void* to, const void* from, uint64_t bytes) override { inner_->copy_to_host(to, from, bytes); }
   Status synchronize() override { return inner_->synchronize(); }
   bool holds_kv(Format format) const override { return inner_->holds_kv(format); }
-  bool has_alibi() const override { return inner_->has_alibi(); }
   bool adds_in_products() const override { return inner_->adds_in_products(); }
   Result<Weight> load_weight(const TensorView& host, std::shared_ptr<const void> owner) override {
     return inner_->load_weight(host, std::move(owner));

@@ -1,7 +1,5 @@
 #include "engine/load_model.h"
 
-#include <algorithm>
-
 #include "base/error.h"
 #include "base/log.h"
 #include "memory/explain.h"
@@ -17,16 +15,6 @@ Result<std::shared_ptr<Backend>> open_for(const PlannedModel& planned, const Eng
   return open_backend(name, options.threads, planned.sizes.packed);
 }
 
-// What "auto" means for a model whose attention no GPU computes yet (Backend::has_alibi).
-std::string backend_for(const Config& config, const std::string& asked) {
-  if (asked != "auto" || config.alibi == 0) return asked;
-  const std::vector<DeviceInfo> devices = list_devices();
-  if (std::any_of(devices.begin(), devices.end(),
-                  [](const DeviceInfo& device) { return is_cuda(device.name) && device.problem.empty(); }))
-    log(LogLevel::kWarning, "the GPU is not used: it cannot bias attention by distance (ALiBi), as this model does");
-  return "cpu";
-}
-
 }  // namespace
 
 int step_rows(const EngineOptions& options, const Plan* plan) {
@@ -40,7 +28,6 @@ Result<PlacedModel> load_model(const std::string& path, const EngineOptions& giv
   METALLIC_ASSIGN(GgufFile opened, GgufFile::open(path));
   const auto file = std::make_shared<const GgufFile>(std::move(opened));
   METALLIC_ASSIGN(const Config config, read_config(*file));
-  options.backend = backend_for(config, options.backend);
   PlacedModel placed;
   const bool planned = options.backend == "auto" || options.backend == "cpu" || is_cuda(options.backend);
   if (!planned || config.spec->encoder) {

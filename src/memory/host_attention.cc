@@ -28,7 +28,6 @@ class HostAttentionBackend final : public ForwardingBackend {
 
   Backend& kv_backend() override { return *host_; }
   bool holds_kv(Format format) const override { return host_->holds_kv(format); }
-  bool has_alibi() const override { return host_->has_alibi(); }
   Status synchronize() override;
   void store_kv(const StoreKvOp& op) override;
   void attention(const AttentionOp& op) override;

@@ -26,11 +26,6 @@ Result<Decoder> Decoder::create(const Config& config, const Weights& weights, Ba
     return fail(ErrorCode::kOutOfRange,
                 "a context of {} is not possible: this model has learned {} positions and no more", context,
                 weights.positions.rows());
-  if (config.alibi > 0 && !backend.has_alibi())
-    return fail(
-        ErrorCode::kUnsupported,
-        "this model biases its attention by distance (ALiBi), which the backend '{}' cannot do: ask for --device cpu",
-        backend.name());
   Decoder decoder(config, weights, backend);
   METALLIC_ASSIGN(decoder.activations_, Activations::create(config, backend, max_rows));
   const std::vector<float>& factors = rope_factors(config, weights, context);

@@ -96,6 +96,7 @@ __global__ void attention_kernel(const AttentionArgs a) {
       for (int i = 0; i < d; ++i) dot = fmaf(query[i], load_page(a.keys, at, i), dot);
       score = dot * a.scale;
       if (a.softcap > 0) score = a.softcap * tanhf(score / a.softcap);
+      if (a.slopes) score -= a.slopes[head] * float(abs(position - t));
     }
     const float before = highest;
     highest = fmaxf(highest, block_max(score, shared));

@@ -128,6 +128,7 @@ struct AttentionArgs {
   const DeviceSequence* sequences;
   const RowPlace* places;
   const float* sinks;
+  const float* slopes;  // (heads), of alibi.h; or null
   int32_t rows, heads, kv_heads;
   int32_t window, causal;
   float scale, softcap;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "backend/alibi.h"
 #include "backend/copy.h"
 #include "backend/strided.h"
 #include "base/check.h"
@@ -175,8 +176,8 @@ void CudaBackend::rope(const RopeOp& op) {
   if (args.pairs > 0) queue_->add(command);
 }
 
-CudaBackend::StagedSequences CudaBackend::stage_sequences(std::span<const BatchSequence> sequences,
-                                                          int64_t page_tokens) {
+CudaBackend::StagedSequences CudaBackend::stage_sequences(std::span<const BatchSequence> sequences, int64_t page_tokens,
+                                                          uint64_t further_bytes) {
   constexpr int64_t kPageStep = 64;  // page tables and lengths are rounded up, so that commands seldom change
   constexpr uint32_t kShortest = 256;
   sequences_.clear();
@@ -202,7 +203,7 @@ CudaBackend::StagedSequences CudaBackend::stage_sequences(std::span<const BatchS
   }
   staged.longest = int32_t(std::bit_ceil(std::max(uint32_t(staged.longest), kShortest)));
   queue_->reserve(page_table_.size() * sizeof(int32_t) + sequences_.size() * sizeof(DeviceSequence) +
-                  places_.size() * sizeof(RowPlace) + 64);
+                  places_.size() * sizeof(RowPlace) + further_bytes + 64);
   const int32_t* table = queue_->stage(std::span<const int32_t>(page_table_));
   for (DeviceSequence& device : sequences_) {
     device.pages = table;
@@ -232,7 +233,11 @@ void CudaBackend::store_kv(const StoreKvOp& op) {
 
 void CudaBackend::attention(const AttentionOp& op) {
   if (!has_pages(op.keys) || !has_pages(op.values)) return;
-  const StagedSequences staged = stage_sequences(op.sequences, op.keys.shape[2]);
+  slopes_.clear();
+  for (int64_t head = 0; op.alibi > 0 && head < op.query.shape[1]; ++head)
+    slopes_.push_back(alibi_slope(op.alibi, op.query.shape[1], head));
+  const std::span<const float> slopes(slopes_);
+  const StagedSequences staged = stage_sequences(op.sequences, op.keys.shape[2], slopes.size_bytes());
   Command command(CommandKind::kAttention);
   AttentionArgs& args = command.attention;
   args.query = heads_of(op.query);
@@ -242,6 +247,7 @@ void CudaBackend::attention(const AttentionOp& op) {
   args.sequences = staged.sequences;
   args.places = staged.places;
   args.sinks = op.sinks;
+  args.slopes = slopes.empty() ? nullptr : queue_->stage(slopes);
   args.rows = staged.rows;
   args.heads = int32_t(op.query.shape[1]);
   args.kv_heads = int32_t(op.keys.shape[1]);

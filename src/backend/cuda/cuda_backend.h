@@ -47,7 +47,6 @@ class CudaBackend final : public Backend, public Transfers, public RunAhead {
   void copy(const TensorView& from, const TensorView& to) override;
   void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) override;
   bool holds_kv(Format format) const override { return format == Format::kQ8_0 || Backend::holds_kv(format); }
-  bool has_alibi() const override { return false; }
   int logit_rows() const override { return 64; }  // so that the head is read once for a batch
   bool can_sample(const SampleRow& row) const override;
   void sample(const SampleOp& op) override;
@@ -81,7 +80,9 @@ class CudaBackend final : public Backend, public Transfers, public RunAhead {
     const RowPlace* places;
     int32_t rows, longest, most_rows;
   };
-  StagedSequences stage_sequences(std::span<const BatchSequence> sequences, int64_t page_tokens);
+  // Leaves room for `further_bytes` of one more array.
+  StagedSequences stage_sequences(std::span<const BatchSequence> sequences, int64_t page_tokens,
+                                  uint64_t further_bytes = 0);
   // The weights of a mixture as a table in device memory.
   const WeightRef* expert_table(std::span<const Weight> experts);
   // Whether keys or values may have this format; if not, synchronize() will say so.
@@ -101,6 +102,7 @@ class CudaBackend final : public Backend, public Transfers, public RunAhead {
   std::vector<DeviceSequence> sequences_;
   std::vector<RowPlace> places_;
   std::vector<int32_t> page_table_;
+  std::vector<float> slopes_;
   std::shared_ptr<void> sampling_;
   uint64_t sampling_bytes_ = 0;
   char* bounce_ = nullptr;  // pinned memory for small copies to the host

@@ -1,11 +1,13 @@
 // Attention of many rows (prompts) on the tensor cores: a block for 64 query rows of a head, a warp for 16 of them,
 // keys and values in tiles of 64 (or 32) through shared memory, the next tile under way while this one is multiplied;
-// an online softmax in registers (arXiv:2205.14135). Queries and weights are rounded to half precision, sums are
+// an online softmax in registers (arXiv:2205.14135). Layout: half precision pages; those in bfloat16 or Q8_0 become
+// that on their way. Queries and weights are rounded to half precision, sums are
 // float32. Floor: 4 * rows * keys * width operations a head, half of that if causal.
 #include <cuda_fp16.h>
 
 #include "backend/cuda/dependent.cuh"
 #include "backend/cuda/device.cuh"
+#include "backend/cuda/pages.cuh"
 #include "backend/cuda/wide.cuh"
 
 namespace metallic::cuda {
@@ -30,23 +32,29 @@ template <int kWidth>
 constexpr int kTileHalves = keys_of_tile(kWidth) * (kWidth + 8);  // rows begin in different banks
 
 // Keys and values of a tile on their way to shared memory; zeros from position `end` on.
-template <int kWidth>
+template <int kWidth, bool kHalves>
 __device__ void fetch(const AttentionArgs& a, const Places& places, int kv_head, int tile, int end, __half* to) {
   constexpr int kPieces = kWidth / 8, kKeys = keys_of_tile(kWidth);
 #pragma unroll
   for (int i = int(threadIdx.x); i < kKeys * kPieces; i += kThreads) {
     const int key = i / kPieces, piece = i % kPieces;
     const bool valid = tile + key < end;
-    const int64_t k = places.keys[key] + kv_head * a.keys.head_stride + piece * 8;
-    const int64_t v = places.values[key] + kv_head * a.values.head_stride + piece * 8;
+    const int64_t k = places.keys[key] + kv_head * a.keys.head_stride;
+    const int64_t v = places.values[key] + kv_head * a.values.head_stride;
     __half* at = to + key * (kWidth + 8) + piece * 8;
-    copy_piece(at, static_cast<const uint16_t*>(a.keys.data) + k, valid);
-    copy_piece(at + kTileHalves<kWidth>, static_cast<const uint16_t*>(a.values.data) + v, valid);
+    if constexpr (kHalves) {
+      copy_piece(at, static_cast<const uint16_t*>(a.keys.data) + k + piece * 8, valid);
+      copy_piece(at + kTileHalves<kWidth>, static_cast<const uint16_t*>(a.values.data) + v + piece * 8, valid);
+    } else {
+      const uint4 none = make_uint4(0, 0, 0, 0);
+      *reinterpret_cast<uint4*>(at) = valid ? eight_halves(a.keys, k, piece * 8) : none;
+      *reinterpret_cast<uint4*>(at + kTileHalves<kWidth>) = valid ? eight_halves(a.values, v, piece * 8) : none;
+    }
   }
   end_copies();
 }
 
-template <int kWidth>
+template <int kWidth, bool kHalves>
 __global__ void __launch_bounds__(kThreads, kWidth <= 64    ? 4
                                             : kWidth <= 128 ? 3
                                                             : 1) flash_kernel(const __grid_constant__ FlashArgs f) {
@@ -96,14 +104,15 @@ __global__ void __launch_bounds__(kThreads, kWidth <= 64    ? 4
   find(first_tile, places[0]);
   find(first_tile + kKeys, places[1]);
   __syncthreads();
-  if (first_tile < end) fetch<kWidth>(a, places[0], kv_head, first_tile, end, memory);
+  if (first_tile < end) fetch<kWidth, kHalves>(a, places[0], kv_head, first_tile, end, memory);
   for (int tile = first_tile, stage = 0; tile < end; tile += kKeys, stage ^= 1) {
     wait_for_copies<0>();
     __syncthreads();
     const __half* keys = memory + stage * 2 * kTileHalves<kWidth>;
     const __half* values = keys + kTileHalves<kWidth>;
     if (tile + kKeys < end)
-      fetch<kWidth>(a, places[1 - stage], kv_head, tile + kKeys, end, memory + (1 - stage) * 2 * kTileHalves<kWidth>);
+      fetch<kWidth, kHalves>(a, places[1 - stage], kv_head, tile + kKeys, end,
+                             memory + (1 - stage) * 2 * kTileHalves<kWidth>);
     find(tile + 2 * kKeys, places[stage]);
 
     float scores[kKeys / 8][4] = {};
@@ -121,6 +130,14 @@ __global__ void __launch_bounds__(kThreads, kWidth <= 64    ? 4
       for (int n = 0; n < kKeys / 8; ++n)
 #pragma unroll
         for (int i = 0; i < 4; ++i) scores[n][i] = a.softcap * tanhf(scores[n][i] / a.softcap);
+    }
+    if (a.slopes) {
+      const float slope = a.slopes[head];
+#pragma unroll
+      for (int n = 0; n < kKeys / 8; ++n)
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+          scores[n][i] -= slope * float(abs(sequence.position + rows[i / 2] - (tile + n * 8 + lane % 4 * 2 + i % 2)));
     }
     // Most tiles are seen as a whole by all rows.
     if (a.window > 0 || tile + kKeys > end || (a.causal && tile + kKeys > first_position + 1)) {
@@ -202,16 +219,17 @@ void launch_width(const FlashArgs& f, cudaStream_t stream) {
   const AttentionArgs& a = f.attention;
   constexpr size_t kShared = size_t(4) * kTileHalves<kWidth> * sizeof(__half);
   const dim3 grid(unsigned(divide_up(a.most_rows, kRows)), unsigned(a.heads), unsigned(a.sequence_count));
-  launch_kernel(flash_kernel<kWidth>, grid, dim3(kThreads), kShared, false, f, stream);
+  const auto kernel = a.keys.format == Format::kF16 ? flash_kernel<kWidth, true> : flash_kernel<kWidth, false>;
+  launch_kernel(kernel, grid, dim3(kThreads), kShared, false, f, stream);
 }
 
 }  // namespace
 
 bool can_flash(const AttentionArgs& a) {
   const int width = a.keys.width;
-  return a.keys.format == Format::kF16 && a.values.format == Format::kF16 && a.values.width == width &&
-         (width == 64 || width == 96 || width == 128 || width == 256) && a.keys.token_stride % 8 == 0 &&
-         a.values.token_stride % 8 == 0;
+  return has_halves(a.keys.format) && a.values.format == a.keys.format && a.values.width == width &&
+         (width == 64 || width == 96 || width == 128 || width == 256) && has_aligned_rows(a.keys) &&
+         has_aligned_rows(a.values);
 }
 
 void launch(const FlashArgs& a, cudaStream_t stream) {

@@ -1,15 +1,16 @@
 // Attention of decoding: a block for each row, KV head and piece of the keys, for up to eight query heads that share
 // the KV head, so that keys and values are read once. The last block of a row and KV head to end puts the pieces
-// together. Layout: half precision pages. Each warp has every so many sixteen keys to itself, two such tiles on their
-// way to shared memory at a time: scores = keys (16 x width) * queries (width x 8), then values (width x 16) * weights
-// (16 x 8) on the tensor cores, sums in float32 with a running maximum (arXiv:2205.14135). Floor: the bytes of keys and
-// values; in short contexts the latency: keys and values of earlier steps are under way before the wait for the kernel
-// ahead.
+// together. Layout: half precision pages; those in bfloat16 or Q8_0 become that on their way. Each warp has every so
+// many sixteen keys to itself, two such tiles on their way to shared memory at a time: scores = keys (16 x width) *
+// queries (width x 8), then values (width x 16) * weights (16 x 8) on the tensor cores, sums in float32 with a running
+// maximum (arXiv:2205.14135). Floor: the bytes of keys and values; in short contexts the latency: keys and values of
+// earlier steps are under way before the wait for the kernel ahead.
 #include <cuda_fp16.h>
 
 #include "backend/cuda/dependent.cuh"
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/fast.h"
+#include "backend/cuda/pages.cuh"
 #include "backend/cuda/quantise.cuh"
 #include "backend/cuda/sixteen.cuh"
 
@@ -51,11 +52,19 @@ __device__ uint32_t pack(float low, float high) {
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
-__device__ const __half* page_row(const Pages& pages, const int32_t* table, int64_t head, int position) {
+// In elements, or blocks of them.
+__device__ int64_t page_row(const Pages& pages, const int32_t* table, int64_t head, int position) {
   const unsigned page = unsigned(position) / unsigned(pages.page_tokens),
                  within = unsigned(position) % unsigned(pages.page_tokens);
-  return static_cast<const __half*>(pages.data) + table[page] * pages.page_stride + head * pages.head_stride +
-         int64_t(within) * pages.token_stride;
+  return table[page] * pages.page_stride + head * pages.head_stride + int64_t(within) * pages.token_stride;
+}
+// Eight numbers of such a row, from number `at` on, to shared memory; zeros if not `there`.
+template <bool kHalves>
+__device__ void copy_numbers(__half* to, const Pages& pages, int64_t row, int at, bool there) {
+  if constexpr (kHalves)
+    copy_piece(to, static_cast<const __half*>(pages.data) + row + (there ? at : 0), there);
+  else
+    *reinterpret_cast<uint4*>(to) = there ? eight_halves(pages, row, at) : make_uint4(0, 0, 0, 0);
 }
 
 // One output element of each of 32 lanes, which are neighbours in a head.
@@ -100,7 +109,7 @@ struct Range {
 
 // Keys and values of the sixteen positions from `base` on to shared memory: those of earlier steps, of this step, or
 // both. What is not there becomes zero.
-template <int kWidth>
+template <int kWidth, bool kHalves>
 __device__ void copy_tile(const AttentionArgs& a, const DeviceSequence& sequence, const Range& range, int64_t kv_head,
                           int base, bool earlier, bool current, __half* keys, __half* values) {
   constexpr int kPieces = kWidth / kPiece, kStride = kWidth + kPiece;
@@ -112,13 +121,14 @@ __device__ void copy_tile(const AttentionArgs& a, const DeviceSequence& sequence
     if (is_current ? !current : !earlier) continue;
     const bool there = position < range.to && at < a.keys.width;
     const int read = min(position, range.to - 1);
-    copy_piece(keys + key * kStride + at, page_row(a.keys, sequence.pages, kv_head, read) + (there ? at : 0), there);
-    copy_piece(values + key * kStride + at, page_row(a.values, sequence.pages, kv_head, read) + (there ? at : 0),
-               there);
+    copy_numbers<kHalves>(keys + key * kStride + at, a.keys, page_row(a.keys, sequence.pages, kv_head, read), at,
+                          there);
+    copy_numbers<kHalves>(values + key * kStride + at, a.values, page_row(a.values, sequence.pages, kv_head, read), at,
+                          there);
   }
 }
 
-template <int kWidth, int kWarps>
+template <int kWidth, int kWarps, bool kHalves>
 __global__ void __launch_bounds__(kWarps* kWarp) split_kernel(const __grid_constant__ SplitAttentionArgs s) {
   constexpr int kStride = kWidth + kPiece, kStage = 2 * kTile * kStride;
   extern __shared__ int4 memory[];
@@ -151,13 +161,13 @@ __global__ void __launch_bounds__(kWarps* kWarp) split_kernel(const __grid_const
   const auto base_of = [&](int tile) { return range.from + (tile * kWarps + warp) * kTile; };
   for (int tile = 0; tile < kStages; ++tile)
     if (base_of(tile) < range.to)
-      copy_tile<kWidth>(a, sequence, range, kv_head, base_of(tile), true, false, mine + tile * kStage,
-                        mine + tile * kStage + kStage / 2);
+      copy_tile<kWidth, kHalves>(a, sequence, range, kv_head, base_of(tile), true, false, mine + tile * kStage,
+                                 mine + tile * kStage + kStage / 2);
   wait_for_previous();
   for (int tile = 0; tile < kStages; ++tile) {
     if (base_of(tile) < range.to && base_of(tile) + kTile > range.old)
-      copy_tile<kWidth>(a, sequence, range, kv_head, base_of(tile), false, true, mine + tile * kStage,
-                        mine + tile * kStage + kStage / 2);
+      copy_tile<kWidth, kHalves>(a, sequence, range, kv_head, base_of(tile), false, true, mine + tile * kStage,
+                                 mine + tile * kStage + kStage / 2);
     end_copies();
   }
 
@@ -194,6 +204,8 @@ __global__ void __launch_bounds__(kWarps* kWarp) split_kernel(const __grid_const
     for (int i = 0; i < 4; ++i) {
       const int key = base_of(tile) + lane / 4 + i / 2 * 8;
       if (a.softcap > 0) scores[i] = a.softcap * tanhf(scores[i] / a.softcap);
+      if (a.slopes)
+        scores[i] -= a.slopes[first_head + min(lane % 4 * 2 + i % 2, heads - 1)] * float(abs(position - key));
       if (key < range.begin || key >= range.to) scores[i] = -INFINITY;
       most[i % 2] = fmaxf(most[i % 2], scores[i]);
     }
@@ -223,8 +235,8 @@ __global__ void __launch_bounds__(kWarps* kWarp) split_kernel(const __grid_const
     }
     __syncwarp();
     if (base_of(tile + kStages) < range.to)
-      copy_tile<kWidth>(a, sequence, range, kv_head, base_of(tile + kStages), true, true,
-                        mine + tile % kStages * kStage, mine + tile % kStages * kStage + kStage / 2);
+      copy_tile<kWidth, kHalves>(a, sequence, range, kv_head, base_of(tile + kStages), true, true,
+                                 mine + tile % kStages * kStage, mine + tile % kStages * kStage + kStage / 2);
     end_copies();
   }
 
@@ -308,10 +320,9 @@ int tile_keys(const AttentionArgs& a) {
 }  // namespace
 
 bool can_split(const AttentionArgs& a) {
-  const auto fits = [](const Pages& pages) {
-    return pages.format == Format::kF16 && pages.width % 16 == 0 && pages.width <= kMostWidth &&
-           pages.token_stride % kPiece == 0 && pages.head_stride % kPiece == 0 && pages.page_stride % kPiece == 0 &&
-           reinterpret_cast<uintptr_t>(pages.data) % 16 == 0;
+  const auto fits = [&](const Pages& pages) {
+    return pages.format == a.keys.format && has_halves(pages.format) && pages.width % 16 == 0 &&
+           pages.width <= kMostWidth && has_aligned_rows(pages);
   };
   const Heads& query = a.query;
   return fits(a.keys) && fits(a.values) && a.keys.width == a.values.width &&
@@ -338,7 +349,9 @@ void launch(const SplitAttentionArgs& args, cudaStream_t stream) {
   const auto run = [&]<int kWidth, int kWarps>(std::integral_constant<int, kWidth>,
                                                std::integral_constant<int, kWarps>) {
     constexpr size_t kShared = size_t(kWarps) * kStages * 2 * kTile * (kWidth + kPiece) * sizeof(__half);
-    launch_kernel(split_kernel<kWidth, kWarps>, grid, dim3(kWarps * kWarp), kShared, s.dependent != 0, s, stream);
+    const auto kernel =
+        a.keys.format == Format::kF16 ? split_kernel<kWidth, kWarps, true> : split_kernel<kWidth, kWarps, false>;
+    launch_kernel(kernel, grid, dim3(kWarps * kWarp), kShared, s.dependent != 0, s, stream);
   };
   // Where there are blocks for all multiprocessors, smaller ones, of which several share one.
   constexpr std::integral_constant<int, 4> kFew;

@@ -98,14 +98,15 @@ __device__ void bring(const Args& args, const DeviceSequence& sequence, const Se
 
 // This lane's rows of its warpgroup: those of lane / 4 of its warp and 8 further.
 struct Rowwise {
-  int first_row;         // of this lane, in the sequence
+  int position;          // of the first
   int from[2], to[2];    // what they see, of positions
   int all_from, all_to;  // what all rows of the warpgroup see
   float highest[2], sum[2];
 
   __device__ Rowwise(const AttentionArgs& a, const DeviceSequence& sequence, int warpgroup_row, int end) {
     const int warp = int(threadIdx.x) / kWarp % 4, lane = int(threadIdx.x) % kWarp, side = a.window / 2;
-    first_row = warpgroup_row + warp * 16 + lane / 4;
+    const int first_row = warpgroup_row + warp * 16 + lane / 4;
+    position = sequence.position + first_row;
     const auto from_of = [&](int row) {
       return a.window == 0 ? 0 : sequence.position + row - (a.causal ? a.window - 1 : side);
     };
@@ -120,16 +121,27 @@ struct Rowwise {
     all_from = from_of(warpgroup_row + 63), all_to = to_of(warpgroup_row);
   }
 
-  // Scores of the tile at `tile` become weights; what the sums up to now have to be multiplied by.
-  __device__ void weigh(const AttentionArgs& a, int tile, float* scores, float* factor) {
+  // Scores of the tile at `tile` of head `head` become weights; what the sums up to now have to be multiplied by.
+  __device__ void weigh(const AttentionArgs& a, int head, int tile, float* scores, float* factor) {
     if (a.softcap > 0) {
       const float twice = 2 * kLog2E / a.softcap;
 #pragma unroll
       for (int k = 0; k < kKeys / 2; ++k)  // tanh(x) = 1 - 2 / (e^2x + 1)
         scores[k] = a.softcap * fmaf(-2.0f, __fdividef(1.0f, fast_exp2(scores[k] * twice) + 1.0f), 1.0f);
     }
+    const int lane_tile = tile + int(threadIdx.x) % 4 * 2;
+    if (a.slopes) {
+      const float slope = a.slopes[head];
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        const int distance = position + 8 * r - lane_tile;
+#pragma unroll
+        for (int n = 0; n < kKeys / 8; ++n)
+#pragma unroll
+          for (int i = 0; i < 2; ++i) scores[4 * n + 2 * r + i] -= slope * float(abs(distance - (n * 8 + i)));
+      }
+    }
     if (tile < all_from || tile + kKeys > all_to) {
-      const int lane_tile = tile + int(threadIdx.x) % 4 * 2;
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         const int low = from[r] - lane_tile, high = to[r] - lane_tile;
@@ -302,7 +314,7 @@ __device__ void attend(const FlashArgs& f, const DeviceSequence& sequence, const
   warpgroup_wait<0>();
   hold<kKeys / 2>(scores);
   leave(0, 0);
-  rows.weigh(a, seen.first_tile(), scores, factor);
+  rows.weigh(a, head, seen.first_tile(), scores, factor);
   take_weights();
   if (group == S::kWarpgroups - 1 && seen.count > 1) announce(kTurn, kTwo);
   for (int i = 1; i < seen.count; ++i) {
@@ -318,7 +330,7 @@ __device__ void attend(const FlashArgs& f, const DeviceSequence& sequence, const
     warpgroup_wait<1>();
     hold<kKeys / 2>(scores);
     leave(i, 0);
-    rows.weigh(a, seen.first_tile() + i * kKeys, scores, factor);
+    rows.weigh(a, head, seen.first_tile() + i * kKeys, scores, factor);
     warpgroup_wait<0>();
     hold<kColumns / 2>(result);
     leave(i - 1, 1);

@@ -1,0 +1,51 @@
+// Numbers of KV pages in bfloat16 or Q8_0 as half precision, for the tensor cores.
+#pragma once
+
+#include <cfloat>
+#include <cuda_fp16.h>
+
+#include "backend/cuda/commands.h"
+#include "quant/q8_0.h"
+
+namespace metallic::cuda {
+
+inline bool has_halves(Format format) {
+  return format == Format::kF16 || format == Format::kBF16 || format == Format::kQ8_0;
+}
+// Whether eight numbers of a row can be read at once, wherever it is.
+inline bool has_aligned_rows(const Pages& pages) {
+  const int64_t step = pages.format == Format::kQ8_0 ? 1 : 8;
+  return reinterpret_cast<uintptr_t>(pages.data) % 16 == 0 && pages.token_stride % step == 0 &&
+         pages.head_stride % step == 0 && pages.page_stride % step == 0 &&
+         (pages.format != Format::kQ8_0 || pages.width % quant::Q8_0::kBlock == 0);
+}
+
+// What a half cannot hold becomes the largest that it can; what is no number, or infinite, stays so.
+__device__ inline float fit_half(float x) {
+  const float size = fabsf(x);
+  return size > 65504.0f && size <= FLT_MAX ? copysignf(65504.0f, x) : x;
+}
+
+// Numbers `at` (a multiple of 8) and on of the row that begins at `row`, in elements or blocks.
+__device__ inline uint4 eight_halves(const Pages& pages, int64_t row, int at) {
+  __half2 out[4];
+  if (pages.format == Format::kQ8_0) {
+    using Q = quant::Q8_0;
+    const auto* first = static_cast<const Q::Block*>(pages.data) + row;
+    const auto* block = reinterpret_cast<const uint16_t*>(first + at / Q::kBlock);
+    const float scale = __half2float(__ushort_as_half(block[0]));
+    for (int i = 0; i < 4; ++i) {
+      const uint16_t two = block[1 + at % Q::kBlock / 2 + i];
+      out[i] = __floats2half2_rn(fit_half(scale * float(int8_t(two & 255))), fit_half(scale * float(int8_t(two >> 8))));
+    }
+  } else {
+    const uint4 v = *reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(pages.data) + row + at);
+    const uint32_t words[4] = {v.x, v.y, v.z, v.w};
+    for (int i = 0; i < 4; ++i)
+      out[i] = __floats2half2_rn(fit_half(__uint_as_float(words[i] << 16)),
+                                 fit_half(__uint_as_float(words[i] & 0xffff0000u)));
+  }
+  return *reinterpret_cast<const uint4*>(out);
+}
+
+}  // namespace metallic::cuda
