@@ -25,7 +25,7 @@ constexpr Format kFormats[] = {Format::kQ4_0, Format::kQ4_1,   Format::kQ5_0, Fo
 
 // Logits of the last row of each sequence in each step; steps[i] rows for all sequences in step i.
 std::vector<float> evaluate(const std::string& name, const testing::ModelShape& shape, Format format, Format mixed,
-                            int sequences, const std::vector<int>& steps) {
+                            int sequences, const std::vector<int>& steps, Format kept) {
   constexpr int kPages = 8;
   const auto backend = open_backend(name, 2).value();
   const Config config = testing::config_of(shape);
@@ -34,7 +34,7 @@ std::vector<float> evaluate(const std::string& name, const testing::ModelShape& 
   testing::RandomWeights random(*backend, format, most), others(*backend, mixed, most);
   const Weights weights = testing::random_weights(shape, random, &others).value();
   Decoder decoder = Decoder::create(config, weights, *backend, 256, 512).value();
-  const KvCache cache = KvCache::create(config, *backend, kPages * sequences, kPageTokens, Format::kF16).value();
+  const KvCache cache = KvCache::create(config, *backend, kPages * sequences, kPageTokens, kept).value();
   std::vector<int32_t> pages(size_t(kPages * sequences));
   std::iota(pages.rbegin(), pages.rend(), 0);
   std::vector<float> all, logits;
@@ -69,13 +69,13 @@ struct Case {
 };
 
 void expect_reference(Format format, Format mixed, std::span<const Case> cases,
-                      std::span<const testing::ModelShape> shapes = kShapes) {
+                      std::span<const testing::ModelShape> shapes = kShapes, Format kept = Format::kF16) {
   for (const testing::ModelShape& shape : shapes)
     for (const Case& c : cases) {
       SCOPED_TRACE(::testing::Message() << shape.name << ", " << c.sequences << " sequences, first step "
                                         << c.steps[0]);
-      const auto expected = evaluate("reference", shape, format, mixed, c.sequences, c.steps);
-      const auto actual = evaluate("cuda", shape, format, mixed, c.sequences, c.steps);
+      const auto expected = evaluate("reference", shape, format, mixed, c.sequences, c.steps, kept);
+      const auto actual = evaluate("cuda", shape, format, mixed, c.sequences, c.steps, kept);
       ASSERT_EQ(actual.size(), expected.size());
       EXPECT_LE(relative_l2(actual, expected), 2e-2);
     }
@@ -84,13 +84,13 @@ void expect_reference(Format format, Format mixed, std::span<const Case> cases,
 TEST_P(CudaSteps, GiveTheLogitsOfTheReferenceForAnyNumberOfRows) {
   const Case cases[] = {{1, {1, 1, 1, 1, 1}}, {1, {5, 1, 8, 1}}, {3, {1, 2, 1, 1}}, {1, {40, 1, 1, 30}},
                         {9, {1, 1, 1, 4}},    {20, {1, 1}},      {1, {200, 1, 50}}, {2, {90, 60, 1}},
-                        {70, {1, 1}},         {130, {1, 1}}};
+                        {70, {1, 1}},         {130, {1, 1}},     {7, {1, 1, 1}},    {16, {1, 1, 1}}};
   expect_reference(GetParam(), GetParam(), cases);
 }
 
 TEST(CudaMixedSteps, GiveTheLogitsOfTheReferenceForTwoFormatsInALayer) {
   METALLIC_SKIP_IF_ABSENT("cuda");
-  const Case cases[] = {{1, {1, 1, 1}}, {2, {1, 3, 1}}, {1, {40, 1}}, {1, {150, 1}}};
+  const Case cases[] = {{1, {1, 1, 1}}, {2, {1, 3, 1}}, {1, {40, 1}}, {1, {150, 1}}, {8, {1, 1}}, {12, {1, 1}}};
   constexpr Format kMixes[][2] = {{Format::kQ4_K, Format::kQ6_K},
                                   {Format::kQ5_K, Format::kQ6_K},
                                   {Format::kQ5_0, Format::kQ8_0},
@@ -102,11 +102,20 @@ TEST(CudaMixedSteps, GiveTheLogitsOfTheReferenceForTwoFormatsInALayer) {
   }
 }
 
+TEST(CudaKvSteps, GiveTheLogitsOfTheReferenceForEveryTypeOfTheKvCache) {
+  METALLIC_SKIP_IF_ABSENT("cuda");
+  const Case cases[] = {{1, {1, 1, 1}}, {6, {1, 1}}, {1, {40, 1}}, {2, {90, 60, 1}}, {16, {1, 1}}};
+  for (const Format kept : {Format::kF32, Format::kBF16, Format::kQ8_0}) {
+    SCOPED_TRACE(format_info(kept).name);
+    expect_reference(Format::kQ4_0, Format::kQ4_0, cases, kShapes, kept);
+  }
+}
+
 // More tiles of rows than blocks.
 TEST(CudaLargeSteps, GiveTheLogitsOfTheReferenceWhereABlockHasSeveralTiles) {
   METALLIC_SKIP_IF_ABSENT("cuda");
   constexpr testing::ModelShape kLarge[] = {{"large", "llama", 1, 2048, 12032, 32, 8, 64, 64, false}};
-  const Case cases[] = {{1, {1, 1, 1}}};
+  const Case cases[] = {{1, {1, 1, 1}}, {8, {1, 1}}, {16, {1, 1}}};
   for (const Format format : {Format::kQ4_0, Format::kQ8_0, Format::kQ6_K})
     expect_reference(format, format, cases, kLarge);
 }
@@ -115,7 +124,7 @@ TEST(CudaLargeSteps, GiveTheLogitsOfTheReferenceWhereABlockHasSeveralTiles) {
 TEST(CudaLargeSteps, GiveTheLogitsOfTheReferenceWhereBlocksShareATile) {
   METALLIC_SKIP_IF_ABSENT("cuda");
   constexpr testing::ModelShape kShared[] = {{"shared", "qwen2", 1, 2048, 1024, 16, 4, 128, 64, false}};
-  const Case cases[] = {{1, {12}}, {1, {40}}, {1, {100}}};
+  const Case cases[] = {{1, {7}}, {1, {12}}, {1, {40}}, {1, {100}}};
   for (const Format format : {Format::kQ4_0, Format::kQ8_0, Format::kQ6_K})
     expect_reference(format, format, cases, kShared);
 }

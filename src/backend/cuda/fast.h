@@ -86,6 +86,22 @@ constexpr int kMostTokens = 8;
 constexpr int kWidestPrologue = 4096;  // columns of the RMS norm that a block can do itself
 // All targets have one format: planes, or F32, F16, BF16 with rows of whole 16-byte pieces.
 void launch(const MatvecArgs& args, cudaStream_t stream);
+
+// The same for up to kMostFew tokens and planes, without a norm and without codes of the outputs.
+struct FewArgs {
+  MatvecArgs matvec;
+  int32_t slices;  // of the columns, each of other blocks
+  int32_t blocks, shared;
+  int32_t padding;
+  int64_t partials, counters;  // what there must be room for: floats; and counters, which are zero
+  float* partial;
+  int32_t* arrived;
+};
+constexpr int kMostFew = 16;
+// Whether the current device has the kernel, and it is the fastest.
+bool has_few_product(Format format, int tokens, int columns);
+FewArgs plan_few(const MatvecArgs& args);
+void launch(const FewArgs& args, cudaStream_t stream);
 bool has_matvec(const WeightRef& weight);
 // For targets in planes of two formats, the norm and one token, with Epilogue::kAttention.
 bool can_mix(Format a, Format b);

@@ -12,15 +12,16 @@
 namespace metallic::cuda {
 namespace {
 
-bool is_planes(const LinearArgs& linear) {
-  return std::all_of(linear.targets, linear.targets + linear.count,
-                     [](const LinearArgs::Target& target) { return target.weight.layout == Layout::kPlanes; });
-}
-
 class FastLauncher final : public Launcher {
  public:
   explicit FastLauncher(Stream& stream)
-      : quantised_(stream), next_codes_(stream), partial_(stream), arrived_(stream), wide_(stream) {
+      : quantised_(stream),
+        next_codes_(stream),
+        partial_(stream),
+        arrived_(stream),
+        few_partial_(stream),
+        few_arrived_(stream),
+        wide_(stream) {
     dependent_ = stream.properties().major >= 9;
   }
 
@@ -37,7 +38,7 @@ class FastLauncher final : public Launcher {
   }
   uint64_t generation() const override {
     return quantised_.generation() + next_codes_.generation() + partial_.generation() + arrived_.generation() +
-           wide_.generation();
+           few_partial_.generation() + few_arrived_.generation() + wide_.generation();
   }
 
  private:
@@ -73,14 +74,16 @@ class FastLauncher final : public Launcher {
     const bool followed = commands.size() > 1 && commands[1].kind == CommandKind::kLinear && norm.heads == 1 &&
                           same(commands[1].linear.x, norm.out) && commands[1].linear.rows == norm.rows &&
                           commands[1].linear.columns == norm.width && norm.width % 32 == 0 && norm.width <= kWidest;
-    if (!followed || commands[1].linear.rows == 0 || commands[1].linear.rows > kMostTokens ||
-        !is_tuned(commands[1].linear)) {
+    if (!followed || commands[1].linear.rows == 0 || is_wide(commands[1].linear) || !is_tuned(commands[1].linear)) {
       launch(norm, stream_->get());
       return 1;
     }
     const size_t taken = linear(commands.subspan(1), &norm);
     return taken == 0 ? 0 : 1 + taken;
   }
+
+  // Whether there are more rows than the kernels for few have.
+  static bool is_wide(const LinearArgs& linear) { return linear.rows > kMostTokens && !is_few(linear); }
 
   // Whether all targets have a kernel for a few rows.
   static bool is_tuned(const LinearArgs& linear) {
@@ -130,7 +133,7 @@ class FastLauncher final : public Launcher {
   size_t linear(std::span<const Command> commands, const NormArgs* norm) {
     const LinearArgs& linear = commands.front().linear;
     if (linear.rows == 0) return 1;
-    if (linear.rows > kMostTokens) {
+    if (is_wide(linear)) {
       wide_linear(linear);
       return 1;
     }
@@ -151,7 +154,7 @@ class FastLauncher final : public Launcher {
     if (!prepare_input(linear, norm, planes, args)) return 0;
     ready_ = {};
     const size_t fused = plan_epilogue(commands, args);
-    if (args.epilogue == Epilogue::kGated) plan_codes(commands.subspan(1 + fused), args);
+    if (args.epilogue == Epilogue::kGated && !is_few(linear)) plan_codes(commands.subspan(1 + fused), args);
     launch_by_format(linear, args);
     return 1 + fused;
   }
@@ -240,8 +243,10 @@ class FastLauncher final : public Launcher {
     QueryKeyValue found;
     if (!is_query_key_value(commands, found)) return 0;
     const StoreArgs& store = *found.store;
-    const bool kept = store.keys.format == Format::kF16 || store.keys.format == Format::kF32;
-    if (store.values.format != store.keys.format || !kept) return 0;
+    const auto kept = [](Format format) {
+      return format == Format::kF16 || format == Format::kBF16 || format == Format::kF32;
+    };
+    if (!kept(store.keys.format) || !kept(store.values.format)) return 0;
     for (int i = 0; i < 3; ++i) {
       MatvecArgs::Target& to = args.targets[i];
       if (found.widths[i] % 8 != 0) return 0;
@@ -269,8 +274,7 @@ class FastLauncher final : public Launcher {
     if (planned.epilogue == Epilogue::kGated) {
       MatvecArgs args = planned;
       args.count = 2;
-      args.dependent = dependent_;
-      return launch(args, stream_->get());
+      return launch_product(args);
     }
     if (planned.epilogue == Epilogue::kAttention && planned.has_norm && is_mix(linear)) {
       MatvecArgs args = planned;
@@ -289,9 +293,24 @@ class FastLauncher final : public Launcher {
         done[j] = true;
         args.targets[args.count++] = planned.targets[j];
       }
-      args.dependent = dependent_;
-      launch(args, stream_->get());
+      launch_product(args);
     }
+  }
+
+  // Of targets of one format.
+  void launch_product(MatvecArgs& args) {
+    args.dependent = dependent_;
+    const WeightRef& weight = args.targets[0].weight;
+    if (weight.layout != Layout::kPlanes || args.to.codes != nullptr ||
+        !has_few_product(weight.format, args.tokens, args.columns))
+      return launch(args, stream_->get());
+    FewArgs product = plan_few(args);
+    if (product.slices > 1) {
+      product.partial = static_cast<float*>(few_partial_.get(uint64_t(product.partials) * sizeof(float)));
+      product.arrived = zeroed_counters(few_arrived_, product.counters, *stream_);
+      if (product.partial == nullptr || product.arrived == nullptr) return;
+    }
+    launch(product, stream_->get());
   }
 
   // Many rows that the tensor cores cannot take.
@@ -333,7 +352,7 @@ class FastLauncher final : public Launcher {
     if (commands.size() > 1 && commands[1].kind == CommandKind::kLinear && args.values.width % 32 == 0) {
       const LinearArgs& linear = commands[1].linear;
       const bool fits = same(linear.x, args.out) && linear.rows == args.rows && linear.columns == width &&
-                        args.out.head_stride == args.values.width && linear.rows <= kMostTokens && is_planes(linear);
+                        args.out.head_stride == args.values.width && !is_wide(linear) && is_planes(linear);
       if (fits) split.to = codes_in(next_codes_, args.rows, width);
       if (split.to.codes) ready_ = {linear.x, args.rows, width, split.to};
     }
@@ -351,7 +370,7 @@ class FastLauncher final : public Launcher {
   }
 
   Stream* stream_ = nullptr;
-  Scratch quantised_, next_codes_, partial_, arrived_;
+  Scratch quantised_, next_codes_, partial_, arrived_, few_partial_, few_arrived_;
   WideLauncher wide_;
   // What the kernel before has left in eight bits for the product that comes next.
   struct {

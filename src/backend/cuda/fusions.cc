@@ -2,7 +2,21 @@
 
 #include <algorithm>
 
+#include "backend/cuda/fast.h"
+
 namespace metallic::cuda {
+
+bool is_planes(const LinearArgs& linear) {
+  return std::all_of(linear.targets, linear.targets + linear.count,
+                     [](const LinearArgs::Target& target) { return target.weight.layout == Layout::kPlanes; });
+}
+
+bool is_few(const LinearArgs& linear) {
+  return is_planes(linear) &&
+         std::all_of(linear.targets, linear.targets + linear.count, [&](const LinearArgs::Target& target) {
+           return has_few_product(target.weight.format, linear.rows, linear.columns);
+         });
+}
 
 bool is_gate(const LinearArgs& linear, const Command& next) {
   if (linear.count != 2 || next.kind != CommandKind::kActivate) return false;

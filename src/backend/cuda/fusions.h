@@ -14,6 +14,10 @@ inline bool is_aligned(const void* data) { return reinterpret_cast<uintptr_t>(da
 // Whether rows can be read by 16 bytes.
 inline bool is_aligned(const Rows& rows) { return is_aligned(rows.data) && rows.stride % 4 == 0; }
 
+// Whether all targets lie in planes, and whether the kernel of FewArgs (fast.h) is for them.
+bool is_planes(const LinearArgs& linear);
+bool is_few(const LinearArgs& linear);
+
 // activation(gate) * up, written over gate: targets up, gate.
 bool is_gate(const LinearArgs& linear, const Command& next);
 

@@ -28,15 +28,11 @@ __device__ inline const Pages& pages_of(const MatvecArgs& args, const MatvecArgs
   return target.store == 1 ? args.keys : args.values;
 }
 
-// All that can be known before the step, so that behind the wait there is little to do.
+// Of number `i` of each run of `rows`, for a token.
 template <int kEpilogue>
-__device__ inline Output prepare(const MatvecArgs& args, int tile) {
-  const int pairs_bit = 5 - args.part_bits, token = int(threadIdx.x) >> pairs_bit;
-  const int pair = int(threadIdx.x) & ((1 << pairs_bit) - 1), i = pair % kRun;
-  static_assert(kRun * kWarps == 1 << 5);
+__device__ inline Output output_of(const MatvecArgs& args, const RowGroup& rows, int i, int token) {
   Output out = {0, -1, 0, -1, 0, 0, 0, 0, 0, -1, -1};
   if (token >= args.tokens) return out;
-  const RowGroup rows = rows_of_tile<kEpilogue>(args, tile, pair / kRun);
   out.target = rows.target;
   out.a = rows.a + (i << rows.step_bit);
   out.b = rows.b + (i << rows.step_bit);
@@ -69,9 +65,20 @@ __device__ inline Output prepare(const MatvecArgs& args, int tile) {
   return out;
 }
 
+// All that can be known before the step, so that behind the wait there is little to do.
+template <int kEpilogue>
+__device__ inline Output prepare(const MatvecArgs& args, int tile) {
+  const int pairs_bit = 5 - args.part_bits, token = int(threadIdx.x) >> pairs_bit;
+  const int pair = int(threadIdx.x) & ((1 << pairs_bit) - 1);
+  static_assert(kRun * kWarps == 1 << 5);
+  return output_of<kEpilogue>(args, rows_of_tile<kEpilogue>(args, tile, pair / kRun), pair % kRun, token);
+}
+
 __device__ inline void store_page(const Pages& pages, int64_t at, float value) {
   if (pages.format == Format::kF16)
     static_cast<__half*>(pages.data)[at] = __float2half_rn(value);
+  else if (pages.format == Format::kBF16)
+    static_cast<__nv_bfloat16*>(pages.data)[at] = __float2bfloat16_rn(value);
   else
     static_cast<float*>(pages.data)[at] = value;
 }

@@ -22,6 +22,19 @@ __device__ inline void multiply_half(float* c, const uint32_t* a, uint32_t b0, u
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
+// c (16 x 8) = start + a (16 x 32) * b (32 x 8), bytes with a sign; a lane's registers have four bytes each.
+__device__ inline void multiply_bytes(int* c, const uint32_t* a, uint32_t b0, uint32_t b1, int start) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%10,%10,%10};"
+      : "=r"(c[0]), "=r"(c[1]), "=r"(c[2]), "=r"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "r"(start));
+}
+// The same of a (16 x 16) and b (16 x 8).
+__device__ inline void multiply_half_bytes(int* c, const uint32_t* a, uint32_t b, int start) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%7,%7,%7,%7};"
+               : "=r"(c[0]), "=r"(c[1]), "=r"(c[2]), "=r"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(b), "r"(start));
+}
 
 // 2^x; 0 for what would be subnormal.
 __device__ inline float fast_exp2(float x) {

@@ -72,7 +72,7 @@ uint64_t WideLauncher::generation() const {
 }
 
 WideLauncher::Way WideLauncher::way_of(const LinearArgs& linear) const {
-  if (linear.rows <= kMostTokens || linear.count == 0 || linear.columns == 0) return Way::kNone;
+  if (linear.rows <= kMostTokens || linear.count == 0 || linear.columns == 0 || is_few(linear)) return Way::kNone;
   for (int i = 0; i < linear.count; ++i)
     if (linear.targets[i].weight.rows == 0) return Way::kNone;
   bool panels = !all_of(linear, [](const WeightRef& weight) { return weight.format == Format::kF32; });
