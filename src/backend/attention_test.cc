@@ -54,7 +54,9 @@ TEST_P(Attention, AgreesWithTheReferenceOnEveryPageTableRatioAndWindow) {
                                       << format_info(shape.format).name << ", bias " << shape.alibi);
     const bool bfloats = has_bfloats() && shape.format != Format::kF32;
     testing::expect_near(actual.attend(actual.sequences), expected.attend(expected.sequences), 0,
-                         bfloats ? 2e-2 : is_float32() ? 4e-6 : 4e-3);
+                         bfloats        ? 2e-2
+                         : is_float32() ? 4e-6
+                                        : 4e-3);
     if (HasFatalFailure()) return;
   }
 }

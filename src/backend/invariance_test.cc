@@ -55,11 +55,11 @@ struct LinearInput {
 };
 
 TEST_P(Invariance, Linear) {
-  for (const LinearInput& in :
-       {LinearInput{Format::kF32, 75, 1100}, LinearInput{Format::kF32, 64, 2048}, LinearInput{Format::kF16, 33, 2051},
-        LinearInput{Format::kQ4_0, 131, 2080}, LinearInput{Format::kQ4_1, 300, 576},
-        LinearInput{Format::kQ6_K, 65, 1280}, LinearInput{Format::kIQ4_XS, 40, 256}, LinearInput{Format::kBF16, 75, 1100},
-        LinearInput{Format::kBF16, 66, 2048}, LinearInput{Format::kF16, 66, 2048}}) {
+  for (const LinearInput& in : {LinearInput{Format::kF32, 75, 1100}, LinearInput{Format::kF32, 64, 2048},
+                                LinearInput{Format::kF16, 33, 2051}, LinearInput{Format::kQ4_0, 131, 2080},
+                                LinearInput{Format::kQ4_1, 300, 576}, LinearInput{Format::kQ6_K, 65, 1280},
+                                LinearInput{Format::kIQ4_XS, 40, 256}, LinearInput{Format::kBF16, 75, 1100},
+                                LinearInput{Format::kBF16, 66, 2048}, LinearInput{Format::kF16, 66, 2048}}) {
     SCOPED_TRACE(format_info(in.format).name);
     constexpr int64_t kTokens = 41;
     Random random(31);
