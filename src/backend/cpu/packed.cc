@@ -20,7 +20,6 @@ constexpr uint64_t kPiece = uint64_t{32} << 20;
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
 constexpr int64_t kCacheLine = 64;
 constexpr int kPackedForGood = 2;          // uses
-constexpr int64_t kFetchBytes = 16 << 10;  // what kernels fetch ahead of what they read
 constexpr int64_t kWorthTuning = 1 << 20;  // weights of a matrix
 
 uintptr_t page_bytes() {
@@ -115,7 +114,7 @@ PackedPanels PackedWeight::panels(int64_t first, uint8_t* scratch) const {
 void PackedWeight::fetch(int64_t first) const {
   if (uses_ < kPackedForGood || memory_ == nullptr) return;
   const uint8_t* from = place(first);
-  const int64_t bytes = std::min(kFetchBytes, (panels_ - first) * format_.panel_bytes(groups_));
+  const int64_t bytes = std::min(kFetchAhead, (panels_ - first) * format_.panel_bytes(groups_));
   for (int64_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(from + at, 0, 2);
 }
 

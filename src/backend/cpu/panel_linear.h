@@ -90,6 +90,13 @@ class PanelProduct {
                   int64_t first_group, int64_t groups, const UnpackedPanel& out) const;
   void unpack(const TargetPanels& panels, int64_t panel, int64_t first_group, int64_t groups,
               const UnpackedPanel& out) const;
+  // What lies so many groups further in unpacked panels.
+  UnpackedPanel further(const UnpackedPanel& from, const PanelFormat& format, int64_t groups) const;
+  const DotUnpacked* dots(const PanelFormat& format, int64_t count) const {
+    return kernels_.dot[format.halves - 1][format.has_offset][count];
+  }
+  // Zeros for the sums (tokens, width) of second codes.
+  void clear_seconds(float* rest, int64_t width) const;
   void prefetch_out(const TargetPanels& panels, int64_t first, int64_t begin, int64_t end) const;
   void store(const TargetPanels& panels, int64_t first, int64_t count, int64_t begin, int64_t end, const float* sums,
              const float* seconds) const;

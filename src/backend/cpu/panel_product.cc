@@ -162,13 +162,22 @@ void PanelProduct::unpack(const TargetPanels& panels, int64_t panel, int64_t fir
                              first_group, groups, out);
 }
 
+UnpackedPanel PanelProduct::further(const UnpackedPanel& from, const PanelFormat& format, int64_t groups) const {
+  const int64_t scales = groups * format.halves * kernels_.width;
+  return {from.codes + groups * kGroupColumns * kernels_.width, from.scales + scales, from.offsets + scales};
+}
+
+void PanelProduct::clear_seconds(float* rest, int64_t width) const {
+  for (int64_t block = 0; block < blocks(); ++block)
+    if (has_seconds(block))
+      std::fill(rest + first_of_block(block) * width, rest + first_of_block(block + 1) * width, 0.0f);
+}
+
 // Groups [first_group, first_group + groups) of some panels, each panel's behind the one's before.
 void PanelProduct::unpack_all(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
                               int64_t first_group, int64_t groups, const UnpackedPanel& out) const {
   for (int64_t p = 0; p < count; ++p) {
-    const int64_t scales = p * groups * panels.format->halves * kernels_.width;
-    const UnpackedPanel to{out.codes + p * groups * kGroupColumns * kernels_.width, out.scales + scales,
-                           out.offsets + scales};
+    const UnpackedPanel to = further(out, *panels.format, p * groups);
     if (packed.first == nullptr)
       unpack(panels, first + p, first_group, groups, to);
     else
@@ -183,17 +192,15 @@ void PanelProduct::multiply_packed(const TargetPanels& panels, const PackedPanel
   for (int64_t i = 0; i < tiles_; ++i)
     panels.format->dot[count][first_row(i + 1) - first_row(i)](packed, groups_, tile(i, 0),
                                                                sums + first_row(i) * stride);
-  const DotUnpacked* dots = kernels_.dot[panels.format->halves - 1][panels.format->has_offset][count];
+  clear_seconds(rest, stride);
   for (int64_t block = 0; block < blocks(); ++block) {
-    const int64_t begin = first_of_block(block), end = first_of_block(block + 1);
-    const bool seconds = has_seconds(block);
-    if (seconds) std::fill(rest + begin * stride, rest + end * stride, 0.0f);
     for (int64_t chunk = 0; chunk < chunks(); ++chunk)
       for (const int32_t group : second_groups(block, chunk)) {
         unpack_all(panels, packed, first, count, group, 1, memory);
-        multiply_seconds(block, group, memory, 1, dots, rest);
+        multiply_seconds(block, group, memory, 1, dots(*panels.format, count), rest);
       }
-    store(panels, first, count, begin, end, sums, seconds ? rest : nullptr);
+    store(panels, first, count, first_of_block(block), first_of_block(block + 1), sums,
+          has_seconds(block) ? rest : nullptr);
   }
 }
 
@@ -202,10 +209,8 @@ void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPan
   const int64_t width = count * kernels_.width;
   float* rest = sums + count_ * width;
   std::fill_n(sums, count_ * width, 0.0f);
-  for (int64_t block = 0; block < blocks(); ++block)
-    if (has_seconds(block))
-      std::fill(rest + first_of_block(block) * width, rest + first_of_block(block + 1) * width, 0.0f);
-  const DotUnpacked* dots = kernels_.dot[panels.format->halves - 1][panels.format->has_offset][count];
+  clear_seconds(rest, width);
+  const DotUnpacked* of_tokens = dots(*panels.format, count);
   for (int64_t g = 0; g < groups_; g += chunk_) {
     const int64_t groups = std::min(chunk_, groups_ - g);
     unpack_all(panels, packed, first, count, g, groups, memory);
@@ -213,15 +218,10 @@ void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPan
     for (int64_t i = 0; i < tiles_; ++i) {
       const int64_t begin = first_row(i), end = first_row(i + 1), block = i / block_tiles_;
       if (i % block_tiles_ == 0)
-        for (const int32_t group : second_groups(block, g / chunk_)) {
-          const int64_t scales = (group - g) * panels.format->halves * kernels_.width;
-          multiply_seconds(block, group,
-                           {memory.codes + (group - g) * kGroupColumns * kernels_.width, memory.scales + scales,
-                            memory.offsets + scales},
-                           groups, dots, rest);
-        }
+        for (const int32_t group : second_groups(block, g / chunk_))
+          multiply_seconds(block, group, further(memory, *panels.format, group - g), groups, of_tokens, rest);
       if (last) prefetch_out(panels, first, end, first_row(i + 2));
-      dots[end - begin](memory, groups, groups, tile(i, g), sums + begin * width);
+      of_tokens[end - begin](memory, groups, groups, tile(i, g), sums + begin * width);
       if (last) store(panels, first, count, begin, end, sums, has_seconds(block) ? rest : nullptr);
     }
   }

@@ -19,10 +19,12 @@
 namespace metallic::cpu {
 
 inline constexpr int kGroupColumns = 32;
-inline constexpr int kGroupSteps = 8;         // of four columns
-inline constexpr int kMaxPanelTokens = 12;    // tokens of a tile
-inline constexpr int kMaxPackedTokens = 6;    // tokens of a tile for packed panels
-inline constexpr int kLargestBias = 128;      // of the codes of weights
+inline constexpr int kGroupSteps = 8;       // of four columns
+inline constexpr int kMaxPanelTokens = 12;  // tokens of a tile
+inline constexpr int kMaxPackedTokens = 6;  // tokens of a tile for packed panels
+inline constexpr int kLargestBias = 128;    // of the codes of weights
+// Bytes that the products of packed panels fetch ahead of what they read.
+inline constexpr int64_t kFetchAhead = 16 << 10;
 inline constexpr int kMaxPanels = 2;          // panels that a kernel takes at once
 inline constexpr int64_t kUnpackGroups = 32;  // groups that are unpacked at a time, at most
 

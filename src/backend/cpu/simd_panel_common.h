@@ -1,10 +1,10 @@
 // What the products of panels have in common: where sums start, and how scales and offsets come in. Included in the
 // unnamed namespace of each folder's panels.cc, after simd_panel_codes.h.
 
-// Panels are fetched so many bytes ahead into the second-level cache. Into the first, AMD Zen 4 has fewer lines under
-// way: a product with one token read 22 to 26 GB/s so, and 29 to 47 like this (a plain loop: 30 to 54; bench/gemv.cc).
-constexpr int64_t kPrefetch = 16384;
-inline void fetch_ahead(const uint8_t* from) { __builtin_prefetch(from + kPrefetch, 0, 2); }
+// Panels are fetched kFetchAhead bytes ahead into the second-level cache. Into the first, AMD Zen 4 has fewer lines
+// under way: a product with one token read 22 to 26 GB/s so, and 29 to 47 like this (a plain loop: 30 to 54;
+// bench/gemv.cc).
+inline void fetch_ahead(const uint8_t* from) { __builtin_prefetch(from + kFetchAhead, 0, 2); }
 
 // The sum that the code products of a group (kHalves == 1) or of a half of it start from: kBias times less than nothing
 // for each code.
