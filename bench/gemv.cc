@@ -8,13 +8,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "backend/cpu/panels.h"
 #include "base/thread_pool.h"
+#include "bench/panel_bench.h"
 #include "metallic/format.h"
 
 namespace metallic::cpu {
@@ -33,11 +33,6 @@ ThreadPool& pool() {
   return instance;
 }
 
-const PanelKernels& kernels() {
-  const char* isa = std::getenv("METALLIC_ISA");
-  return find_panel_kernels(isa != nullptr ? isa : "avx512");
-}
-
 uint8_t* panels_memory() {
   static uint8_t* const memory = [] {
     void* mapped = ::mmap(nullptr, size_t(kBytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -48,34 +43,26 @@ uint8_t* panels_memory() {
   return memory;
 }
 
-double seconds_of(const auto& job) {
-  const auto start = std::chrono::steady_clock::now();
-  job();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 // The panels of a matrix of `rows` rows, all of the same random bytes.
 struct Matrix {
   const PanelFormat& format;
   int64_t bundles, bundle_bytes;
 
   Matrix(Format name, int64_t bytes)
-      : format(*kernels().format(name)),
-        bundles(bytes / (kernels().panels * format.panel_bytes(kGroups))),
-        bundle_bytes(kernels().panels * format.panel_bytes(kGroups)) {
+      : format(*bench_kernels().format(name)),
+        bundles(bytes / (bench_kernels().panels * format.panel_bytes(kGroups))),
+        bundle_bytes(bench_kernels().panels * format.panel_bytes(kGroups)) {
     const auto row_bytes = int64_t(format_bytes(name, uint64_t(kColumns)).value());
-    std::vector<uint8_t> rows(size_t(row_bytes * kernels().width));
-    uint32_t state = 1;
-    for (uint8_t& byte : rows) byte = uint8_t((state = state * 1664525u + 1013904223u) >> 26);
+    const std::vector<uint8_t> rows = random_blocks(row_bytes * bench_kernels().width);
     pool().parallel_for(bundles, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
-        for (int64_t panel = 0; panel < kernels().panels; ++panel)
-          format.pack(rows.data(), row_bytes, kernels().width, kGroups,
+        for (int64_t panel = 0; panel < bench_kernels().panels; ++panel)
+          format.pack(rows.data(), row_bytes, bench_kernels().width, kGroups,
                       panels_memory() + i * bundle_bytes + panel * format.chunk_bytes, stride());
     });
   }
   int64_t bytes() const { return bundles * bundle_bytes; }
-  int64_t stride() const { return kernels().panels * format.chunk_bytes; }
+  int64_t stride() const { return bench_kernels().panels * format.chunk_bytes; }
   PackedPanels bundle(int64_t index) const { return {panels_memory() + index * bundle_bytes, stride()}; }
 };
 
@@ -88,7 +75,7 @@ void gemv(benchmark::State& state, Format name, bool cached) {
   std::vector<int8_t> codes(size_t(kColumns * tokens));
   std::vector<TokenGroup> info(size_t(kGroups * tokens));
   for (int token = 0; token < tokens; ++token)
-    kernels().quantize(x.data(), kGroups, token, tokens, codes.data(), info.data());
+    bench_kernels().quantize(x.data(), kGroups, token, tokens, codes.data(), info.data());
   const TokenTile tile{codes.data(), info.data()};
 
   std::atomic<uint8_t> sink{0};
@@ -98,16 +85,16 @@ void gemv(benchmark::State& state, Format name, bool cached) {
         std::min(reading, seconds_of([&] {
                    pool().parallel_for(matrix.bytes(), cached ? 1024 : kHugePage, [&](int64_t begin, int64_t end) {
                      for (int64_t round = 0; round < rounds; ++round)
-                       sink.fetch_or(kernels().read(panels_memory() + begin, (end - begin) / 1024 * 1024),
+                       sink.fetch_or(bench_kernels().read(panels_memory() + begin, (end - begin) / 1024 * 1024),
                                      std::memory_order_relaxed);
                    });
                  }));
     const double seconds = seconds_of([&] {
       pool().parallel_for(matrix.bundles, 1, [&](int64_t begin, int64_t end) {
-        std::vector<float> sums(size_t(tokens * kernels().panels * kernels().width));
+        std::vector<float> sums(size_t(tokens * bench_kernels().panels * bench_kernels().width));
         for (int64_t at = 0; at < (end - begin) * rounds; ++at)
-          matrix.format.dot[kernels().panels][tokens](matrix.bundle(begin + at % (end - begin)), kGroups, tile,
-                                                      sums.data());
+          matrix.format.dot[bench_kernels().panels][tokens](matrix.bundle(begin + at % (end - begin)), kGroups, tile,
+                                                            sums.data());
         benchmark::DoNotOptimize(sums.data());
       });
     });

@@ -4,8 +4,6 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cstdlib>
 #include <memory>
 #include <random>
 #include <string>
@@ -14,6 +12,7 @@
 #include "backend/cpu/packed.h"
 #include "backend/cpu/panel_linear.h"
 #include "backend/cpu/tuning.h"
+#include "bench/panel_bench.h"
 #include "metallic/format.h"
 
 namespace metallic::cpu {
@@ -21,27 +20,13 @@ namespace {
 
 constexpr int64_t kRows = 256, kColumns = 2048;
 
-PanelKernels kernels() {
-  const char* isa = std::getenv("METALLIC_ISA");
-  PanelKernels found = find_panel_kernels(isa != nullptr ? isa : "");
-  found.tiles = tuned_tiles(found);
-  return found;
-}
-
-double seconds_of(const auto& job) {
-  const auto start = std::chrono::steady_clock::now();
-  job();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 void products(benchmark::State& state, Format format) {
-  const PanelKernels table = kernels();
+  PanelKernels table = bench_kernels();
+  table.tiles = tuned_tiles(table);
   if (table.format(format) == nullptr) return state.SkipWithError("these kernels are not for this format");
   const int64_t tokens = state.range(0);
   const int64_t outliers = state.range(1);  // per cent
-  std::vector<uint8_t> rows(format_bytes(format, uint64_t(kRows * kColumns)).value());
-  uint32_t random = 1;
-  for (uint8_t& byte : rows) byte = uint8_t((random = random * 1664525u + 1013904223u) >> 26);
+  std::vector<uint8_t> rows = random_blocks(int64_t(format_bytes(format, uint64_t(kRows * kColumns)).value()));
   Weight weight{TensorView::dense(rows.data(), format, {kRows, kColumns}), nullptr, nullptr};
   auto packed = std::make_shared<PackedWeight>(*table.format(format), table.width, table.panels, weight.view, nullptr);
   std::vector<uint8_t> memory(size_t(packed->bytes()));

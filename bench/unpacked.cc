@@ -3,13 +3,12 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "backend/cpu/panels.h"
 #include "backend/cpu/scratch.h"
+#include "bench/panel_bench.h"
 #include "metallic/format.h"
 
 namespace metallic::cpu {
@@ -17,27 +16,14 @@ namespace {
 
 constexpr int64_t kGroups = 16, kRounds = 4096;
 
-const PanelKernels& kernels() {
-  const char* isa = std::getenv("METALLIC_ISA");
-  return find_panel_kernels(isa != nullptr ? isa : "avx512");
-}
-
-double seconds_of(const auto& job) {
-  const auto start = std::chrono::steady_clock::now();
-  job();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 void products(benchmark::State& state, Format name) {
-  if (kernels().format(name) == nullptr) return state.SkipWithError("these kernels are not for this format");
-  const PanelFormat& format = *kernels().format(name);
-  const int panels = kernels().panels, width = kernels().width;
+  if (bench_kernels().format(name) == nullptr) return state.SkipWithError("these kernels are not for this format");
+  const PanelFormat& format = *bench_kernels().format(name);
+  const int panels = bench_kernels().panels, width = bench_kernels().width;
   const auto count = int(state.range(0));
-  if (count > kernels().tiles.tokens) return state.SkipWithError("too many tokens for these kernels");
+  if (count > bench_kernels().tiles.tokens) return state.SkipWithError("too many tokens for these kernels");
   const auto row_bytes = int64_t(format_bytes(name, uint64_t(kGroups * kGroupColumns)).value());
-  std::vector<uint8_t> rows(size_t(row_bytes * width));
-  uint32_t random = 1;
-  for (uint8_t& byte : rows) byte = uint8_t((random = random * 1664525u + 1013904223u) >> 26);
+  const std::vector<uint8_t> rows = random_blocks(row_bytes * width);
   std::vector<uint8_t> packed(size_t(format.panel_bytes(kGroups)));
   format.pack(rows.data(), row_bytes, width, kGroups, packed.data(), format.chunk_bytes);
   const int64_t scales = kGroups * format.halves * width;
@@ -51,9 +37,9 @@ void products(benchmark::State& state, Format name) {
   for (size_t i = 0; i < x.size(); ++i) x[i] = float(i % 17) - 8.0f;
   auto* token_codes = reinterpret_cast<int8_t*>(tokens_scratch.floats(kGroups * kGroupColumns * count));
   std::vector<TokenGroup> info(size_t(kGroups * count));
-  for (int t = 0; t < count; ++t) kernels().quantize(x.data(), kGroups, t, count, token_codes, info.data());
+  for (int t = 0; t < count; ++t) bench_kernels().quantize(x.data(), kGroups, t, count, token_codes, info.data());
 
-  const DotUnpacked dot = kernels().dot[format.halves - 1][format.has_offset][panels][count];
+  const DotUnpacked dot = bench_kernels().dot[format.halves - 1][format.has_offset][panels][count];
   double unpacking = 1e9, multiplying = 1e9, peak = 0;
   for (auto _ : state) {
     unpacking = std::min(unpacking, seconds_of([&] {
@@ -66,10 +52,10 @@ void products(benchmark::State& state, Format name) {
     multiplying = std::min(multiplying, seconds_of([&] {
                              for (int64_t i = 0; i < kRounds; ++i)
                                dot(panel, kGroups, kGroups, {token_codes, info.data()}, sums.data());
-                             if (kernels().release != nullptr) kernels().release();
+                             if (bench_kernels().release != nullptr) bench_kernels().release();
                            }));
     int64_t operations = 0;
-    const double seconds = seconds_of([&] { operations = kernels().peak(kRounds); });
+    const double seconds = seconds_of([&] { operations = bench_kernels().peak(kRounds); });
     peak = std::max(peak, double(operations) / seconds);
   }
   benchmark::DoNotOptimize(sums.data());
