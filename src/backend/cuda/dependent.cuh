@@ -27,6 +27,15 @@ __device__ inline void copy_piece(void* to, const void* from, bool there) {
                "r"(there ? 16 : 0)
                : "memory");
 }
+// Four bytes likewise; they are there.
+__device__ inline void copy_word(void* to, const void* from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(uint32_t(__cvta_generic_to_shared(to))), "l"(from)
+               : "memory");
+}
+// The word that two bytes are in.
+__device__ inline const char* word_of(const char* at) {
+  return reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(at) & ~uintptr_t(3));
+}
 __device__ inline void end_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // Until all groups but the latest `kLeft` are there.
 template <int kLeft>

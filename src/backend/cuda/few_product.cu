@@ -48,10 +48,6 @@ __device__ void copy_eight(void* to, const void* from, bool there) {
                "r"(there ? 8 : 0)
                : "memory");
 }
-__device__ void copy_four(void* to, const void* from) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(uint32_t(__cvta_generic_to_shared(to))), "l"(from)
-               : "memory");
-}
 
 // The rows of tile `tile`, and the weight and row that are column `n` of a product: the runs take turns, so that a lane
 // has a pair of rows that belong together.
@@ -115,10 +111,8 @@ struct LaneRows {
       copy_eight(to + S::kScalesAt + row * 32 + part * 8, scales + (pair ? (group + 2 * part) * 4 : 0), pair);
     else if (part < 2)
       copy_eight(to + S::kScalesAt + row * 16 + part * 8, scales + (four ? (group + 4 * part) * 2 : 0), four);
-    if constexpr (P::kSuperBytes > 0) {  // of two bytes, the word that they are in
-      const auto at = reinterpret_cast<uintptr_t>(supers + piece * P::kSuperBytes) & ~uintptr_t(3);
-      if (part == 2) copy_four(to + S::kSupersAt + row * 4, reinterpret_cast<const char*>(at));
-    }
+    if constexpr (P::kSuperBytes > 0)
+      if (part == 2) copy_word(to + S::kSupersAt + row * 4, word_of(supers + piece * P::kSuperBytes));
   }
 };
 

@@ -39,9 +39,6 @@ struct Shape {
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 
-__device__ void copy_word(void* to, const void* from) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared_address(to)), "l"(from) : "memory");
-}
 // What follows the codes of a chunk in a row is wanted soon: the second-level cache gets 256 bytes at a time, four
 // chunks, or of 8-bit codes one chunk, which 256 bytes made 5 % slower.
 template <bool kSmall>
@@ -50,9 +47,6 @@ __device__ void copy_codes(void* to, const void* from) {
     asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
   else
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
-}
-__device__ const char* word_of(const char* at) {
-  return reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(at) & ~uintptr_t(3));
 }
 
 // Where a lane's rows of a tile lie.
