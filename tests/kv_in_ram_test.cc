@@ -10,6 +10,7 @@ namespace metallic {
 namespace {
 
 using testing::answers;
+using testing::answers_while_moving;
 using testing::Bench;
 using testing::request;
 
@@ -46,18 +47,10 @@ TEST(KvInRam, AnswersTheSameAndTakesNoMemoryOfTheDevice) {
 TEST(KvInRam, WeightsMoveAndKeysAndValuesStay) {
   const auto expected = undisturbed();
   Bench bench = bench_without(KvOffload::kOff);
-  const Bench::Range range = bench.range();
   const auto engine = bench.load();
   ASSERT_TRUE(engine) << engine.error().message;
   std::set<std::string> places;
-  const auto got = answers(**engine, [&](int step) {
-    const int at = step % 8 < 4 ? 4 - step % 8 : step % 8 - 4;  // fourths
-    const Status moved =
-        (*engine)->set_memory(bench.within(range.least + (range.most - range.least) * uint64_t(at) / 4));
-    ASSERT_TRUE(moved) << moved.error().message;
-    places.insert((*engine)->info().weight_places);
-  });
-  EXPECT_EQ(got, expected);
+  EXPECT_EQ(answers_while_moving(**engine, bench, 4, places), expected);
   EXPECT_GE(places.size(), 3u);
   EXPECT_EQ(bench.device->attentions, 0);
 }

@@ -17,6 +17,7 @@ namespace metallic {
 namespace {
 
 using testing::answers;
+using testing::answers_while_moving;
 using testing::Bench;
 using testing::request;
 
@@ -35,18 +36,10 @@ class AnyMove : public ::testing::TestWithParam<bool> {};
 TEST_P(AnyMove, WhileRequestsRunChangesNoAnswer) {
   const auto expected = undisturbed(GetParam());
   Bench bench(GetParam(), kFile);
-  const Bench::Range range = bench.range();
   const auto engine = bench.load();
   ASSERT_TRUE(engine) << engine.error().message;
   std::set<std::string> places;
-  const auto got = answers(**engine, [&](int step) {
-    const int at = step % 12 < 6 ? 6 - step % 12 : step % 12 - 6;  // sixths
-    const Status moved =
-        (*engine)->set_memory(bench.within(range.least + (range.most - range.least) * uint64_t(at) / 6));
-    ASSERT_TRUE(moved) << moved.error().message;
-    places.insert((*engine)->info().weight_places);
-  });
-  EXPECT_EQ(got, expected);
+  EXPECT_EQ(answers_while_moving(**engine, bench, 6, places), expected);
   EXPECT_GE(places.size(), 3u);
 }
 INSTANTIATE_TEST_SUITE_P(, AnyMove, ::testing::Bool(),

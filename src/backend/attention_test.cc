@@ -64,7 +64,7 @@ TEST_P(Attention, AgreesWithTheReferenceOnEveryPageTableRatioAndWindow) {
 // Prompts have kernels of their own on a GPU: sequences that end within blocks and tiles, behind nothing and behind
 // what the cache has (chunks of a prompt), in pages of several sizes.
 TEST_P(Attention, AgreesWithTheReferenceForPrompts) {
-  if (!is_cuda()) return;
+  if (!is_cuda()) GTEST_SKIP() << "is about the kernels of a GPU";
   struct Heads {
     int64_t heads, kv_heads, d, page_tokens;
   };
@@ -89,7 +89,7 @@ TEST_P(Attention, AgreesWithTheReferenceForPrompts) {
 }
 
 TEST_P(Attention, PromptsHaveSoftCapsAndSinks) {
-  if (!is_cuda()) return;
+  if (!is_cuda()) GTEST_SKIP() << "is about the kernels of a GPU";
   const std::shared_ptr<Backend> backend = open(1), reference = make_reference_backend(2);
   const std::vector<float> sinks = {-1.0f, 0.5f, 3.0f};
   for (const int64_t d : {64, 128, 256}) {
@@ -115,7 +115,7 @@ TEST_P(Attention, PromptsHaveSoftCapsAndSinks) {
 
 // Of few sequences and of so many that other kernels are faster; on both sides and causal.
 TEST_P(Attention, PromptsHaveLinearBiases) {
-  if (!is_cuda()) return;
+  if (!is_cuda()) GTEST_SKIP() << "is about the kernels of a GPU";
   const std::shared_ptr<Backend> backend = open(1), reference = make_reference_backend(2);
   const std::vector<testing::SequenceShape> few{{0, 130}, {70, 90}}, many(24, {30, 33});
   for (const int64_t d : {64, 96, 128, 256})
@@ -191,7 +191,7 @@ TEST_P(Attention, StoreKvWritesTheBytesOfTheReference) {
 }
 
 TEST_P(Attention, AFormatOfPagesThatABackendLacksIsAnError) {
-  if (!is_cuda()) return;  // the others have all
+  if (!is_cuda()) GTEST_SKIP() << "the others have all";
   const std::shared_ptr<Backend> backend = open(1);
   const testing::Buffer rows = testing::blank(*backend, {1, 1, 32}),
                         pages = testing::blank(*backend, {1, 1, 4, 32}, Format::kQ5_1);

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -149,6 +151,20 @@ inline std::vector<std::vector<TokenId>> answers(Engine& engine, const std::func
   std::vector<std::vector<TokenId>> result;
   for (const RequestId id : ids) result.push_back(engine.take(id).value().tokens);
   return result;
+}
+
+// The same while the budget goes down to the least that is possible in so many steps, and up again; where the weights
+// were comes to `places`.
+inline std::vector<std::vector<TokenId>> answers_while_moving(Engine& engine, const Bench& bench, int parts,
+                                                              std::set<std::string>& places) {
+  const Bench::Range range = bench.range();
+  return answers(engine, [&](int step) {
+    const int at = std::abs(parts - step % (2 * parts));
+    const Status moved =
+        engine.set_memory(bench.within(range.least + (range.most - range.least) * uint64_t(at) / uint64_t(parts)));
+    ASSERT_TRUE(moved) << moved.error().message;
+    places.insert(engine.info().weight_places);
+  });
 }
 
 }  // namespace metallic::testing
