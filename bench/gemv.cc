@@ -78,6 +78,9 @@ void gemv(benchmark::State& state, Format name, bool cached) {
     bench_kernels().quantize(x.data(), kGroups, token, tokens, codes.data(), info.data());
   const TokenTile tile{codes.data(), info.data()};
 
+  const int panels = bench_kernels().panels;
+  const DotPacked in_order = bench_kernels().tiles.in_order ? matrix.format.dot_in_order[panels][tokens] : nullptr;
+  const DotPacked dot = in_order != nullptr ? in_order : matrix.format.dot[panels][tokens];
   std::atomic<uint8_t> sink{0};
   double reading = 1e9, multiplying = 1e9;  // seconds
   for (auto _ : state) {
@@ -93,8 +96,7 @@ void gemv(benchmark::State& state, Format name, bool cached) {
       pool().parallel_for(matrix.bundles, 1, [&](int64_t begin, int64_t end) {
         std::vector<float> sums(size_t(tokens * bench_kernels().panels * bench_kernels().width));
         for (int64_t at = 0; at < (end - begin) * rounds; ++at)
-          matrix.format.dot[bench_kernels().panels][tokens](matrix.bundle(begin + at % (end - begin)), kGroups, tile,
-                                                            sums.data());
+          dot(matrix.bundle(begin + at % (end - begin)), kGroups, tile, sums.data());
         benchmark::DoNotOptimize(sums.data());
       });
     });

@@ -48,7 +48,8 @@ CpuFeatures probe() {
   features.avx512_vnni = features.avx512 && __builtin_cpu_supports("avx512vnni");
   features.avx512_bf16 = features.avx512 && __builtin_cpu_supports("avx512bf16");
   features.amx_int8 = features.avx512_vnni && has_amx_int8();
-  features.fast_bf16 = features.avx512_bf16 && __builtin_cpu_is("amd");
+  features.amd = __builtin_cpu_is("amd");
+  features.fast_bf16 = features.avx512_bf16 && features.amd;
   features.avx_vnni = features.avx2 && has_avx_vnni();
   return features;
 #elif defined(__aarch64__)

@@ -13,6 +13,7 @@ struct CpuFeatures {
   bool avx512_bf16 = false;  // AVX-512 as above and products of bfloat16
   bool amx_int8 = false;     // AVX-512 and VNNI as above, and tiles of bytes, whose state the system saves
   bool fast_bf16 = false;    // which do more a cycle than float's: AMD's. Intel's (to Emerald Rapids) do half as much
+  bool amd = false;          // x86-64: by AMD
   bool neon = false;         // 64-bit ARM: always
   bool dot = false;          // 64-bit ARM: sdot and udot, four products of bytes summed into 32 bits
   bool i8mm = false;         // 64-bit ARM: smmla and usmmla, products of 2x8 matrices of bytes

@@ -9,6 +9,10 @@ struct Avx512Panels {
   static constexpr int kWidth = 16;
 
   static C load(const uint8_t* codes) { return _mm512_loadu_si512(codes); }
+  static C keep(C codes) {
+    asm("" : "+v"(codes));
+    return codes;
+  }
   static void store_codes(uint8_t* to, C codes) { _mm512_storeu_si512(to, codes); }
   static T load_token(const int8_t* codes) {
     int32_t four;

@@ -19,7 +19,6 @@ namespace {
 constexpr uint64_t kPiece = uint64_t{32} << 20;
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
 constexpr int64_t kCacheLine = 64;
-constexpr int kPackedForGood = 2;          // uses
 constexpr int64_t kWorthTuning = 1 << 20;  // weights of a matrix
 
 uintptr_t page_bytes() {
@@ -101,7 +100,7 @@ PackedWeight::PackedWeight(const PanelFormat& format, int width, int bundle, con
 PackedPanels PackedWeight::panels(int64_t first, uint8_t* scratch) const {
   const int64_t count = std::min(bundle_, panels_ - first), stride = count * format_.chunk_bytes;
   uint8_t* to = uses_ == 0 || memory_ == nullptr ? scratch : place(first);
-  if (uses_ < kPackedForGood || memory_ == nullptr)
+  if (!in_place())
     for (int64_t panel = first; panel < first + count; ++panel) {
       const int64_t row = panel * width_;
       const auto* rows = static_cast<const uint8_t*>(file_.data) + row * file_.stride[0];
@@ -112,7 +111,7 @@ PackedPanels PackedWeight::panels(int64_t first, uint8_t* scratch) const {
 }
 
 void PackedWeight::fetch(int64_t first) const {
-  if (uses_ < kPackedForGood || memory_ == nullptr) return;
+  if (!in_place()) return;
   const uint8_t* from = place(first);
   const int64_t bytes = std::min(kFetchAhead, (panels_ - first) * format_.panel_bytes(groups_));
   for (int64_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(from + at, 0, 2);

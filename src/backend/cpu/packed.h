@@ -26,6 +26,8 @@ class PackedWeight {
   // Bundle `first` / bundle: its panels from `first` on, ready to be multiplied. `scratch` has room for bundle_bytes();
   // what is there is overwritten. Any thread, for another bundle each.
   PackedPanels panels(int64_t first, uint8_t* scratch) const;
+  // All bundles are packed already.
+  bool in_place() const { return uses_ >= kPackedForGood && memory_ != nullptr; }
   // Asks for the first bytes of that bundle: where nothing before it was read, nothing of it was fetched ahead.
   void fetch(int64_t first) const;
   int64_t bundle_bytes() const { return bundle_ * format_.panel_bytes(groups_); }
@@ -33,6 +35,8 @@ class PackedWeight {
   void used() const;
 
  private:
+  static constexpr int kPackedForGood = 2;  // uses
+
   // Of a bundle in memory_.
   uint8_t* place(int64_t first) const { return memory_.get() + first * format_.panel_bytes(groups_); }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "backend/cpu/panel_linear.h"
 #include "backend/test_support.h"
 #include "base/available_memory.h"
 
@@ -100,6 +101,42 @@ TEST(PackedWeight, RowsThatNobodyLoadedGiveTheSameBits) {
         results.push_back(testing::download(backend, out));
       }
       EXPECT_TRUE(testing::same_bits(results[0], results[1])) << format_info(format).name << ", " << tokens;
+    }
+}
+
+// Packed for good, many bundles are read before anything is done with their sums; before that, one at a time.
+TEST(PackedWeight, ReadInOrderItGivesTheSameBits) {
+  constexpr int64_t kRows = 700, kColumns = 512;  // many bundles, the last of them smaller
+  for (const Format name : {Format::kQ4_0, Format::kQ8_0, Format::kQ5_K, Format::kQ6_K})
+    for (const int64_t tokens : {1, 2, 4, 9}) {
+      std::vector<uint8_t> bytes = Random(1).blocks(name, kRows * kColumns);
+      std::vector<float> x = Random(2).floats(tokens * kColumns);
+      for (size_t i = 0; i < x.size(); i += 97) x[i] *= 20;  // some groups get second codes
+      std::vector<std::vector<float>> results;
+      for (const bool in_order : {false, true}) {
+        PanelKernels kernels = *available_panel_kernels().front();
+        kernels.tiles.in_order = in_order;
+        WeightArena arena;
+        Weight weight{TensorView::dense(bytes.data(), name, {kRows, kColumns}), nullptr, nullptr};
+        auto packed =
+            std::make_shared<PackedWeight>(*kernels.format(name), kernels.width, kernels.panels, weight.view, nullptr);
+        packed->set_memory(arena.allocate(uint64_t(packed->bytes())).value());
+        weight.packed = packed;
+        for (int use = 0; use < 3; ++use) {
+          EXPECT_EQ(packed->in_place(), use == 2);
+          std::vector<float> out(size_t(tokens * kRows), -1.0f);
+          PanelWork work;
+          Scratch shared, own;
+          const size_t product =
+              work.add_product(kernels, TensorView::dense(x.data(), Format::kF32, {tokens, kColumns}), tokens);
+          work.add_target(kernels, product,
+                          {&weight, nullptr, TensorView::dense(out.data(), Format::kF32, {tokens, kRows}), false});
+          work.run(shared, own);
+          results.push_back(out);
+        }
+      }
+      for (const std::vector<float>& result : results)
+        EXPECT_TRUE(testing::same_bits(result, results[0])) << format_info(name).name << ", " << tokens << " tokens";
     }
 }
 

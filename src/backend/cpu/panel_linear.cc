@@ -56,11 +56,15 @@ void PanelWork::fetch(int64_t unit) const {
   if (target.packed != nullptr) target.packed->fetch((unit - target.first_unit) * target.unit_panels);
 }
 
-void PanelWork::multiply(int64_t unit, Scratch& scratch) const {
-  const Target& target = owner(targets_, &Target::first_unit, unit);
-  const int64_t first = (unit - target.first_unit) * target.unit_panels;
-  products_[target.product].product.multiply({&target.target, target.format, target.packed, target.panels}, first,
-                                             std::min(target.unit_panels, target.panels - first), scratch);
+void PanelWork::multiply(int64_t begin, int64_t end, Scratch& scratch) const {
+  while (begin < end) {
+    const Target& target = owner(targets_, &Target::first_unit, begin);
+    const int64_t unit = begin - target.first_unit, units = tile_count(target.panels, target.unit_panels);
+    const int64_t last = std::min(end - target.first_unit, units), first = unit * target.unit_panels;
+    products_[target.product].product.multiply({&target.target, target.format, target.packed, target.panels}, first,
+                                               std::min(last * target.unit_panels, target.panels) - first, scratch);
+    begin = target.first_unit + last;
+  }
 }
 
 void PanelWork::finish() const {
@@ -72,7 +76,7 @@ void PanelWork::run(Scratch& shared, Scratch& own) {
   set_memory(reinterpret_cast<std::byte*>(shared.floats(tile_count(bytes(), int64_t(sizeof(float))))));
   for (int64_t tile = 0; tile < tiles_; ++tile) quantize(tile);
   for (int64_t part = 0; part < parts_; ++part) gather(part);
-  for (int64_t unit = 0; unit < units_; ++unit) multiply(unit, own);
+  multiply(0, units_, own);
   finish();
 }
 
@@ -130,7 +134,7 @@ void CpuBackend::run_panel_work(int64_t elements) {
 
   for_each_range(work.units(), [&](int64_t begin, int64_t end, int thread) {
     work.fetch(begin);
-    for (int64_t unit = begin; unit < end; ++unit) work.multiply(unit, scratch_[size_t(thread)]);
+    work.multiply(begin, end, scratch_[size_t(thread)]);
     if (many_kernels_.release != nullptr) many_kernels_.release();
   });
   work.finish();

@@ -48,7 +48,7 @@ class PanelProduct {
   int64_t parts() const { return blocks() * chunks(); }
   void gather(int64_t part) const;
 
-  // Panels [first, first + count) of a target, count <= kernels.panels: its product with all tokens.
+  // Panels [first, first + count) of a target: its product with all tokens. `first` is the first of a bundle.
   void multiply(const TargetPanels& panels, int64_t first, int64_t count, Scratch& scratch) const;
 
  private:
@@ -77,9 +77,12 @@ class PanelProduct {
   std::span<const int32_t> second_groups(int64_t block, int64_t chunk) const;
   bool has_seconds(int64_t block) const;
 
-  // These write the results too.
-  void multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
-                       const UnpackedPanel& memory, float* sums) const;
+  // Those of one bundle, which begins with panel `first`. Sums are those of first codes and those of second ones.
+  void multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t count, float* sums) const;
+  // The rest of it: second codes, and the results.
+  void finish_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
+                     const UnpackedPanel& memory, float* sums) const;
+  // All of it.
   void multiply_unpacked(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
                          const UnpackedPanel& memory, float* sums) const;
   // rest (tokens, panels * width) += the product of an unpacked group with the second codes of a block's tokens; the
@@ -94,6 +97,10 @@ class PanelProduct {
   UnpackedPanel further(const UnpackedPanel& from, const PanelFormat& format, int64_t groups) const;
   const DotUnpacked* dots(const PanelFormat& format, int64_t count) const {
     return kernels_.dot[format.halves - 1][format.has_offset][count];
+  }
+  // Null: those panels are not read in order.
+  DotPacked dot_in_order(const PanelFormat& format, int64_t panels, int64_t tokens) const {
+    return kernels_.tiles.in_order ? format.dot_in_order[panels][tokens] : nullptr;
   }
   // Zeros for the sums (tokens, width) of second codes.
   void clear_seconds(float* rest, int64_t width) const;
@@ -148,7 +155,7 @@ class PanelWork {
   int64_t units() const { return units_; }
   // Before the first of a range of units.
   void fetch(int64_t unit) const;
-  void multiply(int64_t unit, Scratch& scratch) const;
+  void multiply(int64_t begin, int64_t end, Scratch& scratch) const;
   // All units are done.
   void finish() const;
 

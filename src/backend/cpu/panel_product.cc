@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -14,6 +15,9 @@ namespace {
 constexpr double kStandsOut = 6;
 constexpr int64_t kInfoAlignment = 16;  // bytes
 constexpr int64_t kBlockRows = 192;     // of tokens whose second codes are gathered
+// Bundles of packed panels that are read in order before anything is done with their sums: each pause costs the time
+// that the processor's prefetching takes to run ahead again (0.6 us of 3 for 72 KB, AMD Zen 4).
+constexpr int64_t kReadOn = 8;
 
 // Room for the panels of one call of a kernel, kUnpackGroups groups each: codes, scales, offsets.
 int64_t code_floats(const PanelKernels& kernels) {
@@ -185,13 +189,21 @@ void PanelProduct::unpack_all(const TargetPanels& panels, const PackedPanels& pa
   }
 }
 
-void PanelProduct::multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
-                                   const UnpackedPanel& memory, float* sums) const {
+void PanelProduct::multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t count,
+                                   float* sums) const {
+  const int64_t stride = count * kernels_.width;
+  for (int64_t i = 0; i < tiles_; ++i) {
+    const int64_t tokens = first_row(i + 1) - first_row(i);
+    const DotPacked in_order = dot_in_order(*panels.format, count, tokens);
+    const DotPacked dot = in_order != nullptr ? in_order : panels.format->dot[count][tokens];
+    dot(packed, groups_, tile(i, 0), sums + first_row(i) * stride);
+  }
+}
+
+void PanelProduct::finish_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
+                                 const UnpackedPanel& memory, float* sums) const {
   const int64_t stride = count * kernels_.width;
   float* rest = sums + count_ * stride;
-  for (int64_t i = 0; i < tiles_; ++i)
-    panels.format->dot[count][first_row(i + 1) - first_row(i)](packed, groups_, tile(i, 0),
-                                                               sums + first_row(i) * stride);
   clear_seconds(rest, stride);
   for (int64_t block = 0; block < blocks(); ++block) {
     for (int64_t chunk = 0; chunk < chunks(); ++chunk)
@@ -269,24 +281,42 @@ void PanelProduct::store(const TargetPanels& panels, int64_t first, int64_t coun
 }
 
 void PanelProduct::multiply(const TargetPanels& panels, int64_t first, int64_t count, Scratch& scratch) const {
-  const int64_t width = kernels_.width, unpacked = code_floats(kernels_) + 2 * scale_floats(kernels_);
   // Rows that come and go (src/memory/) are packed anew each time: what is packed stays in the cache.
   std::optional<PackedWeight> passing;
   const PackedWeight* weight = panels.packed;
   if (weight == nullptr && panels.format->pack != nullptr)
     weight = &passing.emplace(*panels.format, kernels_.width, kernels_.panels, panels.target->weight->view, nullptr);
+  const bool from_packed = weight != nullptr && tiles_ <= kernels_.tiles.packed_tiles[panels.format->whole_codes];
+
+  const int64_t bundle_sums = 2 * count_ * kernels_.panels * kernels_.width;  // first and second codes
+  const bool reads_on = from_packed && weight->in_place() && tiles_ == 1 &&
+                        dot_in_order(*panels.format, kernels_.panels, count_) != nullptr;
+  const int64_t bundles = reads_on ? kReadOn : 1;
+  const int64_t unpacked = code_floats(kernels_) + 2 * scale_floats(kernels_);
   const int64_t bundle = weight != nullptr ? round_up(weight->bundle_bytes(), 64) / int64_t(sizeof(float)) : 0;
-  float* memory = scratch.floats(bundle + unpacked + 2 * count_ * kernels_.panels * width);
+  float* memory = scratch.floats(bundle + unpacked + bundles * bundle_sums);
   float *room = memory + bundle, *sums = room + unpacked;
   const UnpackedPanel unpack_to{reinterpret_cast<uint8_t*>(room), room + code_floats(kernels_),
                                 room + code_floats(kernels_) + scale_floats(kernels_)};
-  PackedPanels packed{nullptr, 0};
-  if (weight != nullptr) {
-    packed = weight->panels(first, reinterpret_cast<uint8_t*>(memory));
-    if (tiles_ <= kernels_.tiles.packed_tiles[panels.format->whole_codes])
-      return multiply_packed(panels, packed, first, count, unpack_to, sums);
+
+  for (const int64_t end = first + count; first < end;) {
+    std::array<PackedPanels, kReadOn> packed = {};
+    std::array<int64_t, kReadOn + 1> panel = {first};
+    int64_t some = 0;
+    for (; some < bundles && panel[some] < end; ++some) {
+      panel[some + 1] = std::min(end, panel[some] + kernels_.panels);
+      if (weight != nullptr) packed[some] = weight->panels(panel[some], reinterpret_cast<uint8_t*>(memory));
+      if (from_packed) multiply_packed(panels, packed[some], panel[some + 1] - panel[some], sums + some * bundle_sums);
+    }
+    for (int64_t i = 0; i < some; ++i) {
+      const int64_t of_bundle = panel[i + 1] - panel[i];
+      if (from_packed)
+        finish_packed(panels, packed[i], panel[i], of_bundle, unpack_to, sums + i * bundle_sums);
+      else
+        multiply_unpacked(panels, packed[i], panel[i], of_bundle, unpack_to, sums);
+    }
+    first = panel[some];
   }
-  multiply_unpacked(panels, packed, first, count, unpack_to, sums);
 }
 
 }  // namespace metallic::cpu

@@ -30,6 +30,8 @@ std::vector<const PanelKernels*> probe() {
 
 }  // namespace
 
+bool prefetches_what_is_in_order() { return cpu_features().amd; }
+
 std::span<const PanelKernels* const> available_panel_kernels() {
   static const std::vector<const PanelKernels*> tables = probe();
   return tables;

@@ -151,8 +151,12 @@ TEST_P(Panels, ATokensResultHasTheSameBitsInEveryKernelAndCompany) {
         EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, unpacked";
         if (format->pack == nullptr || count > most_packed) continue;
         const PackedPanels one{packed.data() + panel * format->chunk_bytes, packed_stride};
-        format->dot[1][count](one, groups, tokens.tile(), sums.data());
-        EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, packed";
+        for (const auto& dot : {format->dot, format->dot_in_order}) {
+          if (dot[1][count] == nullptr) continue;
+          std::fill(sums.begin(), sums.end(), -1.0f);
+          dot[1][count](one, groups, tokens.tile(), sums.data());
+          EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, packed";
+        }
       }
     }
     if (format->pack == nullptr || panels == 1) continue;
@@ -162,8 +166,12 @@ TEST_P(Panels, ATokensResultHasTheSameBitsInEveryKernelAndCompany) {
       for (int t = 0; t < count; ++t)
         for (const std::vector<float>& of_panel : alone)
           expected.insert(expected.end(), of_panel.begin() + t * width, of_panel.begin() + (t + 1) * width);
-      format->dot[panels][count]({packed.data(), packed_stride}, groups, tokens.tile(), sums.data());
-      EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, " << panels << " packed panels";
+      for (const auto& dot : {format->dot, format->dot_in_order}) {
+        if (dot[panels][count] == nullptr) continue;
+        std::fill(sums.begin(), sums.end(), -1.0f);
+        dot[panels][count]({packed.data(), packed_stride}, groups, tokens.tile(), sums.data());
+        EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, " << panels << " packed panels";
+      }
     }
   }
 }

@@ -239,6 +239,21 @@ struct TableBytes {
   }
 };
 
+// A vector of codes. Kept, it is loaded once into a register, where the compiler would let each step load its own: a
+// processor has room for so many loads, and those that wait for memory hold theirs.
+template <class Primitives>
+concept KeepsInRegisters = requires {
+  &Primitives::keep;
+};
+
+template <bool kKept, class Primitives = P>
+inline P::C load_codes(const uint8_t* codes) {
+  if constexpr (kKept && KeepsInRegisters<Primitives>)
+    return Primitives::keep(P::load(codes));
+  else
+    return P::load(codes);
+}
+
 // Format F_ with codes of kLow_ + kHigh_ bits in two planes.
 template <class F_, int kLow_, int kHigh_, class Scales_, class Table_ = NoTable>
 struct Packed {
@@ -274,12 +289,13 @@ struct Packed {
     P::C high[kHigh == 0 ? 1 : kHigh];
     P::C table;
   };
+  template <bool kKept = false>
   static Planes load(const uint8_t* codes) {
     Planes planes;
 #pragma GCC unroll 8
-    for (int i = 0; i < kLow; ++i) planes.low[i] = P::load(codes + i * kLaneBytes);
+    for (int i = 0; i < kLow; ++i) planes.low[i] = load_codes<kKept>(codes + i * kLaneBytes);
 #pragma GCC unroll 8
-    for (int i = 0; i < kHigh; ++i) planes.high[i] = P::load(codes + (kLow + i) * kLaneBytes);
+    for (int i = 0; i < kHigh; ++i) planes.high[i] = load_codes<kKept>(codes + (kLow + i) * kLaneBytes);
     if constexpr (Table::kUsed) planes.table = P::load_table(kTable.biased);
     return planes;
   }

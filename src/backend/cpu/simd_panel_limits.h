@@ -40,23 +40,27 @@ int64_t dot_peak(int64_t rounds) {
   return rounds * kRepeats * kPanels * kTokens * P::kWidth * 4 * 2;
 }
 
+// In order, and only as fast as dot products that wait for each other: faster, loads wait in places that the
+// processor's own prefetching needs (AMD Zen 4, two threads: 64 GB/s; without the dot products 30 to 56).
 uint8_t read_all(const uint8_t* from, int64_t bytes) {
-  constexpr int64_t kStep = 1024, kLine = 64, kAhead = 4096;
-  constexpr int kLoads = int(kStep / int64_t(sizeof(P::C)));
-  constexpr int kChains = 4;
-  P::C all[kChains];
+  constexpr int64_t kStep = 1024, kVector = sizeof(P::C);
+  constexpr int kLoads = int(kStep / kVector), kSums = kVector < 64 ? int(64 / kVector) : 1;
+  constexpr int8_t kOnes[4] = {1, 1, 1, 1};
+  const P::T ones = P::load_token(kOnes);
+  P::I sum[kSums];
 #pragma GCC unroll 4
-  for (int i = 0; i < kChains; ++i) all[i] = P::load(from);
+  for (int i = 0; i < kSums; ++i) sum[i] = P::set_int(0);
   for (int64_t at = 0; at < bytes; at += kStep) {
-#pragma GCC unroll 16
-    for (int64_t line = 0; line < kStep; line += kLine) __builtin_prefetch(from + at + kAhead + line);
+    lead_ahead(from + at);
 #pragma GCC unroll 64
     for (int i = 0; i < kLoads; ++i)
-      all[i % kChains] = P::bits_or(all[i % kChains], P::load(from + at + i * int64_t(sizeof(P::C))));
+      sum[i % kSums] = P::template dot<false>(sum[i % kSums], P::load(from + at + i * kVector), ones);
   }
-  alignas(64) uint8_t result[sizeof(P::C)];
-  P::store_codes(result, P::bits_or(P::bits_or(all[0], all[1]), P::bits_or(all[2], all[3])));
-  uint8_t any = 0;
-  for (const uint8_t byte : result) any |= byte;
-  return any;
+  alignas(64) float result[P::kWidth];
+  uint32_t any = 0;
+  for (int i = 0; i < kSums; ++i) {
+    P::store(result, P::to_float(sum[i]));
+    for (const float lane : result) any |= lane != 0;
+  }
+  return uint8_t(any);
 }

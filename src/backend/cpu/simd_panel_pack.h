@@ -139,6 +139,8 @@ void token_remainder(const float* x, const int8_t* codes, const TokenGroup& info
 template <class Pack, int kPanels, int kTokens>
 void fill_dots(PanelFormat& format) {
   format.dot[kPanels][kTokens] = dot_packed<Pack, kPanels, kTokens>;
+  if constexpr (kTokens <= InOrder<Pack>::kTokens)
+    format.dot_in_order[kPanels][kTokens] = InOrder<Pack>::template kDot<kPanels, kTokens>;
   if constexpr (kTokens > 1)
     fill_dots<Pack, kPanels, kTokens - 1>(format);
   else if constexpr (kPanels > 1)
@@ -199,7 +201,8 @@ PanelKernels make_panel_kernels(const char* name, const char* floats) {
   kernels.name = name;
   kernels.floats = floats;
   kernels.width = P::kWidth;
-  kernels.tiles = {.tokens = P::kTokens, .unpack_groups = 16, .packed_tiles = {3, 8}};
+  kernels.tiles = {
+      .tokens = P::kTokens, .unpack_groups = 16, .packed_tiles = {3, 8}, .in_order = prefetches_what_is_in_order()};
   kernels.panels = P::kPanels;
   kernels.format = panel_format_of<FullFormats>;
   kernels.quantize = quantize_token;

@@ -154,7 +154,9 @@ class Tuning {
 
 struct CachedTiles {
   explicit CachedTiles(const PanelKernels& kernels)
-      : prefix(fmt::format("{} {} tiles: ", processor_name(), kernels.name)), most_tokens(kernels.tiles.tokens) {}
+      : prefix(fmt::format("{} {} tiles: ", processor_name(), kernels.name)),
+        most_tokens(kernels.tiles.tokens),
+        in_order(kernels.tiles.in_order) {}
 
   std::optional<PanelTiles> find(const RateCache& cache) const {
     const auto number = [&](const char* name, int64_t most) -> int64_t {
@@ -163,7 +165,8 @@ struct CachedTiles {
     };
     const PanelTiles tiles{int(number("tokens", most_tokens)),
                            number("groups", kUnpackGroups),
-                           {number("packed", kMostPackedTiles), number("packed whole", kMostPackedTiles)}};
+                           {number("packed", kMostPackedTiles), number("packed whole", kMostPackedTiles)},
+                           in_order};
     if (tiles.tokens < 2 || tiles.unpack_groups < 1 || tiles.packed_tiles[0] < 1 || tiles.packed_tiles[1] < 1)
       return std::nullopt;
     return tiles;
@@ -178,6 +181,7 @@ struct CachedTiles {
 
   std::string prefix;
   int most_tokens;
+  bool in_order;  // not measured: what the caches hold of a matrix tells nothing of it
 };
 
 }  // namespace

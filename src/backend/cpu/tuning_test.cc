@@ -58,7 +58,7 @@ TEST_F(Tuning, GivesSizesThatTheKernelsHaveAndKeepsThem) {
 
 TEST_F(Tuning, TakesWhatIsKnown) {
   write(2, 7, 5);
-  EXPECT_EQ(tiles(), (PanelTiles{2, 7, {5, 5}}));
+  EXPECT_EQ(tiles(), (PanelTiles{2, 7, {5, 5}, kernels().tiles.in_order}));
 }
 
 TEST_F(Tuning, MeasuresAnewWhatCannotBe) {
@@ -95,8 +95,9 @@ TEST(PanelTiles, NoSizeChangesABit) {
   for (const Format format : {Format::kQ4_0, Format::kQ8_0, Format::kQ4_K, Format::kQ6_K})
     for (const int64_t tokens : {1, 5, 13, 40}) {
       const std::vector<float> expected = product(format, tokens, usual);
-      for (const PanelTiles& tiles : {PanelTiles{2, 1, {1, 1}}, PanelTiles{usual.tokens, kUnpackGroups, {10, 10}},
-                                      PanelTiles{std::max(2, usual.tokens - 1), 7, {2, 4}}})
+      for (const PanelTiles& tiles :
+           {PanelTiles{2, 1, {1, 1}}, PanelTiles{usual.tokens, kUnpackGroups, {10, 10}, !usual.in_order},
+            PanelTiles{std::max(2, usual.tokens - 1), 7, {2, 4}}})
         EXPECT_TRUE(testing::same_bits(product(format, tokens, tiles), expected))
             << format_info(format).name << ", " << tokens << " tokens, tiles of " << tiles.tokens;
     }

@@ -102,6 +102,11 @@ void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tok
     for (int p = 0; p < kPanels; ++p) P::store(sums + (t * kPanels + p) * P::kWidth, accumulator[p][t]);
 }
 
+template <class Pack>
+struct InOrder {
+  static constexpr int kTokens = 0;  // none
+};
+
 template <int kHalves, bool kOffset, int kPanels, int kTokens>
 void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups, const TokenTile& tokens,
                   float* sums) {
