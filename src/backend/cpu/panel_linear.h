@@ -102,6 +102,10 @@ class PanelProduct {
   DotPacked dot_in_order(const PanelFormat& format, int64_t panels, int64_t tokens) const {
     return kernels_.tiles.in_order ? format.dot_in_order[panels][tokens] : nullptr;
   }
+  // Second codes are multiplied with the first: there is one token, and its panels are read in order.
+  bool multiplies_both(const PanelFormat& format) const {
+    return count_ == 1 && kernels_.tiles.in_order && format.dot_with_seconds[1] != nullptr && has_seconds(0);
+  }
   // Zeros for the sums (tokens, width) of second codes.
   void clear_seconds(float* rest, int64_t width) const;
   void prefetch_out(const TargetPanels& panels, int64_t first, int64_t begin, int64_t end) const;

@@ -192,6 +192,11 @@ void PanelProduct::unpack_all(const TargetPanels& panels, const PackedPanels& pa
 void PanelProduct::multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t count,
                                    float* sums) const {
   const int64_t stride = count * kernels_.width;
+  if (multiplies_both(*panels.format)) {
+    TokenTile both = tile(0, 0);
+    both.seconds = {chunks(), chunk_, seconds_.listed, seconds_.groups, seconds_.rows.codes, seconds_.rows.info};
+    return panels.format->dot_with_seconds[count](packed, groups_, both, sums);
+  }
   for (int64_t i = 0; i < tiles_; ++i) {
     const int64_t tokens = first_row(i + 1) - first_row(i);
     const DotPacked in_order = dot_in_order(*panels.format, count, tokens);
@@ -204,9 +209,10 @@ void PanelProduct::finish_packed(const TargetPanels& panels, const PackedPanels&
                                  const UnpackedPanel& memory, float* sums) const {
   const int64_t stride = count * kernels_.width;
   float* rest = sums + count_ * stride;
-  clear_seconds(rest, stride);
+  const bool done = multiplies_both(*panels.format);
+  if (!done) clear_seconds(rest, stride);
   for (int64_t block = 0; block < blocks(); ++block) {
-    for (int64_t chunk = 0; chunk < chunks(); ++chunk)
+    for (int64_t chunk = 0; chunk < chunks() && !done; ++chunk)
       for (const int32_t group : second_groups(block, chunk)) {
         unpack_all(panels, packed, first, count, group, 1, memory);
         multiply_seconds(block, group, memory, 1, dots(*panels.format, count), rest);

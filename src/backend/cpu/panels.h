@@ -43,11 +43,21 @@ inline constexpr std::array<int32_t, kMaxPanelTokens> kInOrder = [] {
   return rows;
 }();
 
+// Second codes, for what the codes of one token leave in some of its groups. Of each `chunk` groups it is listed which.
+struct SecondCodes {
+  int64_t chunks, chunk;
+  const int32_t* listed;     // (chunks): how many
+  const int32_t* groups;     // (chunks, chunk): which, in order
+  const int8_t* codes;       // (all groups, 32), of those
+  const TokenGroup* scales;  // (all groups), likewise
+};
+
 // Some tokens as the kernels want them: the groups one after the other, the tokens side by side in each.
 struct TokenTile {
   const int8_t* codes;                    // (groups, tokens, 32)
   const TokenGroup* groups;               // (groups, tokens)
   const int32_t* rows = kInOrder.data();  // (tokens): the row of sums of each, for unpacked panels
+  SecondCodes seconds = {};               // for PanelFormat::dot_with_seconds
 };
 
 // One or two packed panels. A panel is cut into chunks of some groups; those of neighbours lie in turn (bundles of
@@ -87,6 +97,8 @@ struct PanelFormat {
   DotPacked dot[kMaxPanels + 1][kMaxPackedTokens + 1];
   // Null, or the same for PanelTiles::in_order.
   DotPacked dot_in_order[kMaxPanels + 1][kMaxPackedTokens + 1];
+  // Likewise for one token, second codes too: sums (2, panels * width), those of these behind the others.
+  DotPacked dot_with_seconds[kMaxPanels + 1];
 };
 
 // Rows tokens.rows of sums (any, panels * width) += the product of one or two unpacked panels with `groups` groups of 1

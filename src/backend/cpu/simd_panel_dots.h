@@ -34,63 +34,93 @@ constexpr int kSumParts = kSums <= 2 ? 2 : 1;
 template <class Pack>
 constexpr bool kPrefetchesItself = Pack::kHigh == 0 || Pack::Scales::kHalves == 1;
 
-// What a kernel of packed panels adds up: the products of kTokens tokens with kTogether panels.
-template <class Pack, int kTogether, int kTokens, bool kInOrder>
+// How packed panels are multiplied.
+enum class Way {
+  kTogether,            // the chunks of both panels at once, so that the codes of a token are loaded once
+  kInOrder,             // chunk after chunk
+  kInOrderWithSeconds,  // and then second codes of the one token, while the panels are in the cache
+};
+
+// What a kernel of packed panels adds up: the products of kTokens tokens with kPanels panels at once.
+template <class Pack, int kPanels, int kTokens, Way kWay>
 struct PackedDot {
   using Scales = typename Pack::Scales;
   using Header = typename Scales::Header;
-  using Sums = P::V[kTogether][kTokens];
+  using Sums = P::V[kPanels][kTokens];
+  static constexpr bool kInOrder = kWay != Way::kTogether;
   static constexpr bool kLeads = kInOrder && kPrefetchesItself<Pack>;
-  static constexpr int kHalves = Scales::kHalves, kParts = kHalves == 2 ? 1 : kSumParts<kTogether * kTokens>;
+  static constexpr int kHalves = Scales::kHalves, kParts = kHalves == 2 ? 1 : kSumParts<kPanels * kTokens>;
 
-  // sums += the products of a chunk's first `groups` groups, and, for two panels, of the chunk behind it.
-  [[gnu::always_inline]] static void add_chunk(const uint8_t* chunk, int64_t groups, const int8_t* x,
-                                               const TokenGroup* info, Sums& sums) {
+  Sums sums;
+
+  void clear() {
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p)
+#pragma GCC unroll 8
+      for (int t = 0; t < kTokens; ++t) sums[p][t] = P::zero();
+  }
+  // Adds the products of a chunk's first `groups` groups, and, for two panels, of the chunk behind it.
+  [[gnu::always_inline]] void add_chunk(const uint8_t* chunk, int64_t groups, const TokenTile& tokens) {
     if constexpr (!kLeads) {
 #pragma GCC unroll 2
-      for (int p = 0; p < kTogether; ++p)
+      for (int p = 0; p < kPanels; ++p)
         for (int64_t at = 0; at < Pack::kCodesAt; at += 64) fetch_ahead(chunk + p * Pack::kChunkBytes + at);
     }
-    if constexpr (kTogether == 1) {
+    if constexpr (kPanels == 1) {
       const Header header[] = {Header(chunk)};
-      add_groups(header, chunk, groups, x, info, sums);
+      add_groups(header, chunk, groups, tokens);
     } else {
       const Header header[] = {Header(chunk), Header(chunk + Pack::kChunkBytes)};
-      add_groups(header, chunk, groups, x, info, sums);
+      add_groups(header, chunk, groups, tokens);
     }
+  }
+
+  // Adds those of one group.
+  [[gnu::always_inline]] void add_one(const uint8_t* chunk, int64_t number, const int8_t* x, const TokenGroup* info) {
+    const Header header[] = {Header(chunk)};
+    add_group(header, chunk, number, x, info, sums);
   }
 
  private:
-  [[gnu::always_inline]] static void add_groups(const Header* header, const uint8_t* chunk, int64_t groups,
-                                                const int8_t* x, const TokenGroup* info, Sums& sums) {
-    P::V accumulator[kTogether][kTokens];
+  static void copy(const Sums& from, Sums& to) {
 #pragma GCC unroll 2
-    for (int p = 0; p < kTogether; ++p)
+    for (int p = 0; p < kPanels; ++p)
 #pragma GCC unroll 8
-      for (int t = 0; t < kTokens; ++t) accumulator[p][t] = sums[p][t];
-    for (int64_t i = 0; i < groups; ++i, x += kTokens * kGroupColumns, info += kTokens)
-      add_group(header, chunk + Pack::scales_of(i), chunk + Pack::codes_of(i), x, info, accumulator);
-#pragma GCC unroll 2
-    for (int p = 0; p < kTogether; ++p)
-#pragma GCC unroll 8
-      for (int t = 0; t < kTokens; ++t) sums[p][t] = accumulator[p][t];
+      for (int t = 0; t < kTokens; ++t) to[p][t] = from[p][t];
   }
 
-  [[gnu::always_inline]] static void add_group(const Header* header, const uint8_t* scales, const uint8_t* codes,
-                                               const int8_t* x, const TokenGroup* info, Sums& accumulator) {
+  [[gnu::always_inline]] void add_groups(const Header* header, const uint8_t* chunk, int64_t groups,
+                                         const TokenTile& tokens) {
+    Sums sum;  // in registers
+    copy(sums, sum);
+    const int8_t* x = tokens.codes;
+    const TokenGroup* info = tokens.groups;
+    for (int64_t i = 0; i < groups; ++i, x += kTokens * kGroupColumns, info += kTokens) {
+      fetch(chunk + Pack::codes_of(i));
+      add_group(header, chunk, i, x, info, sum);
+    }
+    copy(sum, sums);
+  }
+
+  static void fetch(const uint8_t* codes) {
     if constexpr (kLeads) {
       lead_ahead(codes);
     } else {
 #pragma GCC unroll 2
-      for (int p = 0; p < kTogether; ++p)
+      for (int p = 0; p < kPanels; ++p)
 #pragma GCC unroll 8
         for (int64_t at = 0; at < Pack::kCodeBytes; at += 64) fetch_ahead(codes + p * Pack::kChunkBytes + at);
     }
+  }
+
+  [[gnu::always_inline]] static void add_group(const Header* header, const uint8_t* chunk, int64_t number,
+                                               const int8_t* x, const TokenGroup* info, Sums& accumulator) {
+    const uint8_t *scales = chunk + Pack::scales_of(number), *codes = chunk + Pack::codes_of(number);
     constexpr int kSums = kHalves * kParts;
-    P::I sum[kTogether][kTokens][kSums];
-    typename Pack::Planes planes[kTogether];
+    P::I sum[kPanels][kTokens][kSums];
+    typename Pack::Planes planes[kPanels];
 #pragma GCC unroll 2
-    for (int p = 0; p < kTogether; ++p) {
+    for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 8
       for (int t = 0; t < kTokens; ++t)
 #pragma GCC unroll 2
@@ -101,17 +131,17 @@ struct PackedDot {
     for_steps(
         [&](auto step) {
           constexpr int kSum = kHalves == 2 ? step / 4 : step % kParts;
-          P::C c[kTogether];
+          P::C c[kPanels];
 #pragma GCC unroll 2
-          for (int p = 0; p < kTogether; ++p) c[p] = Pack::template step<step>(planes[p]);
+          for (int p = 0; p < kPanels; ++p) c[p] = Pack::template step<step>(planes[p]);
 #pragma GCC unroll 8
           for (int t = 0; t < kTokens; ++t)
-            dot_panels<Pack::kSigned, kTogether>([&](int p) -> P::I& { return sum[p][t][kSum]; }, c,
-                                                 x + t * kGroupColumns + 4 * step);
+            dot_panels<Pack::kSigned, kPanels>([&](int p) -> P::I& { return sum[p][t][kSum]; }, c,
+                                               x + t * kGroupColumns + 4 * step);
         },
         kAllSteps);
 #pragma GCC unroll 2
-    for (int p = 0; p < kTogether; ++p) {
+    for (int p = 0; p < kPanels; ++p) {
       P::V scale[kHalves], offset[kHalves];
       Scales::read(header[p], scales + p * Pack::kChunkBytes, scale, offset);
 #pragma GCC unroll 8
@@ -124,41 +154,56 @@ struct PackedDot {
   }
 };
 
-template <class Pack, int kPanels, int kTokens, bool kInOrder = false>
+template <class Pack, int kPanels, int kTokens, Way kWay = Way::kTogether>
 void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tokens, float* sums) {
-  constexpr int kTogether = kInOrder ? 1 : kPanels, kTurns = kPanels / kTogether;
-  P::V accumulator[kTurns][kTogether][kTokens];
+  constexpr int kAtOnce = kWay == Way::kTogether ? kPanels : 1, kTurns = kPanels / kAtOnce;
+  PackedDot<Pack, kAtOnce, kTokens, kWay> dots[kTurns];
 #pragma GCC unroll 2
-  for (int p = 0; p < kPanels; ++p)
-#pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) accumulator[p / kTogether][p % kTogether][t] = P::zero();
-  const int8_t* x = tokens.codes;
-  const TokenGroup* info = tokens.groups;
+  for (auto& dot : dots) dot.clear();
+  TokenTile at = tokens;
   const uint8_t* chunk = panels.first;
   for (int64_t left = groups; left > 0; left -= Pack::kChunk, chunk += panels.stride) {
     const int64_t count = left < Pack::kChunk ? left : Pack::kChunk;
 #pragma GCC unroll 2
-    for (int turn = 0; turn < kTurns; ++turn)
-      PackedDot<Pack, kTogether, kTokens, kInOrder>::add_chunk(chunk + turn * Pack::kChunkBytes, count, x, info,
-                                                               accumulator[turn]);
-    x += Pack::kChunk * kTokens * kGroupColumns;
-    info += Pack::kChunk * kTokens;
+    for (int turn = 0; turn < kTurns; ++turn) dots[turn].add_chunk(chunk + turn * Pack::kChunkBytes, count, at);
+    at.codes += Pack::kChunk * kTokens * kGroupColumns;
+    at.groups += Pack::kChunk * kTokens;
   }
+  const auto store = [&](float* to) {
 #pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t)
+    for (int t = 0; t < kTokens; ++t)
 #pragma GCC unroll 2
-    for (int p = 0; p < kPanels; ++p)
-      P::store(sums + (t * kPanels + p) * P::kWidth, accumulator[p / kTogether][p % kTogether][t]);
+      for (int p = 0; p < kPanels; ++p)
+        P::store(to + (t * kPanels + p) * P::kWidth, dots[p / kAtOnce].sums[p % kAtOnce][t]);
+  };
+  store(sums);
+  if constexpr (kWay == Way::kInOrderWithSeconds) {
+#pragma GCC unroll 2
+    for (auto& dot : dots) dot.clear();
+    const SecondCodes& seconds = tokens.seconds;
+    for (int64_t part = 0; part < seconds.chunks; ++part)
+      for (int32_t i = 0; i < seconds.listed[part]; ++i) {
+        const int64_t group = seconds.groups[part * seconds.chunk + i];
+        const uint8_t* first = panels.first + group / Pack::kChunk * panels.stride;
+#pragma GCC unroll 2
+        for (int turn = 0; turn < kTurns; ++turn)
+          dots[turn].add_one(first + turn * Pack::kChunkBytes, group % Pack::kChunk,
+                             seconds.codes + group * kGroupColumns, seconds.scales + group);
+      }
+    store(sums + kPanels * P::kWidth);
+  }
 }
 
-// Chunk after chunk, so that a thread reads its memory in order and the processor's own prefetching runs ahead of it.
-// It costs instructions: a token's codes are loaded for each panel. So it pays for few tokens (AMD Zen 4, two threads,
-// one token: 57 to 59 GB/s instead of 39 to 41 of Q4_0, Q8_0 and Q4_K, bench/gemv.cc).
+// In order a thread reads memory as the processor's own prefetching foresees. It costs instructions: a token's codes
+// are loaded for each panel. So it pays for few tokens (AMD Zen 4, two threads, one token: 57 to 59 GB/s instead of 39
+// to 41 of Q4_0, Q8_0 and Q4_K, bench/gemv.cc).
 template <class Pack>
 struct InOrder {
   static constexpr int kTokens = Pack::kLow == 8 ? 4 : 1;
   template <int kPanels, int kCount>
-  static constexpr auto kDot = &dot_packed<Pack, kPanels, kCount, true>;
+  static constexpr DotPacked kDot = &dot_packed<Pack, kPanels, kCount, Way::kInOrder>;
+  template <int kPanels>
+  static constexpr DotPacked kWithSeconds = &dot_packed<Pack, kPanels, 1, Way::kInOrderWithSeconds>;
 };
 
 template <int kHalves, bool kOffset, int kPanels, int kTokens>

@@ -141,6 +141,8 @@ void fill_dots(PanelFormat& format) {
   format.dot[kPanels][kTokens] = dot_packed<Pack, kPanels, kTokens>;
   if constexpr (kTokens <= InOrder<Pack>::kTokens)
     format.dot_in_order[kPanels][kTokens] = InOrder<Pack>::template kDot<kPanels, kTokens>;
+  if constexpr (kTokens == 1 && InOrder<Pack>::kTokens > 0)
+    format.dot_with_seconds[kPanels] = InOrder<Pack>::template kWithSeconds<kPanels>;
   if constexpr (kTokens > 1)
     fill_dots<Pack, kPanels, kTokens - 1>(format);
   else if constexpr (kPanels > 1)
