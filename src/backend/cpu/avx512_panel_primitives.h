@@ -10,7 +10,7 @@ struct Avx512Panels {
 
   static C load(const uint8_t* codes) { return _mm512_loadu_si512(codes); }
   static C keep(C codes) {
-    asm("" : "+v"(codes));
+    asm volatile("" : "+v"(codes)::"memory");
     return codes;
   }
   static void store_codes(uint8_t* to, C codes) { _mm512_storeu_si512(to, codes); }

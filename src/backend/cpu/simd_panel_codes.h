@@ -239,8 +239,9 @@ struct TableBytes {
   }
 };
 
-// A vector of codes. Kept, it is loaded once into a register, where the compiler would let each step load its own: a
-// processor has room for so many loads, and those that wait for memory hold theirs.
+// A vector of codes. Kept, it is loaded once and in its turn, where the compiler would let each step load its own:
+// those that wait for memory hold places of which a processor has so many, and it foresees only addresses that come in
+// order (AMD Zen 4, two threads: Q6_K 38 GB/s or 55).
 template <class Primitives>
 concept KeepsInRegisters = requires {
   &Primitives::keep;

@@ -29,11 +29,6 @@ inline void dot_panels(const Sum& sum, const P::C* c, const int8_t* token) {
 template <int kSums>
 constexpr int kSumParts = kSums <= 2 ? 2 : 1;
 
-// A line in each group is enough to lead the processor's prefetching over the end of a page, and all lines would be in
-// its way. But formats that take more instructions for a byte than memory takes time leave it too few reads at once.
-template <class Pack>
-constexpr bool kPrefetchesItself = Pack::kHigh == 0 || Pack::Scales::kHalves == 1;
-
 // How packed panels are multiplied.
 enum class Way {
   kTogether,            // the chunks of both panels at once, so that the codes of a token are loaded once
@@ -48,7 +43,6 @@ struct PackedDot {
   using Header = typename Scales::Header;
   using Sums = P::V[kPanels][kTokens];
   static constexpr bool kInOrder = kWay != Way::kTogether;
-  static constexpr bool kLeads = kInOrder && kPrefetchesItself<Pack>;
   static constexpr int kHalves = Scales::kHalves, kParts = kHalves == 2 ? 1 : kSumParts<kPanels * kTokens>;
 
   Sums sums;
@@ -61,7 +55,7 @@ struct PackedDot {
   }
   // Adds the products of a chunk's first `groups` groups, and, for two panels, of the chunk behind it.
   [[gnu::always_inline]] void add_chunk(const uint8_t* chunk, int64_t groups, const TokenTile& tokens) {
-    if constexpr (!kLeads) {
+    if constexpr (!kInOrder) {
 #pragma GCC unroll 2
       for (int p = 0; p < kPanels; ++p)
         for (int64_t at = 0; at < Pack::kCodesAt; at += 64) fetch_ahead(chunk + p * Pack::kChunkBytes + at);
@@ -103,7 +97,7 @@ struct PackedDot {
   }
 
   static void fetch(const uint8_t* codes) {
-    if constexpr (kLeads) {
+    if constexpr (kInOrder) {
       lead_ahead(codes);
     } else {
 #pragma GCC unroll 2
@@ -126,7 +120,7 @@ struct PackedDot {
 #pragma GCC unroll 2
         for (int i = 0; i < kSums; ++i)
           sum[p][t][i] = i < kHalves ? start_sum<Pack::kBias, kHalves>(info[t], i) : P::set_int(0);
-      planes[p] = Pack::template load<kInOrder>(codes + p * Pack::kChunkBytes);
+      planes[p] = Pack::template load < kInOrder && Pack::kLow<8>(codes + p * Pack::kChunkBytes);
     }
     for_steps(
         [&](auto step) {
@@ -194,9 +188,10 @@ void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tok
   }
 }
 
-// In order a thread reads memory as the processor's own prefetching foresees. It costs instructions: a token's codes
-// are loaded for each panel. So it pays for few tokens (AMD Zen 4, two threads, one token: 57 to 59 GB/s instead of 39
-// to 41 of Q4_0, Q8_0 and Q4_K, bench/gemv.cc).
+// In order a thread reads memory as the processor's own prefetching foresees, if the lines of a group come in order
+// too; a line in each group is enough to lead it over the end of a page, and all of them would be in its way. It costs
+// instructions: a token's codes are loaded for each panel. So it pays for few tokens (AMD Zen 4, two threads, one
+// token: 57 to 59 GB/s instead of 39 to 41 of Q4_0, Q8_0 and Q4_K, bench/gemv.cc).
 template <class Pack>
 struct InOrder {
   static constexpr int kTokens = Pack::kLow == 8 ? 4 : 1;
