@@ -43,6 +43,7 @@ struct PackedDot {
   using Header = typename Scales::Header;
   using Sums = P::V[kPanels][kTokens];
   static constexpr bool kInOrder = kWay != Way::kTogether;
+  static constexpr bool kKept = kInOrder && Pack::kLow < 8;  // planes that more than one step uses
   static constexpr int kHalves = Scales::kHalves, kParts = kHalves == 2 ? 1 : kSumParts<kPanels * kTokens>;
 
   Sums sums;
@@ -120,7 +121,7 @@ struct PackedDot {
 #pragma GCC unroll 2
         for (int i = 0; i < kSums; ++i)
           sum[p][t][i] = i < kHalves ? start_sum<Pack::kBias, kHalves>(info[t], i) : P::set_int(0);
-      planes[p] = Pack::template load < kInOrder && Pack::kLow<8>(codes + p * Pack::kChunkBytes);
+      planes[p] = Pack::template load<kKept>(codes + p * Pack::kChunkBytes);
     }
     for_steps(
         [&](auto step) {
