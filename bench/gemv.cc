@@ -78,9 +78,7 @@ void gemv(benchmark::State& state, Format name, bool cached) {
     bench_kernels().quantize(x.data(), kGroups, token, tokens, codes.data(), info.data());
   const TokenTile tile{codes.data(), info.data()};
 
-  const int panels = bench_kernels().panels;
-  const DotPacked in_order = bench_kernels().tiles.in_order ? matrix.format.dot_in_order[panels][tokens] : nullptr;
-  const DotPacked dot = in_order != nullptr ? in_order : matrix.format.dot[panels][tokens];
+  const DotPacked dot = matrix.format.packed_dot(bench_kernels().tiles.in_order, bench_kernels().panels, tokens);
   std::atomic<uint8_t> sink{0};
   double reading = 1e9, multiplying = 1e9;  // seconds
   for (auto _ : state) {

@@ -98,10 +98,6 @@ class PanelProduct {
   const DotUnpacked* dots(const PanelFormat& format, int64_t count) const {
     return kernels_.dot[format.halves - 1][format.has_offset][count];
   }
-  // Null: those panels are not read in order.
-  DotPacked dot_in_order(const PanelFormat& format, int64_t panels, int64_t tokens) const {
-    return kernels_.tiles.in_order ? format.dot_in_order[panels][tokens] : nullptr;
-  }
   // Second codes are multiplied with the first: there is one token, and its panels are read in order.
   bool multiplies_both(const PanelFormat& format) const {
     return count_ == 1 && kernels_.tiles.in_order && format.dot_with_seconds[1] != nullptr && has_seconds(0);

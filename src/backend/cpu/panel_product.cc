@@ -199,8 +199,7 @@ void PanelProduct::multiply_packed(const TargetPanels& panels, const PackedPanel
   }
   for (int64_t i = 0; i < tiles_; ++i) {
     const int64_t tokens = first_row(i + 1) - first_row(i);
-    const DotPacked in_order = dot_in_order(*panels.format, count, tokens);
-    const DotPacked dot = in_order != nullptr ? in_order : panels.format->dot[count][tokens];
+    const DotPacked dot = panels.format->packed_dot(kernels_.tiles.in_order, count, tokens);
     dot(packed, groups_, tile(i, 0), sums + first_row(i) * stride);
   }
 }
@@ -295,8 +294,8 @@ void PanelProduct::multiply(const TargetPanels& panels, int64_t first, int64_t c
   const bool from_packed = weight != nullptr && tiles_ <= kernels_.tiles.packed_tiles[panels.format->whole_codes];
 
   const int64_t bundle_sums = 2 * count_ * kernels_.panels * kernels_.width;  // first and second codes
-  const bool reads_on = from_packed && weight->in_place() && tiles_ == 1 &&
-                        dot_in_order(*panels.format, kernels_.panels, count_) != nullptr;
+  const bool reads_on = from_packed && weight->in_place() && tiles_ == 1 && kernels_.tiles.in_order &&
+                        panels.format->dot_in_order[kernels_.panels][count_] != nullptr;
   const int64_t bundles = reads_on ? kReadOn : 1;
   const int64_t unpacked = code_floats(kernels_) + 2 * scale_floats(kernels_);
   const int64_t bundle = weight != nullptr ? round_up(weight->bundle_bytes(), 64) / int64_t(sizeof(float)) : 0;

@@ -99,6 +99,10 @@ struct PanelFormat {
   DotPacked dot_in_order[kMaxPanels + 1][kMaxPackedTokens + 1];
   // Likewise for one token, second codes too: sums (2, panels * width), those of these behind the others.
   DotPacked dot_with_seconds[kMaxPanels + 1];
+  DotPacked packed_dot(bool in_order, int64_t panels, int64_t tokens) const {
+    const DotPacked ordered = in_order ? dot_in_order[panels][tokens] : nullptr;
+    return ordered != nullptr ? ordered : dot[panels][tokens];
+  }
 };
 
 // Rows tokens.rows of sums (any, panels * width) += the product of one or two unpacked panels with `groups` groups of 1
@@ -159,7 +163,7 @@ struct PanelKernels {
 };
 
 // Does PanelTiles::in_order pay on this processor? On AMD's (Zen 4), for one token, by a sixth to a half; on Intel's
-// (Sapphire Rapids) asking for every line early is a tenth faster.
+// (with AMX) asking for every line early is a tenth faster.
 bool prefetches_what_is_in_order();
 // The tables that this processor can run, best first; the last is scalar.
 std::span<const PanelKernels* const> available_panel_kernels();
