@@ -23,6 +23,7 @@ namespace {
 constexpr int64_t kColumns = 2048, kGroups = kColumns / kGroupColumns;
 constexpr int64_t kBytes = int64_t{256} << 20;        // of all panels, far beyond the caches
 constexpr int64_t kCachedBytes = int64_t{384} << 10;  // of a thread
+constexpr int64_t kRun = 64;                          // bundles, as PanelProduct multiplies them
 constexpr int64_t kHugePage = int64_t{2} << 20;
 
 ThreadPool& pool() {
@@ -63,7 +64,10 @@ struct Matrix {
   }
   int64_t bytes() const { return bundles * bundle_bytes; }
   int64_t stride() const { return bench_kernels().panels * format.chunk_bytes; }
-  PackedPanels bundle(int64_t index) const { return {panels_memory() + index * bundle_bytes, stride()}; }
+  // `count` bundles from that one on.
+  PackedPanels run(int64_t index, int64_t count) const {
+    return {panels_memory() + index * bundle_bytes, stride(), count, 0};
+  }
 };
 
 void gemv(benchmark::State& state, Format name, bool cached) {
@@ -93,8 +97,9 @@ void gemv(benchmark::State& state, Format name, bool cached) {
     const double seconds = seconds_of([&] {
       pool().parallel_for(matrix.bundles, 1, [&](int64_t begin, int64_t end) {
         std::vector<float> sums(size_t(tokens * bench_kernels().panels * bench_kernels().width));
-        for (int64_t at = 0; at < (end - begin) * rounds; ++at)
-          dot(matrix.bundle(begin + at % (end - begin)), kGroups, tile, sums.data());
+        for (int64_t round = 0; round < rounds; ++round)
+          for (int64_t at = begin; at < end; at += kRun)
+            dot(matrix.run(at, std::min(kRun, end - at)), kGroups, tile, sums.data());
         benchmark::DoNotOptimize(sums.data());
       });
     });
@@ -115,8 +120,7 @@ void register_all() {
       const std::string name = std::string(cached ? "gemv/cache/" : "gemv/memory/") + format_info(format).name;
       benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) { gemv(state, format, cached); })
           ->ArgName("tokens")
-          ->DenseRange(1, 2)
-          ->Arg(4)
+          ->DenseRange(1, 4)
           ->Arg(kMaxPackedTokens)
           ->UseManualTime()
           ->Iterations(cached ? 300 : 20)

@@ -106,9 +106,10 @@ class CpuBackend final : public HostBackend {
   template <class Job>
   void for_each_item(int64_t count, const Job& job);
   // Calls job(begin, end, thread) on ranges of the items below `count`: a long one for each thread, which is read as
-  // one stream, then ever shorter ones for who is first, so that all threads end together though some are slower.
+  // one stream, then ever shorter ones, of at least `least` items, for who is first, so that all threads end together
+  // though some are slower.
   template <class Job>
-  void for_each_range(int64_t count, const Job& job);
+  void for_each_range(int64_t count, int64_t least, const Job& job);
   // Calls job(begin, end) on ranges of `count` rows of `width` elements, on one thread if there is little to do.
   template <class Job>
   void for_rows(int64_t count, int64_t width, const Job& job);
@@ -145,7 +146,7 @@ void CpuBackend::for_each_item(int64_t count, const Job& job) {
 }
 
 template <class Job>
-void CpuBackend::for_each_range(int64_t count, const Job& job) {
+void CpuBackend::for_each_range(int64_t count, int64_t least, const Job& job) {
   if (count <= 1 || pool_.size() == 1) return job(0, count, 0);
   const int64_t threads = pool_.size(), fixed = count * 5 / 8;
   std::atomic<int64_t> next{fixed};
@@ -154,7 +155,7 @@ void CpuBackend::for_each_range(int64_t count, const Job& job) {
     if (first < last) job(first, last, thread);
     int64_t begin = next.load(std::memory_order_relaxed);
     while (begin < count) {
-      const int64_t end = begin + std::max<int64_t>(1, 3 * (count - begin) / (4 * threads));
+      const int64_t end = std::min(count, begin + std::max(least, 3 * (count - begin) / (4 * threads)));
       if (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
       job(begin, end, thread);
       begin = next.load(std::memory_order_relaxed);

@@ -106,12 +106,13 @@ TEST(PackedWeight, RowsThatNobodyLoadedGiveTheSameBits) {
 
 // Packed for good, many bundles are read before anything is done with their sums; before that, one at a time.
 TEST(PackedWeight, ReadInOrderItGivesTheSameBits) {
-  constexpr int64_t kRows = 700, kColumns = 512;  // many bundles, the last of them smaller
+  constexpr int64_t kRows = 2220, kColumns = 512;  // more bundles than are read at once, the last of them smaller
   for (const Format name : {Format::kQ4_0, Format::kQ8_0, Format::kQ5_K, Format::kQ6_K})
     for (const int64_t tokens : {1, 2, 4, 9}) {
       std::vector<uint8_t> bytes = Random(1).blocks(name, kRows * kColumns);
       std::vector<float> x = Random(2).floats(tokens * kColumns);
       for (size_t i = 0; i < x.size(); i += 97) x[i] *= 20;  // some groups get second codes
+      const std::vector<float> bias = Random(3).floats(kRows);
       std::vector<std::vector<float>> results;
       for (const bool in_order : {false, true}) {
         PanelKernels kernels = *available_panel_kernels().front();
@@ -130,7 +131,7 @@ TEST(PackedWeight, ReadInOrderItGivesTheSameBits) {
           const size_t product =
               work.add_product(kernels, TensorView::dense(x.data(), Format::kF32, {tokens, kColumns}), tokens);
           work.add_target(kernels, product,
-                          {&weight, nullptr, TensorView::dense(out.data(), Format::kF32, {tokens, kRows}), false});
+                          {&weight, bias.data(), TensorView::dense(out.data(), Format::kF32, {tokens, kRows}), true});
           work.run(shared, own);
           results.push_back(out);
         }

@@ -77,14 +77,16 @@ class PanelProduct {
   std::span<const int32_t> second_groups(int64_t block, int64_t chunk) const;
   bool has_seconds(int64_t block) const;
 
-  // Those of one bundle, which begins with panel `first`. Sums are those of first codes and those of second ones.
-  void multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t count, float* sums) const;
+  // Those of one bundle or more, of `count` panels each, which begin with panel `first`. `sums` and `seconds`, which
+  // kernels may fill at once, are (bundles, tokens, count * width).
+  void multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t count, float* sums,
+                       float* seconds) const;
   // The rest of it: second codes, and the results.
   void finish_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
-                     const UnpackedPanel& memory, float* sums) const;
-  // All of it.
+                     const UnpackedPanel& memory, const float* sums, float* seconds) const;
+  // All of it, of one bundle.
   void multiply_unpacked(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
-                         const UnpackedPanel& memory, float* sums) const;
+                         const UnpackedPanel& memory, float* sums, float* seconds) const;
   // rest (tokens, panels * width) += the product of an unpacked group with the second codes of a block's tokens; the
   // panels of the group lie panel_groups groups apart.
   void multiply_seconds(int64_t block, int64_t group, const UnpackedPanel& panels, int64_t panel_groups,
@@ -102,6 +104,8 @@ class PanelProduct {
   bool multiplies_both(const PanelFormat& format) const {
     return count_ == 1 && kernels_.tiles.in_order && format.dot_with_seconds[1] != nullptr && has_seconds(0);
   }
+  // How many bundles of packed panels are read at once.
+  int64_t run_bundles(const PanelFormat& format) const;
   // Zeros for the sums (tokens, width) of second codes.
   void clear_seconds(float* rest, int64_t width) const;
   void prefetch_out(const TargetPanels& panels, int64_t first, int64_t begin, int64_t end) const;
@@ -153,6 +157,8 @@ class PanelWork {
   int64_t parts() const { return parts_; }
   void gather(int64_t part) const;
   int64_t units() const { return units_; }
+  // So many units are worth the beginning of a range.
+  int64_t least_range() const;
   // Before the first of a range of units.
   void fetch(int64_t unit) const;
   void multiply(int64_t begin, int64_t end, Scratch& scratch) const;

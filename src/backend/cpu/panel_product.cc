@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -15,9 +14,9 @@ namespace {
 constexpr double kStandsOut = 6;
 constexpr int64_t kInfoAlignment = 16;  // bytes
 constexpr int64_t kBlockRows = 192;     // of tokens whose second codes are gathered
-// Bundles of packed panels that are read in order before anything is done with their sums: each pause costs the time
-// that the processor's prefetching takes to run ahead again (0.6 us of 3 for 72 KB, AMD Zen 4).
-constexpr int64_t kReadOn = 8;
+// Bundles of packed panels that are read before anything is done with their sums: each pause costs the time that the
+// processor's prefetching takes to run ahead again. Fewer where panels are needed again, for second codes.
+constexpr int64_t kRun = 64, kRunAgain = 8;
 
 // Room for the panels of one call of a kernel, kUnpackGroups groups each: codes, scales, offsets.
 int64_t code_floats(const PanelKernels& kernels) {
@@ -189,12 +188,13 @@ void PanelProduct::unpack_all(const TargetPanels& panels, const PackedPanels& pa
   }
 }
 
-void PanelProduct::multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t count,
-                                   float* sums) const {
+void PanelProduct::multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t count, float* sums,
+                                   float* seconds) const {
   const int64_t stride = count * kernels_.width;
   if (multiplies_both(*panels.format)) {
     TokenTile both = tile(0, 0);
-    both.seconds = {chunks(), chunk_, seconds_.listed, seconds_.groups, seconds_.rows.codes, seconds_.rows.info};
+    both.seconds = {chunks(),           chunk_, seconds_.listed, seconds_.groups, seconds_.rows.codes,
+                    seconds_.rows.info, seconds};
     return panels.format->dot_with_seconds[count](packed, groups_, both, sums);
   }
   for (int64_t i = 0; i < tiles_; ++i) {
@@ -205,28 +205,34 @@ void PanelProduct::multiply_packed(const TargetPanels& panels, const PackedPanel
 }
 
 void PanelProduct::finish_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
-                                 const UnpackedPanel& memory, float* sums) const {
+                                 const UnpackedPanel& memory, const float* sums, float* seconds) const {
+  const bool both = multiplies_both(*panels.format);
+  if (count_ == 1 && (both || !has_seconds(0)))
+    return store(panels, first, packed.bundles * count, 0, 1, sums, both ? seconds : nullptr);
   const int64_t stride = count * kernels_.width;
-  float* rest = sums + count_ * stride;
-  const bool done = multiplies_both(*panels.format);
-  if (!done) clear_seconds(rest, stride);
-  for (int64_t block = 0; block < blocks(); ++block) {
-    for (int64_t chunk = 0; chunk < chunks() && !done; ++chunk)
-      for (const int32_t group : second_groups(block, chunk)) {
-        unpack_all(panels, packed, first, count, group, 1, memory);
-        multiply_seconds(block, group, memory, 1, dots(*panels.format, count), rest);
-      }
-    store(panels, first, count, first_of_block(block), first_of_block(block + 1), sums,
-          has_seconds(block) ? rest : nullptr);
+  PackedPanels bundle = packed;
+  for (int64_t i = 0; i < packed.bundles; ++i) {
+    clear_seconds(seconds, stride);
+    for (int64_t block = 0; block < blocks(); ++block) {
+      for (int64_t chunk = 0; chunk < chunks(); ++chunk)
+        for (const int32_t group : second_groups(block, chunk)) {
+          unpack_all(panels, bundle, first, count, group, 1, memory);
+          multiply_seconds(block, group, memory, 1, dots(*panels.format, count), seconds);
+        }
+      store(panels, first, count, first_of_block(block), first_of_block(block + 1), sums,
+            has_seconds(block) ? seconds : nullptr);
+    }
+    bundle.first += count * panels.format->panel_bytes(groups_);
+    first += count;
+    sums += packed.sums_stride;
   }
 }
 
 void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPanels& packed, int64_t first,
-                                     int64_t count, const UnpackedPanel& memory, float* sums) const {
+                                     int64_t count, const UnpackedPanel& memory, float* sums, float* seconds) const {
   const int64_t width = count * kernels_.width;
-  float* rest = sums + count_ * width;
   std::fill_n(sums, count_ * width, 0.0f);
-  clear_seconds(rest, width);
+  clear_seconds(seconds, width);
   const DotUnpacked* of_tokens = dots(*panels.format, count);
   for (int64_t g = 0; g < groups_; g += chunk_) {
     const int64_t groups = std::min(chunk_, groups_ - g);
@@ -236,10 +242,10 @@ void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPan
       const int64_t begin = first_row(i), end = first_row(i + 1), block = i / block_tiles_;
       if (i % block_tiles_ == 0)
         for (const int32_t group : second_groups(block, g / chunk_))
-          multiply_seconds(block, group, further(memory, *panels.format, group - g), groups, of_tokens, rest);
+          multiply_seconds(block, group, further(memory, *panels.format, group - g), groups, of_tokens, seconds);
       if (last) prefetch_out(panels, first, end, first_row(i + 2));
       of_tokens[end - begin](memory, groups, groups, tile(i, g), sums + begin * width);
-      if (last) store(panels, first, count, begin, end, sums, has_seconds(block) ? rest : nullptr);
+      if (last) store(panels, first, count, begin, end, sums, has_seconds(block) ? seconds : nullptr);
     }
   }
 }
@@ -264,6 +270,10 @@ void PanelProduct::prefetch_out(const TargetPanels& panels, int64_t first, int64
     const float* out = out_at(panels, t) + row;
     for (int64_t i = 0; i < kernels_.panels * kernels_.width; i += kLineFloats) __builtin_prefetch(out + i, 1);
   }
+}
+
+int64_t PanelProduct::run_bundles(const PanelFormat& format) const {
+  return multiplies_both(format) || !has_seconds(0) ? kRun : kRunAgain;
 }
 
 // What `count` panels from `first` on give for tokens [begin, end). `sums` and `seconds` hold it for all.
@@ -293,34 +303,29 @@ void PanelProduct::multiply(const TargetPanels& panels, int64_t first, int64_t c
     weight = &passing.emplace(*panels.format, kernels_.width, kernels_.panels, panels.target->weight->view, nullptr);
   const bool from_packed = weight != nullptr && tiles_ <= kernels_.tiles.packed_tiles[panels.format->whole_codes];
 
-  const int64_t bundle_sums = 2 * count_ * kernels_.panels * kernels_.width;  // first and second codes
-  const bool reads_on = from_packed && weight->in_place() && tiles_ == 1 && kernels_.tiles.in_order &&
-                        panels.format->dot_in_order[kernels_.panels][count_] != nullptr;
-  const int64_t bundles = reads_on ? kReadOn : 1;
+  const int64_t bundle_sums = count_ * kernels_.panels * kernels_.width;
+  const int64_t most = from_packed && weight->in_place() && tiles_ == 1 ? run_bundles(*panels.format) : 1;
   const int64_t unpacked = code_floats(kernels_) + 2 * scale_floats(kernels_);
   const int64_t bundle = weight != nullptr ? round_up(weight->bundle_bytes(), 64) / int64_t(sizeof(float)) : 0;
-  float* memory = scratch.floats(bundle + unpacked + bundles * bundle_sums);
-  float *room = memory + bundle, *sums = room + unpacked;
+  float* memory = scratch.floats(bundle + unpacked + 2 * most * bundle_sums);
+  float *room = memory + bundle, *sums = room + unpacked, *seconds = sums + most * bundle_sums;
   const UnpackedPanel unpack_to{reinterpret_cast<uint8_t*>(room), room + code_floats(kernels_),
                                 room + code_floats(kernels_) + scale_floats(kernels_)};
 
   for (const int64_t end = first + count; first < end;) {
-    std::array<PackedPanels, kReadOn> packed = {};
-    std::array<int64_t, kReadOn + 1> panel = {first};
-    int64_t some = 0;
-    for (; some < bundles && panel[some] < end; ++some) {
-      panel[some + 1] = std::min(end, panel[some] + kernels_.panels);
-      if (weight != nullptr) packed[some] = weight->panels(panel[some], reinterpret_cast<uint8_t*>(memory));
-      if (from_packed) multiply_packed(panels, packed[some], panel[some + 1] - panel[some], sums + some * bundle_sums);
+    const int64_t of_bundle = std::min<int64_t>(kernels_.panels, end - first);
+    const int64_t bundles = std::min(most, (end - first) / of_bundle);
+    PackedPanels packed = {};
+    if (weight != nullptr) packed = weight->panels(first, reinterpret_cast<uint8_t*>(memory));
+    packed.bundles = bundles;
+    packed.sums_stride = count_ * of_bundle * kernels_.width;
+    if (from_packed) {
+      multiply_packed(panels, packed, of_bundle, sums, seconds);
+      finish_packed(panels, packed, first, of_bundle, unpack_to, sums, seconds);
+    } else {
+      multiply_unpacked(panels, packed, first, of_bundle, unpack_to, sums, seconds);
     }
-    for (int64_t i = 0; i < some; ++i) {
-      const int64_t of_bundle = panel[i + 1] - panel[i];
-      if (from_packed)
-        finish_packed(panels, packed[i], panel[i], of_bundle, unpack_to, sums + i * bundle_sums);
-      else
-        multiply_unpacked(panels, packed[i], panel[i], of_bundle, unpack_to, sums);
-    }
-    first = panel[some];
+    first += bundles * of_bundle;
   }
 }
 

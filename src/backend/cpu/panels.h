@@ -50,6 +50,7 @@ struct SecondCodes {
   const int32_t* groups;     // (chunks, chunk): which, in order
   const int8_t* codes;       // (all groups, 32), of those
   const TokenGroup* scales;  // (all groups), likewise
+  float* sums;               // (panels * width), of these alone
 };
 
 // Some tokens as the kernels want them: the groups one after the other, the tokens side by side in each.
@@ -65,6 +66,9 @@ struct TokenTile {
 struct PackedPanels {
   const uint8_t* first;  // the first chunk of the first panel; the second panel's comes at once behind it
   int64_t stride;        // from a chunk of a panel to its next
+  // For more bundles at once, which lie one behind the other.
+  int64_t bundles = 1;
+  int64_t sums_stride = 0;  // floats from the sums of a bundle to those of the next
 };
 
 // Room for some groups of a panel, unpacked.
@@ -97,7 +101,7 @@ struct PanelFormat {
   DotPacked dot[kMaxPanels + 1][kMaxPackedTokens + 1];
   // Null, or the same for PanelTiles::in_order.
   DotPacked dot_in_order[kMaxPanels + 1][kMaxPackedTokens + 1];
-  // Likewise for one token, second codes too: sums (2, panels * width), those of these behind the others.
+  // Likewise for one token, second codes too.
   DotPacked dot_with_seconds[kMaxPanels + 1];
   DotPacked packed_dot(bool in_order, int64_t panels, int64_t tokens) const {
     const DotPacked ordered = in_order ? dot_in_order[panels][tokens] : nullptr;
@@ -110,14 +114,14 @@ struct PanelFormat {
 using DotUnpacked = void (*)(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups, const TokenTile& tokens,
                              float* sums);
 
-// Sums of some tokens with the rows of one or two panels, and where they go: out = sums + seconds + bias, or out +=
+// Sums of some tokens with the rows of some panels, and where they go: out = sums + seconds + bias, or out +=
 // that.
 struct PanelSums {
   const float* sums;
   const float* seconds;  // or null
   int64_t stride;        // floats from a token to the next, of both
-  int64_t tokens, rows;  // rows <= panels * width
-  const float* bias;     // (rows), or null
+  int64_t tokens, rows;
+  const float* bias;  // (rows), or null
   bool accumulate;
   float* out;
   int64_t out_stride;       // floats

@@ -149,15 +149,16 @@ struct PackedDot {
   }
 };
 
-template <class Pack, int kPanels, int kTokens, Way kWay = Way::kTogether>
-void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tokens, float* sums) {
+template <class Pack, int kPanels, int kTokens, Way kWay>
+[[gnu::always_inline]] inline void dot_bundle(const uint8_t* first, int64_t stride, int64_t groups,
+                                              const TokenTile& tokens, float* sums, float* second_sums) {
   constexpr int kAtOnce = kWay == Way::kTogether ? kPanels : 1, kTurns = kPanels / kAtOnce;
   PackedDot<Pack, kAtOnce, kTokens, kWay> dots[kTurns];
 #pragma GCC unroll 2
   for (auto& dot : dots) dot.clear();
   TokenTile at = tokens;
-  const uint8_t* chunk = panels.first;
-  for (int64_t left = groups; left > 0; left -= Pack::kChunk, chunk += panels.stride) {
+  const uint8_t* chunk = first;
+  for (int64_t left = groups; left > 0; left -= Pack::kChunk, chunk += stride) {
     const int64_t count = left < Pack::kChunk ? left : Pack::kChunk;
 #pragma GCC unroll 2
     for (int turn = 0; turn < kTurns; ++turn) dots[turn].add_chunk(chunk + turn * Pack::kChunkBytes, count, at);
@@ -179,23 +180,37 @@ void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tok
     for (int64_t part = 0; part < seconds.chunks; ++part)
       for (int32_t i = 0; i < seconds.listed[part]; ++i) {
         const int64_t group = seconds.groups[part * seconds.chunk + i];
-        const uint8_t* first = panels.first + group / Pack::kChunk * panels.stride;
+        const uint8_t* of_group = first + group / Pack::kChunk * stride;
 #pragma GCC unroll 2
         for (int turn = 0; turn < kTurns; ++turn)
-          dots[turn].add_one(first + turn * Pack::kChunkBytes, group % Pack::kChunk,
+          dots[turn].add_one(of_group + turn * Pack::kChunkBytes, group % Pack::kChunk,
                              seconds.codes + group * kGroupColumns, seconds.scales + group);
       }
-    store(sums + kPanels * P::kWidth);
+    store(second_sums);
   }
+}
+
+// Where the next bundle begins, and all else of it, is in registers. What lies in memory was pushed out of the nearest
+// cache by the bundle, and waits for as long as what comes from far away, since that takes all places for lines under
+// way: a bundle whose address has to be loaded comes 0.3 to 0.8 us late (AMD Zen 4).
+template <class Pack, int kPanels, int kTokens, Way kWay = Way::kTogether>
+void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tokens, float* sums) {
+  const int64_t stride = panels.stride, bundle = (groups + Pack::kChunk - 1) / Pack::kChunk * stride;
+  const int64_t sums_stride = panels.sums_stride;
+  const uint8_t* first = panels.first;
+  const TokenTile tile = tokens;
+  float* second_sums = tile.seconds.sums;
+  for (int64_t i = panels.bundles; i > 0; --i, first += bundle, sums += sums_stride, second_sums += sums_stride)
+    dot_bundle<Pack, kPanels, kTokens, kWay>(first, stride, groups, tile, sums, second_sums);
 }
 
 // In order a thread reads memory as the processor's own prefetching foresees, if the lines of a group come in order
 // too; a line in each group is enough to lead it over the end of a page, and all of them would be in its way. It costs
-// instructions: a token's codes are loaded for each panel. So it pays for few tokens (AMD Zen 4, two threads, one
-// token: 57 to 59 GB/s instead of 39 to 41 of Q4_0, Q8_0 and Q4_K, bench/gemv.cc).
+// instructions: a token's codes are loaded for each panel. So it pays for few tokens: two, or four of codes that need
+// not be unpacked (AMD Zen 4, docs/decisions/integer-panels.md).
 template <class Pack>
 struct InOrder {
-  static constexpr int kTokens = Pack::kLow == 8 ? 4 : 1;
+  static constexpr int kTokens = Pack::kLow == 8 ? 4 : 2;
   template <int kPanels, int kCount>
   static constexpr DotPacked kDot = &dot_packed<Pack, kPanels, kCount, Way::kInOrder>;
   template <int kPanels>

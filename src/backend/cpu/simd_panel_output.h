@@ -21,8 +21,14 @@ void store_rows(const PanelSums& in) {
 }
 
 void store_sums(const PanelSums& in) {
-  if (in.rows == P::kPanels * P::kWidth)
-    store_rows<P::kPanels * P::kWidth>(in);
-  else
-    store_rows<0>(in);
+  constexpr int64_t kAtOnce = P::kPanels * P::kWidth;
+  PanelSums some = in;
+  for (; some.rows >= kAtOnce; some.rows -= kAtOnce) {
+    store_rows<kAtOnce>(some);
+    some.sums += kAtOnce;
+    some.out += kAtOnce;
+    if (some.seconds != nullptr) some.seconds += kAtOnce;
+    if (some.bias != nullptr) some.bias += kAtOnce;
+  }
+  if (some.rows > 0) store_rows<0>(some);
 }

@@ -48,7 +48,8 @@ struct PairSums {
 };
 
 template <class Pack, int kPanels, int kTokens>
-void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tokens, float* sums) {
+[[gnu::always_inline]] inline const uint8_t* dot_bundle(const uint8_t* chunk, int64_t stride, int64_t groups,
+                                                        const TokenTile& tokens, float* sums) {
   using Scales = typename Pack::Scales;
   constexpr int kHalves = Scales::kHalves, kPairsOfSteps = kGroupSteps / 2;
   constexpr bool kOffset = Pack::F::kHasOffset;
@@ -85,8 +86,7 @@ void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tok
       if constexpr (kOffset) sum[t] = add_offsets<kHalves>(sum[t], offset, info[t]);
     }
   };
-  const uint8_t* chunk = panels.first;
-  for (int64_t left = groups; left > 0; left -= Pack::kChunk, chunk += panels.stride)
+  for (int64_t left = groups; left > 0; left -= Pack::kChunk, chunk += stride)
     for (int i = 0; i < Pack::kChunk && i < left; ++i) {
 #pragma GCC unroll 2
       for (int p = 0; p < kPanels; ++p) {
@@ -100,6 +100,14 @@ void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tok
   for (int t = 0; t < kTokens; ++t)
 #pragma GCC unroll 2
     for (int p = 0; p < kPanels; ++p) P::store(sums + (t * kPanels + p) * P::kWidth, accumulator[p][t]);
+  return chunk;
+}
+
+template <class Pack, int kPanels, int kTokens>
+void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tokens, float* sums) {
+  const uint8_t* chunk = panels.first;
+  for (int64_t i = 0; i < panels.bundles; ++i, sums += panels.sums_stride)
+    chunk = dot_bundle<Pack, kPanels, kTokens>(chunk, panels.stride, groups, tokens, sums);
 }
 
 template <class Pack>
