@@ -23,7 +23,7 @@ namespace {
 constexpr int64_t kColumns = 2048, kGroups = kColumns / kGroupColumns;
 constexpr int64_t kBytes = int64_t{256} << 20;        // of all panels, far beyond the caches
 constexpr int64_t kCachedBytes = int64_t{384} << 10;  // of a thread
-constexpr int64_t kRun = 64;                          // bundles, as PanelProduct multiplies them
+constexpr int64_t kRun = 64;                          // bundles of a call
 constexpr int64_t kHugePage = int64_t{2} << 20;
 
 ThreadPool& pool() {
@@ -66,7 +66,7 @@ struct Matrix {
   int64_t stride() const { return bench_kernels().panels * format.chunk_bytes; }
   // `count` bundles from that one on.
   PackedPanels run(int64_t index, int64_t count) const {
-    return {panels_memory() + index * bundle_bytes, stride(), count, 0};
+    return {panels_memory() + index * bundle_bytes, stride(), count};
   }
 };
 
@@ -96,10 +96,11 @@ void gemv(benchmark::State& state, Format name, bool cached) {
                  }));
     const double seconds = seconds_of([&] {
       pool().parallel_for(matrix.bundles, 1, [&](int64_t begin, int64_t end) {
-        std::vector<float> sums(size_t(tokens * bench_kernels().panels * bench_kernels().width));
+        const int64_t rows = kRun * bench_kernels().panels * bench_kernels().width;
+        std::vector<float> sums(size_t(tokens * rows));
         for (int64_t round = 0; round < rounds; ++round)
           for (int64_t at = begin; at < end; at += kRun)
-            dot(matrix.run(at, std::min(kRun, end - at)), kGroups, tile, sums.data());
+            dot(matrix.run(at, std::min(kRun, end - at)), kGroups, tile, {sums.data(), rows});
         benchmark::DoNotOptimize(sums.data());
       });
     });

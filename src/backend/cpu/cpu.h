@@ -20,6 +20,7 @@
 #include "backend/cpu/panel_linear.h"
 #include "backend/cpu/rope_table.h"
 #include "backend/cpu/scratch.h"
+#include "backend/cpu/share.h"
 #include "backend/host_backend.h"
 #include "backend/host_experts.h"
 
@@ -55,7 +56,8 @@ class CpuBackend final : public HostBackend {
         many_kernels_(panel_kernels),
         repack_(options.repack),
         integers_(options.integers),
-        scratch_(size_t(pool_.size())) {}
+        scratch_(size_t(pool_.size())),
+        shares_(size_t(pool_.size())) {}
 
   Result<Weight> load_weight(const TensorView& host, std::shared_ptr<const void> owner) override;
 
@@ -105,9 +107,9 @@ class CpuBackend final : public HostBackend {
   // Calls job(item, thread) for each item below `count`, each thread taking the next one when it is free.
   template <class Job>
   void for_each_item(int64_t count, const Job& job);
-  // Calls job(begin, end, thread) on ranges of the items below `count`: a long one for each thread, which is read as
-  // one stream, then ever shorter ones, of at least `least` items, for who is first, so that all threads end together
-  // though some are slower.
+  // Calls job(begin, end, thread, anew) on ranges of the items below `count`, of at least `least` items if there are.
+  // Each thread goes through a share of its own from the first item to the last, in ever shorter ranges, and then takes
+  // the last half of what another has left; `anew`: the range does not follow the thread's range before.
   template <class Job>
   void for_each_range(int64_t count, int64_t least, const Job& job);
   // Calls job(begin, end) on ranges of `count` rows of `width` elements, on one thread if there is little to do.
@@ -121,6 +123,7 @@ class CpuBackend final : public HostBackend {
   bool repack_, integers_;
   WeightArena arena_;
   std::vector<Scratch> scratch_;  // one for each thread
+  std::vector<Share> shares_;     // likewise
   Scratch shared_scratch_;        // what one operation's threads share
   RopeTables rope_tables_;
   // Kept so that no step allocates.
@@ -147,18 +150,20 @@ void CpuBackend::for_each_item(int64_t count, const Job& job) {
 
 template <class Job>
 void CpuBackend::for_each_range(int64_t count, int64_t least, const Job& job) {
-  if (count <= 1 || pool_.size() == 1) return job(0, count, 0);
-  const int64_t threads = pool_.size(), fixed = count * 5 / 8;
-  std::atomic<int64_t> next{fixed};
+  if (count <= 1 || pool_.size() == 1) return job(0, count, 0, true);
+  const int threads = pool_.size();
+  for (int thread = 0; thread < threads; ++thread)
+    shares_[size_t(thread)].set(tile_begin(count, threads, thread), tile_begin(count, threads, thread + 1));
   on_threads([&](int thread) {
-    const int64_t first = tile_begin(fixed, threads, thread), last = tile_begin(fixed, threads, thread + 1);
-    if (first < last) job(first, last, thread);
-    int64_t begin = next.load(std::memory_order_relaxed);
-    while (begin < count) {
-      const int64_t end = std::min(count, begin + std::max(least, 3 * (count - begin) / (4 * threads)));
-      if (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
-      job(begin, end, thread);
-      begin = next.load(std::memory_order_relaxed);
+    Share& own = shares_[size_t(thread)];
+    for (;;) {
+      int64_t begin, end;
+      for (bool anew = true; own.take_first(least, begin, end); anew = false) job(begin, end, thread, anew);
+      Share* most = &own;
+      for (Share& share : shares_)
+        if (share.left() > most->left()) most = &share;
+      if (most == &own) return;
+      if (most->take_last(least, begin, end)) own.set(begin, end);
     }
   });
 }

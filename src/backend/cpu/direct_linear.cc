@@ -125,7 +125,7 @@ void CpuBackend::direct_linear(const LinearOp& op, int bfloat_levels) {
                      scratch_[size_t(thread)].floats(product.rows() * kManyRows));
   };
   if (!few) return for_each_item(blocks, multiply);
-  for_each_range(blocks, 1, [&](int64_t begin, int64_t end, int thread) {
+  for_each_range(blocks, 1, [&](int64_t begin, int64_t end, int thread, bool) {
     for (int64_t block = begin; block < end; ++block) multiply(block, thread);
   });
 }

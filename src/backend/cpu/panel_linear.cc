@@ -139,8 +139,8 @@ void CpuBackend::run_panel_work(int64_t elements) {
   each(work.tiles(), kWorthAThread, [&](int64_t tile) { work.quantize(tile); });
   each(work.parts(), 16 * kWorthAThread, [&](int64_t part) { work.gather(part); });
 
-  for_each_range(work.units(), work.least_range(), [&](int64_t begin, int64_t end, int thread) {
-    work.fetch(begin);
+  for_each_range(work.units(), work.least_range(), [&](int64_t begin, int64_t end, int thread, bool anew) {
+    if (anew) work.fetch(begin);
     work.multiply(begin, end, scratch_[size_t(thread)]);
     if (many_kernels_.release != nullptr) many_kernels_.release();
   });

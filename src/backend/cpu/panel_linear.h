@@ -77,11 +77,13 @@ class PanelProduct {
   std::span<const int32_t> second_groups(int64_t block, int64_t chunk) const;
   bool has_seconds(int64_t block) const;
 
-  // Those of one bundle or more, of `count` panels each, which begin with panel `first`. `sums` and `seconds`, which
-  // kernels may fill at once, are (bundles, tokens, count * width).
-  void multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t count, float* sums,
-                       float* seconds) const;
-  // The rest of it: second codes, and the results.
+  // Those of one bundle or more, of `count` panels each; with second codes too if multiplies_both.
+  void multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t count,
+                       const PanelOutput& out) const;
+  // Of panels [first, first + count) as many as can go from where they lie to the output; returns how many.
+  int64_t multiply_in_place(const TargetPanels& panels, int64_t first, int64_t count) const;
+  // The rest of what multiply_packed did with panels from `first` on: second codes, and the results. sums (tokens,
+  // bundles * count * width), and room for seconds (tokens, count * width).
   void finish_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
                      const UnpackedPanel& memory, const float* sums, float* seconds) const;
   // All of it, of one bundle.
@@ -101,15 +103,15 @@ class PanelProduct {
     return kernels_.dot[format.halves - 1][format.has_offset][count];
   }
   // Second codes are multiplied with the first: there is one token, and its panels are read in order.
-  bool multiplies_both(const PanelFormat& format) const {
-    return count_ == 1 && kernels_.tiles.in_order && format.dot_with_seconds[1] != nullptr && has_seconds(0);
-  }
-  // How many bundles of packed panels are read at once.
-  int64_t run_bundles(const PanelFormat& format) const;
+  bool multiplies_both(const PanelFormat& format) const;
   // Zeros for the sums (tokens, width) of second codes.
   void clear_seconds(float* rest, int64_t width) const;
   void prefetch_out(const TargetPanels& panels, int64_t first, int64_t begin, int64_t end) const;
-  void store(const TargetPanels& panels, int64_t first, int64_t count, int64_t begin, int64_t end, const float* sums,
+  struct Sums {
+    const float* first;
+    int64_t stride;  // from a token's to the next's
+  };
+  void store(const TargetPanels& panels, int64_t first, int64_t count, int64_t begin, int64_t end, const Sums& sums,
              const float* seconds) const;
 
   float* out_at(const TargetPanels& panels, int64_t token) const {

@@ -14,9 +14,9 @@ namespace {
 constexpr double kStandsOut = 6;
 constexpr int64_t kInfoAlignment = 16;  // bytes
 constexpr int64_t kBlockRows = 192;     // of tokens whose second codes are gathered
-// Bundles of packed panels that are read before anything is done with their sums: each pause costs the time that the
-// processor's prefetching takes to run ahead again. Fewer where panels are needed again, for second codes.
-constexpr int64_t kRun = 64, kRunAgain = 8;
+// Bundles of packed panels that are multiplied with all tokens before their second codes are, for which they are
+// needed again: not so many that they leave the cache.
+constexpr int64_t kRun = 8;
 
 // Room for the panels of one call of a kernel, kUnpackGroups groups each: codes, scales, offsets.
 int64_t code_floats(const PanelKernels& kernels) {
@@ -188,43 +188,62 @@ void PanelProduct::unpack_all(const TargetPanels& panels, const PackedPanels& pa
   }
 }
 
-void PanelProduct::multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t count, float* sums,
-                                   float* seconds) const {
-  const int64_t stride = count * kernels_.width;
+bool PanelProduct::multiplies_both(const PanelFormat& format) const {
+  return count_ == 1 && kernels_.tiles.in_order && format.dot_with_seconds[1] != nullptr && has_seconds(0);
+}
+
+void PanelProduct::multiply_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t count,
+                                   const PanelOutput& out) const {
   if (multiplies_both(*panels.format)) {
     TokenTile both = tile(0, 0);
-    both.seconds = {chunks(),           chunk_, seconds_.listed, seconds_.groups, seconds_.rows.codes,
-                    seconds_.rows.info, seconds};
-    return panels.format->dot_with_seconds[count](packed, groups_, both, sums);
+    both.seconds = {chunks(), chunk_, seconds_.listed, seconds_.groups, seconds_.rows.codes, seconds_.rows.info};
+    return panels.format->dot_with_seconds[count](packed, groups_, both, out);
   }
   for (int64_t i = 0; i < tiles_; ++i) {
     const int64_t tokens = first_row(i + 1) - first_row(i);
-    const DotPacked dot = panels.format->packed_dot(kernels_.tiles.in_order, count, tokens);
-    dot(packed, groups_, tile(i, 0), sums + first_row(i) * stride);
+    PanelOutput to = out;
+    to.rows += first_row(i) * out.stride;
+    panels.format->packed_dot(kernels_.tiles.in_order, count, tokens)(packed, groups_, tile(i, 0), to);
   }
+}
+
+// One bundle after the other, or the processor's prefetching would have to run ahead again after each.
+int64_t PanelProduct::multiply_in_place(const TargetPanels& panels, int64_t first, int64_t count) const {
+  const LinearTarget& target = *panels.target;
+  const int64_t row = first * kernels_.width;
+  const int64_t whole = std::min(count, target.weight->rows() / kernels_.width - first) / kernels_.panels;
+  const bool one_by_one = has_seconds(0) && !multiplies_both(*panels.format);
+  if (tiles_ != 1 || !panels.packed->in_place() || one_by_one || (count_ > 1 && out_rows_ != nullptr) || whole <= 0)
+    return 0;
+  PackedPanels packed = panels.packed->panels(first, nullptr);
+  packed.bundles = whole;
+  multiply_packed(panels, packed, kernels_.panels,
+                  {.rows = out_at(panels, 0) + row,
+                   .stride = target.out.stride[0] / int64_t(sizeof(float)),
+                   .bias = target.bias != nullptr ? target.bias + row : nullptr,
+                   .accumulate = target.accumulate});
+  return whole * kernels_.panels;
 }
 
 void PanelProduct::finish_packed(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
                                  const UnpackedPanel& memory, const float* sums, float* seconds) const {
-  const bool both = multiplies_both(*panels.format);
-  if (count_ == 1 && (both || !has_seconds(0)))
-    return store(panels, first, packed.bundles * count, 0, 1, sums, both ? seconds : nullptr);
-  const int64_t stride = count * kernels_.width;
+  const int64_t width = count * kernels_.width, stride = packed.bundles * width;
+  const bool done = multiplies_both(*panels.format);
   PackedPanels bundle = packed;
   for (int64_t i = 0; i < packed.bundles; ++i) {
-    clear_seconds(seconds, stride);
+    if (!done) clear_seconds(seconds, width);
     for (int64_t block = 0; block < blocks(); ++block) {
-      for (int64_t chunk = 0; chunk < chunks(); ++chunk)
+      for (int64_t chunk = 0; chunk < chunks() && !done; ++chunk)
         for (const int32_t group : second_groups(block, chunk)) {
           unpack_all(panels, bundle, first, count, group, 1, memory);
           multiply_seconds(block, group, memory, 1, dots(*panels.format, count), seconds);
         }
-      store(panels, first, count, first_of_block(block), first_of_block(block + 1), sums,
-            has_seconds(block) ? seconds : nullptr);
+      store(panels, first, count, first_of_block(block), first_of_block(block + 1), {sums, stride},
+            !done && has_seconds(block) ? seconds : nullptr);
     }
     bundle.first += count * panels.format->panel_bytes(groups_);
     first += count;
-    sums += packed.sums_stride;
+    sums += width;
   }
 }
 
@@ -245,7 +264,7 @@ void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPan
           multiply_seconds(block, group, further(memory, *panels.format, group - g), groups, of_tokens, seconds);
       if (last) prefetch_out(panels, first, end, first_row(i + 2));
       of_tokens[end - begin](memory, groups, groups, tile(i, g), sums + begin * width);
-      if (last) store(panels, first, count, begin, end, sums, has_seconds(block) ? seconds : nullptr);
+      if (last) store(panels, first, count, begin, end, {sums, width}, has_seconds(block) ? seconds : nullptr);
     }
   }
 }
@@ -272,20 +291,17 @@ void PanelProduct::prefetch_out(const TargetPanels& panels, int64_t first, int64
   }
 }
 
-int64_t PanelProduct::run_bundles(const PanelFormat& format) const {
-  return multiplies_both(format) || !has_seconds(0) ? kRun : kRunAgain;
-}
-
 // What `count` panels from `first` on give for tokens [begin, end). `sums` and `seconds` hold it for all.
 void PanelProduct::store(const TargetPanels& panels, int64_t first, int64_t count, int64_t begin, int64_t end,
-                         const float* sums, const float* seconds) const {
+                         const Sums& sums, const float* seconds) const {
   const LinearTarget& target = *panels.target;
   const int64_t row = first * kernels_.width, width = count * kernels_.width;
   TensorView to = target.out;
   to.data = static_cast<float*>(to.data) + row;
-  kernels_.store({.sums = sums + begin * width,
+  kernels_.store({.sums = sums.first + begin * sums.stride,
                   .seconds = seconds != nullptr ? seconds + begin * width : nullptr,
-                  .stride = width,
+                  .stride = sums.stride,
+                  .seconds_stride = width,
                   .tokens = end - begin,
                   .rows = std::min(width, target.weight->rows() - row),
                   .bias = target.bias != nullptr ? target.bias + row : nullptr,
@@ -303,12 +319,19 @@ void PanelProduct::multiply(const TargetPanels& panels, int64_t first, int64_t c
     weight = &passing.emplace(*panels.format, kernels_.width, kernels_.panels, panels.target->weight->view, nullptr);
   const bool from_packed = weight != nullptr && tiles_ <= kernels_.tiles.packed_tiles[panels.format->whole_codes];
 
+  if (from_packed && panels.packed != nullptr) {
+    const int64_t done = multiply_in_place(panels, first, count);
+    first += done;
+    count -= done;
+    if (count == 0) return;
+  }
+
   const int64_t bundle_sums = count_ * kernels_.panels * kernels_.width;
-  const int64_t most = from_packed && weight->in_place() && tiles_ == 1 ? run_bundles(*panels.format) : 1;
+  const int64_t most = from_packed && weight->in_place() && tiles_ == 1 ? kRun : 1;
   const int64_t unpacked = code_floats(kernels_) + 2 * scale_floats(kernels_);
   const int64_t bundle = weight != nullptr ? round_up(weight->bundle_bytes(), 64) / int64_t(sizeof(float)) : 0;
-  float* memory = scratch.floats(bundle + unpacked + 2 * most * bundle_sums);
-  float *room = memory + bundle, *sums = room + unpacked, *seconds = sums + most * bundle_sums;
+  float* memory = scratch.floats(bundle + unpacked + (most + 1) * bundle_sums);
+  float *room = memory + bundle, *seconds = room + unpacked, *sums = seconds + bundle_sums;
   const UnpackedPanel unpack_to{reinterpret_cast<uint8_t*>(room), room + code_floats(kernels_),
                                 room + code_floats(kernels_) + scale_floats(kernels_)};
 
@@ -318,9 +341,8 @@ void PanelProduct::multiply(const TargetPanels& panels, int64_t first, int64_t c
     PackedPanels packed = {};
     if (weight != nullptr) packed = weight->panels(first, reinterpret_cast<uint8_t*>(memory));
     packed.bundles = bundles;
-    packed.sums_stride = count_ * of_bundle * kernels_.width;
     if (from_packed) {
-      multiply_packed(panels, packed, of_bundle, sums, seconds);
+      multiply_packed(panels, packed, of_bundle, {.rows = sums, .stride = bundles * of_bundle * kernels_.width});
       finish_packed(panels, packed, first, of_bundle, unpack_to, sums, seconds);
     } else {
       multiply_unpacked(panels, packed, first, of_bundle, unpack_to, sums, seconds);

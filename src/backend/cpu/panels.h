@@ -50,7 +50,6 @@ struct SecondCodes {
   const int32_t* groups;     // (chunks, chunk): which, in order
   const int8_t* codes;       // (all groups, 32), of those
   const TokenGroup* scales;  // (all groups), likewise
-  float* sums;               // (panels * width), of these alone
 };
 
 // Some tokens as the kernels want them: the groups one after the other, the tokens side by side in each.
@@ -66,9 +65,7 @@ struct TokenTile {
 struct PackedPanels {
   const uint8_t* first;  // the first chunk of the first panel; the second panel's comes at once behind it
   int64_t stride;        // from a chunk of a panel to its next
-  // For more bundles at once, which lie one behind the other.
-  int64_t bundles = 1;
-  int64_t sums_stride = 0;  // floats from the sums of a bundle to those of the next
+  int64_t bundles = 1;   // so many of these, one behind the other
 };
 
 // Room for some groups of a panel, unpacked.
@@ -78,7 +75,15 @@ struct UnpackedPanel {
   float* offsets;  // (groups, halves, width), if the format has offsets
 };
 
-using DotPacked = void (*)(const PackedPanels& panels, int64_t groups, const TokenTile& tokens, float* sums);
+// Where the products of packed panels go: rows = products + bias, or rows += that.
+struct PanelOutput {
+  float* rows;                  // (tokens, bundles * panels * width)
+  int64_t stride;               // floats from a token's to the next's
+  const float* bias = nullptr;  // (bundles * panels * width), or null
+  bool accumulate = false;
+};
+
+using DotPacked = void (*)(const PackedPanels& panels, int64_t groups, const TokenTile& tokens, const PanelOutput& out);
 
 // The functions for one format on one instruction set.
 struct PanelFormat {
@@ -97,11 +102,11 @@ struct PanelFormat {
   // The chunks of one panel, `stride` bytes apart.
   void (*pack)(const uint8_t* rows, int64_t row_stride, int count, int64_t groups, uint8_t* panel, int64_t stride);
   void (*unpack)(const PackedPanels& panel, int64_t first, int64_t groups, const UnpackedPanel& out);
-  // sums (tokens, panels * width) = the product of one or two packed panels with 1 to kMaxPackedTokens tokens.
+  // The product of one or two packed panels with 1 to kMaxPackedTokens tokens.
   DotPacked dot[kMaxPanels + 1][kMaxPackedTokens + 1];
   // Null, or the same for PanelTiles::in_order.
   DotPacked dot_in_order[kMaxPanels + 1][kMaxPackedTokens + 1];
-  // Likewise for one token, second codes too.
+  // Likewise for one token, second codes too, which are added.
   DotPacked dot_with_seconds[kMaxPanels + 1];
   DotPacked packed_dot(bool in_order, int64_t panels, int64_t tokens) const {
     const DotPacked ordered = in_order ? dot_in_order[panels][tokens] : nullptr;
@@ -114,14 +119,14 @@ struct PanelFormat {
 using DotUnpacked = void (*)(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups, const TokenTile& tokens,
                              float* sums);
 
-// Sums of some tokens with the rows of some panels, and where they go: out = sums + seconds + bias, or out +=
+// Sums of some tokens with the rows of one or two panels, and where they go: out = sums + seconds + bias, or out +=
 // that.
 struct PanelSums {
   const float* sums;
-  const float* seconds;  // or null
-  int64_t stride;        // floats from a token to the next, of both
-  int64_t tokens, rows;
-  const float* bias;  // (rows), or null
+  const float* seconds;            // or null
+  int64_t stride, seconds_stride;  // floats from a token to the next
+  int64_t tokens, rows;            // rows <= panels * width
+  const float* bias;               // (rows), or null
   bool accumulate;
   float* out;
   int64_t out_stride;       // floats

@@ -154,7 +154,7 @@ TEST_P(Panels, ATokensResultHasTheSameBitsInEveryKernelAndCompany) {
         for (const auto& dot : {format->dot, format->dot_in_order}) {
           if (dot[1][count] == nullptr) continue;
           std::fill(sums.begin(), sums.end(), -1.0f);
-          dot[1][count](one, groups, tokens.tile(), sums.data());
+          dot[1][count](one, groups, tokens.tile(), {sums.data(), width});
           EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, packed";
         }
       }
@@ -169,7 +169,7 @@ TEST_P(Panels, ATokensResultHasTheSameBitsInEveryKernelAndCompany) {
       for (const auto& dot : {format->dot, format->dot_in_order}) {
         if (dot[panels][count] == nullptr) continue;
         std::fill(sums.begin(), sums.end(), -1.0f);
-        dot[panels][count]({packed.data(), packed_stride}, groups, tokens.tile(), sums.data());
+        dot[panels][count]({packed.data(), packed_stride}, groups, tokens.tile(), {sums.data(), panels * width});
         EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, " << panels << " packed panels";
       }
     }

@@ -43,3 +43,20 @@ inline P::V add_offsets(P::V accumulator, const P::V* offset, const TokenGroup& 
   const float first = scale * float(-x.minus_first), second = scale * float(x.minus_first - x.minus_sum);
   return P::fma(offset[1], P::set(second), P::fma(offset[0], P::set(first), accumulator));
 }
+
+inline P::V sum_of(P::V a, P::V b) { return P::fma(a, P::set(1.0f), b); }
+
+// Of token t with panel p of a bundle.
+inline void store_products(const PanelOutput& out, int t, int p, P::V products) {
+  float* rows = out.rows + t * out.stride + p * P::kWidth;
+  if (out.bias != nullptr) products = sum_of(products, P::load(out.bias + p * P::kWidth));
+  if (out.accumulate) products = sum_of(products, P::load(rows));
+  P::store(rows, products);
+}
+
+// To the next bundle.
+template <int kPanels>
+inline void advance(PanelOutput& out) {
+  out.rows += kPanels * P::kWidth;
+  if (out.bias != nullptr) out.bias += kPanels * P::kWidth;
+}

@@ -151,9 +151,9 @@ struct PackedDot {
 
 template <class Pack, int kPanels, int kTokens, Way kWay>
 [[gnu::always_inline]] inline void dot_bundle(const uint8_t* first, int64_t stride, int64_t groups,
-                                              const TokenTile& tokens, float* sums, float* second_sums) {
+                                              const TokenTile& tokens, const PanelOutput& out) {
   constexpr int kAtOnce = kWay == Way::kTogether ? kPanels : 1, kTurns = kPanels / kAtOnce;
-  PackedDot<Pack, kAtOnce, kTokens, kWay> dots[kTurns];
+  PackedDot<Pack, kAtOnce, kTokens, kWay> dots[kTurns], second_dots[kTurns];
 #pragma GCC unroll 2
   for (auto& dot : dots) dot.clear();
   TokenTile at = tokens;
@@ -165,17 +165,9 @@ template <class Pack, int kPanels, int kTokens, Way kWay>
     at.codes += Pack::kChunk * kTokens * kGroupColumns;
     at.groups += Pack::kChunk * kTokens;
   }
-  const auto store = [&](float* to) {
-#pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t)
-#pragma GCC unroll 2
-      for (int p = 0; p < kPanels; ++p)
-        P::store(to + (t * kPanels + p) * P::kWidth, dots[p / kAtOnce].sums[p % kAtOnce][t]);
-  };
-  store(sums);
   if constexpr (kWay == Way::kInOrderWithSeconds) {
 #pragma GCC unroll 2
-    for (auto& dot : dots) dot.clear();
+    for (auto& dot : second_dots) dot.clear();
     const SecondCodes& seconds = tokens.seconds;
     for (int64_t part = 0; part < seconds.chunks; ++part)
       for (int32_t i = 0; i < seconds.listed[part]; ++i) {
@@ -183,25 +175,33 @@ template <class Pack, int kPanels, int kTokens, Way kWay>
         const uint8_t* of_group = first + group / Pack::kChunk * stride;
 #pragma GCC unroll 2
         for (int turn = 0; turn < kTurns; ++turn)
-          dots[turn].add_one(of_group + turn * Pack::kChunkBytes, group % Pack::kChunk,
-                             seconds.codes + group * kGroupColumns, seconds.scales + group);
+          second_dots[turn].add_one(of_group + turn * Pack::kChunkBytes, group % Pack::kChunk,
+                                    seconds.codes + group * kGroupColumns, seconds.scales + group);
       }
-    store(second_sums);
   }
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) {
+      P::V sum = dots[p / kAtOnce].sums[p % kAtOnce][t];
+      if constexpr (kWay == Way::kInOrderWithSeconds) sum = sum_of(sum, second_dots[p / kAtOnce].sums[p % kAtOnce][t]);
+      store_products(out, t, p, sum);
+    }
 }
 
 // Where the next bundle begins, and all else of it, is in registers. What lies in memory was pushed out of the nearest
 // cache by the bundle, and waits for as long as what comes from far away, since that takes all places for lines under
 // way: a bundle whose address has to be loaded comes 0.3 to 0.8 us late (AMD Zen 4).
 template <class Pack, int kPanels, int kTokens, Way kWay = Way::kTogether>
-void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tokens, float* sums) {
+void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tokens, const PanelOutput& out) {
   const int64_t stride = panels.stride, bundle = (groups + Pack::kChunk - 1) / Pack::kChunk * stride;
-  const int64_t sums_stride = panels.sums_stride;
   const uint8_t* first = panels.first;
   const TokenTile tile = tokens;
-  float* second_sums = tile.seconds.sums;
-  for (int64_t i = panels.bundles; i > 0; --i, first += bundle, sums += sums_stride, second_sums += sums_stride)
-    dot_bundle<Pack, kPanels, kTokens, kWay>(first, stride, groups, tile, sums, second_sums);
+  PanelOutput to = out;
+  for (int64_t i = panels.bundles; i > 0; --i, first += bundle) {
+    dot_bundle<Pack, kPanels, kTokens, kWay>(first, stride, groups, tile, to);
+    advance<kPanels>(to);
+  }
 }
 
 // In order a thread reads memory as the processor's own prefetching foresees, if the lines of a group come in order

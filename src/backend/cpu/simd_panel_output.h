@@ -11,7 +11,7 @@ void store_rows(const PanelSums& in) {
     float value[kRows > 0 ? kRows : kMaxPanels * P::kWidth];
     for (int64_t r = 0; r < rows; ++r) value[r] = sums[r];
     if (in.seconds != nullptr)
-      for (int64_t r = 0; r < rows; ++r) value[r] = value[r] + in.seconds[t * in.stride + r];
+      for (int64_t r = 0; r < rows; ++r) value[r] = value[r] + in.seconds[t * in.seconds_stride + r];
     if (in.bias != nullptr)
       for (int64_t r = 0; r < rows; ++r) value[r] = value[r] + in.bias[r];
     if (in.accumulate)
@@ -21,14 +21,8 @@ void store_rows(const PanelSums& in) {
 }
 
 void store_sums(const PanelSums& in) {
-  constexpr int64_t kAtOnce = P::kPanels * P::kWidth;
-  PanelSums some = in;
-  for (; some.rows >= kAtOnce; some.rows -= kAtOnce) {
-    store_rows<kAtOnce>(some);
-    some.sums += kAtOnce;
-    some.out += kAtOnce;
-    if (some.seconds != nullptr) some.seconds += kAtOnce;
-    if (some.bias != nullptr) some.bias += kAtOnce;
-  }
-  if (some.rows > 0) store_rows<0>(some);
+  if (in.rows == P::kPanels * P::kWidth)
+    store_rows<P::kPanels * P::kWidth>(in);
+  else
+    store_rows<0>(in);
 }

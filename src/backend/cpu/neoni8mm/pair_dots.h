@@ -49,7 +49,7 @@ struct PairSums {
 
 template <class Pack, int kPanels, int kTokens>
 [[gnu::always_inline]] inline const uint8_t* dot_bundle(const uint8_t* chunk, int64_t stride, int64_t groups,
-                                                        const TokenTile& tokens, float* sums) {
+                                                        const TokenTile& tokens, const PanelOutput& out) {
   using Scales = typename Pack::Scales;
   constexpr int kHalves = Scales::kHalves, kPairsOfSteps = kGroupSteps / 2;
   constexpr bool kOffset = Pack::F::kHasOffset;
@@ -99,15 +99,18 @@ template <class Pack, int kPanels, int kTokens>
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t)
 #pragma GCC unroll 2
-    for (int p = 0; p < kPanels; ++p) P::store(sums + (t * kPanels + p) * P::kWidth, accumulator[p][t]);
+    for (int p = 0; p < kPanels; ++p) store_products(out, t, p, accumulator[p][t]);
   return chunk;
 }
 
 template <class Pack, int kPanels, int kTokens>
-void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tokens, float* sums) {
+void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tokens, const PanelOutput& out) {
   const uint8_t* chunk = panels.first;
-  for (int64_t i = 0; i < panels.bundles; ++i, sums += panels.sums_stride)
-    chunk = dot_bundle<Pack, kPanels, kTokens>(chunk, panels.stride, groups, tokens, sums);
+  PanelOutput to = out;
+  for (int64_t i = 0; i < panels.bundles; ++i) {
+    chunk = dot_bundle<Pack, kPanels, kTokens>(chunk, panels.stride, groups, tokens, to);
+    advance<kPanels>(to);
+  }
 }
 
 template <class Pack>
