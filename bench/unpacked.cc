@@ -51,7 +51,7 @@ void products(benchmark::State& state, Format name) {
                          }));
     multiplying = std::min(multiplying, seconds_of([&] {
                              for (int64_t i = 0; i < kRounds; ++i)
-                               dot(panel, kGroups, kGroups, {token_codes, info.data()}, sums.data());
+                               dot(panel, kGroups, kGroups, {token_codes, info.data()}, {sums.data()});
                              if (bench_kernels().release != nullptr) bench_kernels().release();
                            }));
     int64_t operations = 0;

@@ -89,6 +89,8 @@ class PanelProduct {
   // All of it, of one bundle.
   void multiply_unpacked(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
                          const UnpackedPanel& memory, float* sums, float* seconds) const;
+  // Sums go from the kernel of unpacked panels to the output.
+  bool goes_directly(const TargetPanels& panels, int64_t first, int64_t count) const;
   // rest (tokens, panels * width) += the product of an unpacked group with the second codes of a block's tokens; the
   // panels of the group lie panel_groups groups apart.
   void multiply_seconds(int64_t block, int64_t group, const UnpackedPanel& panels, int64_t panel_groups,
@@ -114,6 +116,8 @@ class PanelProduct {
   void store(const TargetPanels& panels, int64_t first, int64_t count, int64_t begin, int64_t end, const Sums& sums,
              const float* seconds) const;
 
+  // Rows of the target from panel `first` on; the tokens' results lie one behind the other.
+  PanelOutput output(const TargetPanels& panels, int64_t first) const;
   float* out_at(const TargetPanels& panels, int64_t token) const {
     return float_at(panels.target->out, out_rows_ != nullptr ? out_rows_[token] : token);
   }

@@ -114,10 +114,20 @@ struct PanelFormat {
   }
 };
 
-// Rows tokens.rows of sums (any, panels * width) += the product of one or two unpacked panels with `groups` groups of 1
-// to kMaxPanelTokens tokens. The second panel's arrays follow the first's, `panel_groups` groups later.
+// Where the products of unpacked panels go: rows tokens.rows of sums (any, panels * width) += products.
+struct UnpackedSums {
+  float* sums;
+  bool anew = false;  // sums = products
+  // Null, or sums are complete with these products and go there, with second ones (tokens, panels * width) if there
+  // are.
+  const PanelOutput* out = nullptr;
+  const float* seconds = nullptr;
+};
+
+// The product of one or two unpacked panels with `groups` groups of 1 to kMaxPanelTokens tokens. The second panel's
+// arrays follow the first's, `panel_groups` groups later.
 using DotUnpacked = void (*)(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups, const TokenTile& tokens,
-                             float* sums);
+                             const UnpackedSums& sums);
 
 // Sums of some tokens with the rows of one or two panels, and where they go: out = sums + seconds + bias, or out +=
 // that.

@@ -141,13 +141,13 @@ TEST_P(Panels, ATokensResultHasTheSameBitsInEveryKernelAndCompany) {
       alone.emplace_back(size_t(most * width));
       for (int t = 0; t < most; ++t) {
         const Tokens one(kernels(), {x.begin() + t * columns, x.begin() + (t + 1) * columns}, 1);
-        dots[1][1](unpacked.view(), groups, groups, one.tile(), alone.back().data() + t * width);
+        dots[1][1](unpacked.view(), groups, groups, one.tile(), {alone.back().data() + t * width});
       }
       for (int count = 1; count <= most; ++count) {
         const Tokens tokens(kernels(), {x.begin(), x.begin() + count * columns}, count);
         const std::vector<float> expected(alone.back().begin(), alone.back().begin() + count * width);
         std::vector<float> sums(expected.size());
-        dots[1][count](unpacked.view(), groups, groups, tokens.tile(), sums.data());
+        dots[1][count](unpacked.view(), groups, groups, tokens.tile(), {sums.data()});
         EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, unpacked";
         if (format->pack == nullptr || count > most_packed) continue;
         const PackedPanels one{packed.data() + panel * format->chunk_bytes, packed_stride};
@@ -192,7 +192,8 @@ TEST_P(Panels, ProductsOfTwoPanelsAreThoseOfEachAndOfTheirGroups) {
       for (int count = 1; count <= most; ++count) {
         const Tokens tokens(kernels(), Random(21).floats(count * groups * kGroupColumns), count);
         Unpacked both(kernels(), format, 2 * kMostGroups);
-        std::vector<float> sums = Random(23).floats(2 * most * 2 * width), expected = sums;
+        const std::vector<float> before = Random(23).floats(2 * most * 2 * width);
+        std::vector<float> sums = before, expected = before;
         const auto& dots = kernels().dot[format.halves - 1][format.has_offset];
         for (int p = 0; p < 2; ++p) {
           const int64_t scales = p * kMostGroups * format.halves * width;
@@ -204,13 +205,31 @@ TEST_P(Panels, ProductsOfTwoPanelsAreThoseOfEachAndOfTheirGroups) {
               const int64_t at = g * count + t, own = g * format.halves * width;
               dots[1][1]({panel.codes + g * kGroupColumns * width, panel.scales + own, panel.offsets + own},
                          kMostGroups, 1, {tokens.codes.data() + at * kGroupColumns, tokens.groups.data() + at},
-                         &expected[size_t((2 * rows_of_sums[size_t(t)] + p) * width)]);
+                         {&expected[size_t((2 * rows_of_sums[size_t(t)] + p) * width)]});
             }
         }
         const TokenTile tile{tokens.codes.data(), tokens.groups.data(), rows_of_sums.data()};
-        dots[2][count](both.view(), kMostGroups, groups, tile, sums.data());
+        dots[2][count](both.view(), kMostGroups, groups, tile, {sums.data()});
         ASSERT_TRUE(testing::same_bits(sums, expected))
             << format_info(name).name << ", " << groups << " groups, " << count << " tokens";
+
+        // Complete, they go on with second ones and bias to what is there.
+        const int64_t both_rows = 2 * width, stride = both_rows + 3;
+        const std::vector<float> seconds = Random(24).floats(count * both_rows), bias = Random(25).floats(both_rows);
+        std::vector<float> out = Random(26).floats(count * stride), expected_out = out;
+        for (int t = 0; t < count; ++t)
+          for (int64_t r = 0; r < both_rows; ++r) {
+            float value =
+                expected[size_t(rows_of_sums[size_t(t)] * both_rows + r)] + seconds[size_t(t * both_rows + r)];
+            value = value + bias[size_t(r)];
+            expected_out[size_t(t * stride + r)] += value;
+          }
+        sums = before;
+        const PanelOutput to{out.data(), stride, bias.data(), true};
+        dots[2][count](both.view(), kMostGroups, groups, tile, {sums.data(), false, &to, seconds.data()});
+        ASSERT_TRUE(testing::same_bits(out, expected_out))
+            << format_info(name).name << ", " << groups << " groups, " << count << " tokens, to the output";
+        EXPECT_TRUE(testing::same_bits(sums, before));
       }
   }
 }
@@ -226,9 +245,9 @@ std::vector<float> product(const PanelKernels& kernels, const PanelFormat& forma
   for (int row = 0; row < kRows; row += width) {
     Unpacked panel(kernels, format, groups);
     format.unpack_rows(rows.data() + row * stride, stride, width, 0, groups, panel.view());
-    std::fill(sums.begin(), sums.end(), 0.0f);
+    std::fill(sums.begin(), sums.end(), -1.0f);
     kernels.dot[format.halves - 1][format.has_offset][1][count](panel.view(), groups, groups, tokens.tile(),
-                                                                sums.data());
+                                                                {sums.data(), true});
     for (int t = 0; t < count; ++t) std::copy_n(&sums[size_t(t * width)], width, &out[size_t(t * kRows + row)]);
   }
   return out;

@@ -60,3 +60,41 @@ inline void advance(PanelOutput& out) {
   out.rows += kPanels * P::kWidth;
   if (out.bias != nullptr) out.bias += kPanels * P::kWidth;
 }
+
+// The sums of unpacked panels that some tokens begin with, and what becomes of them.
+template <int kPanels, int kTokens>
+[[gnu::always_inline]] inline void begin_sums(const UnpackedSums& from, const TokenTile& tokens,
+                                              P::V (&sums)[kPanels][kTokens]) {
+  if (from.anew) {
+#pragma GCC unroll 12
+    for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 2
+      for (int p = 0; p < kPanels; ++p) sums[p][t] = P::zero();
+  } else {
+#pragma GCC unroll 12
+    for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 2
+      for (int p = 0; p < kPanels; ++p) sums[p][t] = P::load(from.sums + (tokens.rows[t] * kPanels + p) * P::kWidth);
+  }
+}
+template <int kPanels, int kTokens>
+[[gnu::always_inline]] inline void finish_sums(const UnpackedSums& to, const TokenTile& tokens,
+                                               const P::V (&sums)[kPanels][kTokens]) {
+  if (to.out == nullptr) {
+#pragma GCC unroll 12
+    for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 2
+      for (int p = 0; p < kPanels; ++p) P::store(to.sums + (tokens.rows[t] * kPanels + p) * P::kWidth, sums[p][t]);
+    return;
+  }
+  const PanelOutput out = *to.out;
+  const float* seconds = to.seconds;
+#pragma GCC unroll 12
+  for (int t = 0; t < kTokens; ++t)
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) {
+      P::V sum = sums[p][t];
+      if (seconds != nullptr) sum = sum_of(sum, P::load(seconds + (t * kPanels + p) * P::kWidth));
+      store_products(out, t, p, sum);
+    }
+}

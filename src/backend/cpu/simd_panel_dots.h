@@ -219,15 +219,12 @@ struct InOrder {
 
 template <int kHalves, bool kOffset, int kPanels, int kTokens>
 void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups, const TokenTile& tokens,
-                  float* sums) {
+                  const UnpackedSums& sums) {
   constexpr int64_t kGroupBytes = kGroupSteps * kLaneBytes, kGroupScales = kHalves * P::kWidth;
   constexpr int kSteps = kGroupSteps / kHalves;
   constexpr int kTogether = kHalves == 2 ? 1 : kPanels;  // panels whose sums the registers hold
   P::V accumulator[kPanels][kTokens];
-#pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t)
-#pragma GCC unroll 2
-    for (int p = 0; p < kPanels; ++p) accumulator[p][t] = P::load(sums + (tokens.rows[t] * kPanels + p) * P::kWidth);
+  begin_sums(sums, tokens, accumulator);
   const int8_t* x = tokens.codes;
   const TokenGroup* info = tokens.groups;
   for (int64_t g = 0; g < groups; ++g) {
@@ -275,8 +272,5 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
     x += kTokens * kGroupColumns;
     info += kTokens;
   }
-#pragma GCC unroll 8
-  for (int t = 0; t < kTokens; ++t)
-#pragma GCC unroll 2
-    for (int p = 0; p < kPanels; ++p) P::store(sums + (tokens.rows[t] * kPanels + p) * P::kWidth, accumulator[p][t]);
+  finish_sums(sums, tokens, accumulator);
 }

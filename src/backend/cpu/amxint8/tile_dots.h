@@ -77,7 +77,7 @@ void release_tiles() {
 // sums are read and joined.
 template <bool kOffset, int kPanels, int kTokens>
 void dot_tiles(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups, const TokenTile& tokens,
-               float* sums) {
+               const UnpackedSums& sums) {
   constexpr int64_t kGroupBytes = kGroupSteps * kLaneBytes;
   constexpr std::make_integer_sequence<int, kPanels> kEachPanel;
   constexpr std::make_integer_sequence<int, kTokens * kPanels> kEachSum;
@@ -100,10 +100,7 @@ void dot_tiles(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups
   };
 
   P::V accumulator[kPanels][kTokens];
-  const auto sum_of = [&](auto i) METALLIC_INLINE {
-    return sums + (tokens.rows[i / kPanels] * kPanels + i % kPanels) * P::kWidth;
-  };
-  unrolled([&](auto i) METALLIC_INLINE { accumulator[i % kPanels][i / kPanels] = P::load(sum_of(i)); }, kEachSum);
+  begin_sums(sums, tokens, accumulator);
   const auto join = [&](auto turn, int64_t group) METALLIC_INLINE {
     const TokenGroup* info = tokens.groups + group * kTokens;
     P::V scale[kPanels], offset[kPanels];
@@ -138,7 +135,7 @@ void dot_tiles(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups
     if (group + 2 < groups) store(kEven);
     join(kOdd, group + 1);
   }
-  unrolled([&](auto i) METALLIC_INLINE { P::store(sum_of(i), accumulator[i % kPanels][i / kPanels]); }, kEachSum);
+  finish_sums(sums, tokens, accumulator);
 }
 
 // As dot_peak: full tiles, 64 columns of which 16 tokens and 16 rows share each.
