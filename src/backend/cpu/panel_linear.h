@@ -116,11 +116,9 @@ class PanelProduct {
   void store(const TargetPanels& panels, int64_t first, int64_t count, int64_t begin, int64_t end, const Sums& sums,
              const float* seconds) const;
 
-  // Rows of the target from panel `first` on; the tokens' results lie one behind the other.
-  PanelOutput output(const TargetPanels& panels, int64_t first) const;
-  float* out_at(const TargetPanels& panels, int64_t token) const {
-    return float_at(panels.target->out, out_rows_ != nullptr ? out_rows_[token] : token);
-  }
+  // Rows of the target from panel `first` on, for the tokens whose results lie from row `token_row` of its output on.
+  PanelOutput output(const TargetPanels& panels, int64_t first, int64_t token_row) const;
+  int64_t out_row(int64_t token) const { return out_rows_ != nullptr ? out_rows_[token] : token; }
 
   const PanelKernels& kernels_;
   const int32_t *in_rows_ = nullptr, *out_rows_ = nullptr;

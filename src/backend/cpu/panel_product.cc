@@ -207,10 +207,10 @@ void PanelProduct::multiply_packed(const TargetPanels& panels, const PackedPanel
   }
 }
 
-PanelOutput PanelProduct::output(const TargetPanels& panels, int64_t first) const {
+PanelOutput PanelProduct::output(const TargetPanels& panels, int64_t first, int64_t token_row) const {
   const LinearTarget& target = *panels.target;
   const int64_t row = first * kernels_.width;
-  return {.rows = out_at(panels, 0) + row,
+  return {.rows = float_at(target.out, token_row) + row,
           .stride = target.out.stride[0] / int64_t(sizeof(float)),
           .bias = target.bias != nullptr ? target.bias + row : nullptr,
           .accumulate = target.accumulate};
@@ -224,7 +224,7 @@ int64_t PanelProduct::multiply_in_place(const TargetPanels& panels, int64_t firs
     return 0;
   PackedPanels packed = panels.packed->panels(first, nullptr);
   packed.bundles = whole;
-  multiply_packed(panels, packed, kernels_.panels, output(panels, first));
+  multiply_packed(panels, packed, kernels_.panels, output(panels, first, out_row(0)));
   return whole * kernels_.panels;
 }
 
@@ -278,8 +278,7 @@ void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPan
       UnpackedSums to{.sums = sums + begin * width, .anew = g == 0};
       PanelOutput out;
       if (last && direct) {
-        out = output(panels, first);
-        out.rows += begin * out.stride;
+        out = output(panels, first, begin);
         to.out = &out;
         to.seconds = has_seconds(block) ? seconds + begin * width : nullptr;
       }
@@ -307,7 +306,7 @@ void PanelProduct::prefetch_out(const TargetPanels& panels, int64_t first, int64
   constexpr int64_t kLineFloats = 16;
   const int64_t row = first * kernels_.width;
   for (int64_t t = begin; t < end; ++t) {
-    const float* out = out_at(panels, t) + row;
+    const float* out = float_at(panels.target->out, out_row(t)) + row;
     for (int64_t i = 0; i < kernels_.panels * kernels_.width; i += kLineFloats) __builtin_prefetch(out + i, 1);
   }
 }
@@ -315,20 +314,14 @@ void PanelProduct::prefetch_out(const TargetPanels& panels, int64_t first, int64
 // What `count` panels from `first` on give for tokens [begin, end). `sums` and `seconds` hold it for all.
 void PanelProduct::store(const TargetPanels& panels, int64_t first, int64_t count, int64_t begin, int64_t end,
                          const Sums& sums, const float* seconds) const {
-  const LinearTarget& target = *panels.target;
-  const int64_t row = first * kernels_.width, width = count * kernels_.width;
-  TensorView to = target.out;
-  to.data = static_cast<float*>(to.data) + row;
+  const int64_t width = count * kernels_.width;
   kernels_.store({.sums = sums.first + begin * sums.stride,
                   .seconds = seconds != nullptr ? seconds + begin * width : nullptr,
                   .stride = sums.stride,
                   .seconds_stride = width,
                   .tokens = end - begin,
-                  .rows = std::min(width, target.weight->rows() - row),
-                  .bias = target.bias != nullptr ? target.bias + row : nullptr,
-                  .accumulate = target.accumulate,
-                  .out = float_at(to, out_rows_ != nullptr ? 0 : begin),
-                  .out_stride = to.stride[0] / int64_t(sizeof(float)),
+                  .rows = std::min(width, panels.target->weight->rows() - first * kernels_.width),
+                  .out = output(panels, first, out_rows_ != nullptr ? 0 : begin),
                   .out_rows = out_rows_ != nullptr ? out_rows_ + begin : nullptr});
 }
 

@@ -129,17 +129,13 @@ struct UnpackedSums {
 using DotUnpacked = void (*)(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups, const TokenTile& tokens,
                              const UnpackedSums& sums);
 
-// Sums of some tokens with the rows of one or two panels, and where they go: out = sums + seconds + bias, or out +=
-// that.
+// Sums of some tokens with the rows of one or two panels, which go with second ones to `out`.
 struct PanelSums {
   const float* sums;
   const float* seconds;            // or null
   int64_t stride, seconds_stride;  // floats from a token to the next
   int64_t tokens, rows;            // rows <= panels * width
-  const float* bias;               // (rows), or null
-  bool accumulate;
-  float* out;
-  int64_t out_stride;       // floats
+  PanelOutput out;
   const int32_t* out_rows;  // (tokens): the row of `out` of each; null: in order
 };
 

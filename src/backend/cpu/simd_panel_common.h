@@ -54,11 +54,21 @@ inline void store_products(const PanelOutput& out, int t, int p, P::V products) 
   P::store(rows, products);
 }
 
-// To the next bundle.
-template <int kPanels>
-inline void advance(PanelOutput& out) {
-  out.rows += kPanels * P::kWidth;
-  if (out.bias != nullptr) out.bias += kPanels * P::kWidth;
+// dot(first, stride, out) for one bundle after the other. Where the next begins, and all else of it, is in registers.
+// What lies in memory was pushed out of the nearest cache by the bundle, and waits for as long as what comes from far
+// away, since that takes all places for lines under way: a bundle whose address has to be loaded comes 0.3 to 0.8 us
+// late (AMD Zen 4).
+template <int kPanels, int kChunk, class Dot>
+[[gnu::always_inline]] inline void each_bundle(const PackedPanels& panels, int64_t groups, const PanelOutput& out,
+                                               const Dot& dot) {
+  const int64_t stride = panels.stride, bundle = (groups + kChunk - 1) / kChunk * stride;
+  const uint8_t* first = panels.first;
+  PanelOutput to = out;
+  for (int64_t i = panels.bundles; i > 0; --i, first += bundle) {
+    dot(first, stride, to);
+    to.rows += kPanels * P::kWidth;
+    if (to.bias != nullptr) to.bias += kPanels * P::kWidth;
+  }
 }
 
 // The sums of unpacked panels that some tokens begin with, and what becomes of them.

@@ -189,19 +189,14 @@ template <class Pack, int kPanels, int kTokens, Way kWay>
     }
 }
 
-// Where the next bundle begins, and all else of it, is in registers. What lies in memory was pushed out of the nearest
-// cache by the bundle, and waits for as long as what comes from far away, since that takes all places for lines under
-// way: a bundle whose address has to be loaded comes 0.3 to 0.8 us late (AMD Zen 4).
 template <class Pack, int kPanels, int kTokens, Way kWay = Way::kTogether>
 void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tokens, const PanelOutput& out) {
-  const int64_t stride = panels.stride, bundle = (groups + Pack::kChunk - 1) / Pack::kChunk * stride;
-  const uint8_t* first = panels.first;
   const TokenTile tile = tokens;
-  PanelOutput to = out;
-  for (int64_t i = panels.bundles; i > 0; --i, first += bundle) {
-    dot_bundle<Pack, kPanels, kTokens, kWay>(first, stride, groups, tile, to);
-    advance<kPanels>(to);
-  }
+  each_bundle<kPanels, Pack::kChunk>(
+      panels, groups,
+      out, [&](const uint8_t* first, int64_t stride, const PanelOutput& to) __attribute__((always_inline)) {
+        dot_bundle<Pack, kPanels, kTokens, kWay>(first, stride, groups, tile, to);
+      });
 }
 
 // In order a thread reads memory as the processor's own prefetching foresees, if the lines of a group come in order

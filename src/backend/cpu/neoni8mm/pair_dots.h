@@ -48,8 +48,8 @@ struct PairSums {
 };
 
 template <class Pack, int kPanels, int kTokens>
-[[gnu::always_inline]] inline const uint8_t* dot_bundle(const uint8_t* chunk, int64_t stride, int64_t groups,
-                                                        const TokenTile& tokens, const PanelOutput& out) {
+[[gnu::always_inline]] inline void dot_bundle(const uint8_t* chunk, int64_t stride, int64_t groups,
+                                              const TokenTile& tokens, const PanelOutput& out) {
   using Scales = typename Pack::Scales;
   constexpr int kHalves = Scales::kHalves, kPairsOfSteps = kGroupSteps / 2;
   constexpr bool kOffset = Pack::F::kHasOffset;
@@ -100,17 +100,15 @@ template <class Pack, int kPanels, int kTokens>
   for (int t = 0; t < kTokens; ++t)
 #pragma GCC unroll 2
     for (int p = 0; p < kPanels; ++p) store_products(out, t, p, accumulator[p][t]);
-  return chunk;
 }
 
 template <class Pack, int kPanels, int kTokens>
 void dot_packed(const PackedPanels& panels, int64_t groups, const TokenTile& tokens, const PanelOutput& out) {
-  const uint8_t* chunk = panels.first;
-  PanelOutput to = out;
-  for (int64_t i = 0; i < panels.bundles; ++i) {
-    chunk = dot_bundle<Pack, kPanels, kTokens>(chunk, panels.stride, groups, tokens, to);
-    advance<kPanels>(to);
-  }
+  each_bundle<kPanels, Pack::kChunk>(
+      panels, groups,
+      out, [&](const uint8_t* first, int64_t stride, const PanelOutput& to) __attribute__((always_inline)) {
+        dot_bundle<Pack, kPanels, kTokens>(first, stride, groups, tokens, to);
+      });
 }
 
 template <class Pack>
