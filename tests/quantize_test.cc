@@ -17,6 +17,7 @@
 #include "model/quantize_mix.h"
 #include "quant/dequantize.h"
 #include "support/golden.h"
+#include "support/resident_memory.h"
 
 namespace metallic {
 namespace {
@@ -266,13 +267,6 @@ constexpr int64_t kSanitizerBytes = int64_t{4} << 20;  // what AddressSanitizer 
 constexpr int64_t kSanitizerBytes = 0;
 #endif
 
-// Resident memory of this process: its own and what it has touched of mapped files.
-int64_t resident_bytes() {
-  int64_t total = 0, resident = 0;
-  std::ifstream("/proc/self/statm") >> total >> resident;
-  return resident * ::sysconf(_SC_PAGESIZE);
-}
-
 TEST_F(QuantizeFile, HoldsLessThanTwoTensorsInMemory) {
   constexpr int64_t kTensorBytes = 4096 * 1024 * 4;
   std::vector<std::pair<std::string, std::vector<uint64_t>>> tensors;
@@ -282,13 +276,13 @@ TEST_F(QuantizeFile, HoldsLessThanTwoTensorsInMemory) {
     std::atomic<int64_t> most{0};
     QuantizeOptions options;
     const auto look = [&] {
-      const int64_t now = resident_bytes();
+      const int64_t now = testing::resident_bytes();
       for (int64_t seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
       }
     };
     options.on_tensor = [&](const QuantizeProgress&) { look(); };
     options.cancelled = [&] { return look(), false; };
-    const int64_t before = resident_bytes();
+    const int64_t before = testing::resident_bytes();
     ASSERT_TRUE(quantize(model, type, options));
     EXPECT_GT(most, before + kTensorBytes / 2) << "the measurement sees nothing";
     EXPECT_LT(most, before + 2 * kTensorBytes + kSanitizerBytes) << type;

@@ -3,7 +3,6 @@
 #include "memory/residency.h"
 
 #include <sys/types.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -18,6 +17,7 @@
 #include "support/evaluate.h"
 #include "support/golden.h"
 #include "support/plans.h"
+#include "support/resident_memory.h"
 #include "support/soak.h"
 
 namespace metallic {
@@ -178,8 +178,7 @@ TEST(Streaming, TakesTheMemoryOfTheRingAndNotOfTheWeights) {
   ASSERT_TRUE(spec) << spec.error().message;
   const auto memory = MemoryFile::of_random_model(*spec, 1);
   ASSERT_TRUE(memory) << memory.error().message;
-  const auto resident_bytes = [] { return int64_t(testing::resident_pages()) * ::sysconf(_SC_PAGESIZE); };
-  const int64_t before = resident_bytes();
+  const int64_t before = testing::resident_bytes();
   constexpr uint64_t kRing = 8 << 20;
   const auto model = load(memory->path(), "cpu", kRing, [] { return true; });
   ASSERT_TRUE(model) << model.error().message;
@@ -190,7 +189,7 @@ TEST(Streaming, TakesTheMemoryOfTheRingAndNotOfTheWeights) {
   for (const TensorInfo& info : (*model)->file().tensors()) weights += info.bytes;
   EXPECT_GE(weights, 60u << 20);
   EXPECT_GE((*model)->residency()->disk_ring()->statistics().bytes_read, weights / 2);
-  EXPECT_LE(resident_bytes() - before,
+  EXPECT_LE(testing::resident_bytes() - before,
             int64_t(kRing) + (24 << 20));  // logits, activations, norms, the head of the file
 }
 #endif

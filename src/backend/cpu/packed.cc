@@ -40,8 +40,8 @@ struct WeightArena::Piece {
     uint64_t empty = 0, first_empty = 0;
     const auto give_back = [&] {
       if (empty == 0) return;
-      ::madvise(memory + first_empty * page, empty * page, MADV_DONTNEED);
       ::madvise(memory + first_empty * page, empty * page, MADV_NOHUGEPAGE);
+      ::madvise(memory + first_empty * page, empty * page, MADV_DONTNEED);
       empty = 0;
     };
     for (uint64_t number = at / page; number * page < end; ++number) {
