@@ -55,39 +55,48 @@ constexpr double kLinearTolerance = 3e-6;
 // The cuda backend rounds activations to 8 bits of the largest of 32, or both factors to bfloat16.
 constexpr double kRoundedTolerance = 1e-2;
 
+// The scale that makes the largest code 127, and the least of five significant bits that makes it no more.
+float full_scale(float most) { return most * (1.0f / 127.0f); }
+float round_scale(float most) {
+  int exponent = 0;
+  const float fraction = std::frexp(full_scale(most), &exponent);
+  return std::ldexp(std::ceil(fraction * 32), exponent - 5);
+}
+
+// Of 32 columns from `begin` on.
+float largest(const std::vector<float>& x, size_t begin) {
+  float most = 0;
+  for (size_t i = begin; i < begin + 32; ++i) most = std::max(most, std::abs(x[i]));
+  return most;
+}
+
 // The numbers that 8-bit codes stand for, 32 columns at a time.
-std::vector<float> as_codes(const std::vector<float>& x) {
+std::vector<float> as_codes(const std::vector<float>& x, float (*scale_of)(float) = full_scale) {
   std::vector<float> result(x.size());
   for (size_t begin = 0; begin < x.size(); begin += 32) {
-    float most = 0;
-    for (size_t i = begin; i < begin + 32; ++i) most = std::max(most, std::abs(x[i]));
-    const float factor = most > 0 ? 127.0f / most : 0.0f;
-    for (size_t i = begin; i < begin + 32; ++i) result[i] = most * (1.0f / 127.0f) * std::nearbyint(x[i] * factor);
+    const float scale = scale_of(largest(x, begin)), factor = scale > 0 ? 1 / scale : 0;
+    for (size_t i = begin; i < begin + 32; ++i) result[i] = scale * std::nearbyint(x[i] * factor);
   }
   return result;
 }
 
-// And what they leave as codes again, in the groups that stand out of their row.
+// And what they leave as codes again, in the groups that stand out of their row; on a processor.
 std::vector<float> as_double_codes(const std::vector<float>& x, size_t columns) {
-  std::vector<float> result = as_codes(x), rest(x.size());
-  const auto largest = [&](size_t begin) {
-    double most = 0;
-    for (size_t i = begin; i < begin + 32; ++i) most = std::max<double>(most, std::abs(x[i]));
-    return most;
-  };
+  std::vector<float> result = as_codes(x, round_scale), rest(x.size());
   for (size_t row = 0; row < x.size(); row += columns) {
     const double groups = double(columns / 32);
+    const auto square = [&](size_t begin) { return std::pow(double(round_scale(largest(x, begin))), 2); };
     double sum = 0, squares = 0;
     for (size_t begin = row; begin < row + columns; begin += 32) {
-      sum += largest(begin);
-      squares += largest(begin) * largest(begin);
+      sum += round_scale(largest(x, begin));
+      squares += square(begin);
     }
     const double much = std::max(squares / groups, 6 * (sum / groups) * (sum / groups));
     for (size_t begin = row; begin < row + columns; begin += 32)
-      if (largest(begin) * largest(begin) > much)
+      if (square(begin) > much)
         for (size_t i = begin; i < begin + 32; ++i) rest[i] = x[i] - result[i];
   }
-  rest = as_codes(rest);
+  rest = as_codes(rest, round_scale);
   for (size_t i = 0; i < x.size(); ++i) result[i] += rest[i];
   return result;
 }
@@ -240,7 +249,11 @@ TEST_P(Operations, LinearWithSeveralTargetsGivesEachItsOwn) {
     compare(1e-5, tolerance, [&](Backend& on) {
       Random random(5);
       const int64_t columns = 96;
-      const Buffer x = upload(on, as_codes(random.floats(tokens * columns)), {tokens, columns});
+      // Of each 32 one is 127, so that rounding to 8 bits changes none.
+      std::vector<float> whole = random.floats(tokens * columns);
+      for (size_t i = 0; i < whole.size(); ++i)
+        whole[i] = i % 32 == 9 ? 127.0f : std::nearbyint(std::clamp(40 * whole[i], -127.0f, 127.0f));
+      const Buffer x = upload(on, whole, {tokens, columns});
       std::vector<Weight> weights;
       std::vector<Buffer> outs;
       std::vector<LinearTarget> targets;

@@ -72,6 +72,9 @@ struct Avx512Panels {
   static V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
   static V max(V a, V b) { return _mm512_max_ps(a, b); }
   static V abs(V x) { return _mm512_abs_ps(x); }
+  // token_scale gives 2^power * (1 + scale_step / kScaleSteps).
+  static V power(float token_scale) { return _mm512_getexp_ps(set(token_scale)); }
+  static V times_two_to(V x, V power) { return _mm512_scalef_ps(x, power); }
   static V negate(V x) { return _mm512_xor_ps(x, _mm512_set1_ps(-0.0f)); }
   static float reduce_max(V x) { return _mm512_reduce_max_ps(x); }
   // NaN if one is; all others are 0.

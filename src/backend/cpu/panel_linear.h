@@ -91,18 +91,27 @@ class PanelProduct {
                          const UnpackedPanel& memory, float* sums, float* seconds) const;
   // Sums go from the kernel of unpacked panels to the output.
   bool goes_directly(const TargetPanels& panels, int64_t first, int64_t count) const;
-  // rest (tokens, panels * width) += the product of an unpacked group with the second codes of a block's tokens; the
-  // panels of the group lie panel_groups groups apart.
-  void multiply_seconds(int64_t block, int64_t group, const UnpackedPanel& panels, int64_t panel_groups,
-                        const DotUnpacked* dots, float* rest) const;
+  // rest (tokens, panels * width) += the products of some groups with the second codes of a block's tokens. Of each of
+  // `panels` groups [first_group, first_group + panel_groups) are there.
+  void multiply_seconds(int64_t block, std::span<const int32_t> groups, const UnpackedPanel& panels,
+                        int64_t first_group, int64_t panel_groups, DotListed dot, float* rest) const;
   void unpack_all(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
                   int64_t first_group, int64_t groups, const UnpackedPanel& out) const;
   void unpack(const TargetPanels& panels, int64_t panel, int64_t first_group, int64_t groups,
               const UnpackedPanel& out) const;
   // What lies so many groups further in unpacked panels.
   UnpackedPanel further(const UnpackedPanel& from, const PanelFormat& format, int64_t groups) const;
-  const DotUnpacked* dots(const PanelFormat& format, int64_t count) const {
-    return kernels_.dot[format.halves - 1][format.has_offset][count];
+  const DotUnpacked* dots(const PanelFormat& format, int64_t count, bool multiples) const {
+    return multiples ? kernels_.dot_multiples[format.has_offset][count]
+                     : kernels_.dot[format.halves - 1][format.has_offset][count];
+  }
+  DotListed listed(const PanelFormat& format, int64_t count, bool multiples) const {
+    return multiples ? kernels_.dot_listed_multiples[format.has_offset][count]
+                     : kernels_.dot_listed[format.halves - 1][format.has_offset][count];
+  }
+  // Panels that are unpacked for all tokens get multiples of their scales.
+  bool with_multiples(const PanelFormat& format) const {
+    return kernels_.tiles.multiples && kernels_.multiply_scales != nullptr && format.halves == 1;
   }
   // Second codes are multiplied with the first: there is one token, and its panels are read in order.
   bool multiplies_both(const PanelFormat& format) const;
@@ -125,8 +134,7 @@ class PanelProduct {
   int64_t count_;                               // of tokens
   int64_t groups_, chunk_, tile_rows_, tiles_;  // chunk_: groups that are unpacked at a time
   Rows rows_;
-  // The second codes of some tiles' tokens, group by group. So many tokens at once that most groups fill tiles, and so
-  // few that their sums stay in the nearest cache.
+  // The second codes of some tiles' tokens, group by group: of so many tokens at once that most groups fill tiles.
   struct Seconds {
     Rows rows;                  // (blocks, groups, tokens of the block): first in the tokens' places, then those marked
     int32_t* tokens = nullptr;  // likewise: which tokens these are

@@ -13,7 +13,7 @@ namespace {
 // mean. Of normally distributed numbers none does.
 constexpr double kStandsOut = 6;
 constexpr int64_t kInfoAlignment = 16;  // bytes
-constexpr int64_t kBlockRows = 192;     // of tokens whose second codes are gathered
+constexpr int64_t kBlockRows = 576;     // of tokens whose second codes are gathered, at most
 // Bundles of packed panels that are multiplied with all tokens before their second codes are, for which they are
 // needed again: not so many that they leave the cache.
 constexpr int64_t kRun = 8;
@@ -23,10 +23,13 @@ int64_t code_floats(const PanelKernels& kernels) {
   return kernels.panels * kUnpackGroups * kGroupColumns * kernels.width / int64_t(sizeof(float));
 }
 int64_t scale_floats(const PanelKernels& kernels) { return kernels.panels * kUnpackGroups * 2 * kernels.width; }
+int64_t multiple_floats(const PanelKernels& kernels) {
+  return kernels.tiles.multiples ? kernels.panels * kUnpackGroups * kScaleSteps * kernels.width : 0;
+}
 
 // Pieces of like size: a small one costs each tile of tokens nearly as much as a large one.
-int64_t even_chunk(int64_t groups, int64_t most) {
-  return groups == 0 ? 1 : tile_count(groups, tile_count(groups, most));
+int64_t even_chunk(int64_t count, int64_t most) {
+  return count == 0 ? 1 : tile_count(count, tile_count(count, most));
 }
 
 }  // namespace
@@ -40,7 +43,7 @@ PanelProduct::PanelProduct(const PanelKernels& kernels, int64_t tokens, int64_t 
       tiles_(tile_count(count_, tile_rows_)) {
   // As many tiles as needed, of like size: a small one costs nearly as much as a full one.
   if (tiles_ > 0) tile_rows_ = tile_count(count_, tiles_);
-  block_tiles_ = std::max<int64_t>(1, kBlockRows / std::max<int64_t>(1, tile_rows_));
+  block_tiles_ = even_chunk(tiles_, std::max<int64_t>(1, kBlockRows / std::max<int64_t>(1, tile_rows_)));
 }
 
 int64_t PanelProduct::bytes() const {
@@ -167,7 +170,8 @@ void PanelProduct::unpack(const TargetPanels& panels, int64_t panel, int64_t fir
 
 UnpackedPanel PanelProduct::further(const UnpackedPanel& from, const PanelFormat& format, int64_t groups) const {
   const int64_t scales = groups * format.halves * kernels_.width;
-  return {from.codes + groups * kGroupColumns * kernels_.width, from.scales + scales, from.offsets + scales};
+  return {from.codes + groups * kGroupColumns * kernels_.width, from.scales + scales, from.offsets + scales,
+          from.multiples + scales * kScaleSteps};
 }
 
 void PanelProduct::clear_seconds(float* rest, int64_t width) const {
@@ -237,9 +241,9 @@ void PanelProduct::finish_packed(const TargetPanels& panels, const PackedPanels&
     if (!done) clear_seconds(seconds, width);
     for (int64_t block = 0; block < blocks(); ++block) {
       for (int64_t chunk = 0; chunk < chunks() && !done; ++chunk)
-        for (const int32_t group : second_groups(block, chunk)) {
+        for (const int32_t& group : second_groups(block, chunk)) {
           unpack_all(panels, bundle, first, count, group, 1, memory);
-          multiply_seconds(block, group, memory, 1, dots(*panels.format, count), seconds);
+          multiply_seconds(block, {&group, 1}, memory, group, 1, listed(*panels.format, count, false), seconds);
         }
       store(panels, first, count, first_of_block(block), first_of_block(block + 1), {sums, stride},
             !done && has_seconds(block) ? seconds : nullptr);
@@ -264,41 +268,47 @@ void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPan
   const int64_t width = count * kernels_.width;
   clear_seconds(seconds, width);
   const bool direct = goes_directly(panels, first, count);
-  const DotUnpacked* of_tokens = dots(*panels.format, count);
+  const bool multiples = with_multiples(*panels.format);
+  const DotUnpacked* of_tokens = dots(*panels.format, count, multiples);
   for (int64_t g = 0; g < groups_; g += chunk_) {
     const int64_t groups = std::min(chunk_, groups_ - g);
     unpack_all(panels, packed, first, count, g, groups, memory);
+    if (multiples) kernels_.multiply_scales(memory.scales, count * groups, memory.multiples);
     const bool last = g + groups == groups_;
-    for (int64_t i = 0; i < tiles_; ++i) {
-      const int64_t begin = first_row(i), end = first_row(i + 1), block = i / block_tiles_;
-      if (i % block_tiles_ == 0)
-        for (const int32_t group : second_groups(block, g / chunk_))
-          multiply_seconds(block, group, further(memory, *panels.format, group - g), groups, of_tokens, seconds);
-      if (last) prefetch_out(panels, first, end, first_row(i + 2));
-      UnpackedSums to{.sums = sums + begin * width, .anew = g == 0};
-      PanelOutput out;
-      if (last && direct) {
-        out = output(panels, first, begin);
-        to.out = &out;
-        to.seconds = has_seconds(block) ? seconds + begin * width : nullptr;
+    for (int64_t block = 0; block < blocks(); ++block) {
+      multiply_seconds(block, second_groups(block, g / chunk_), memory, g, groups,
+                       listed(*panels.format, count, multiples), seconds);
+      const float* rest = has_seconds(block) ? seconds : nullptr;
+      const int64_t end = first_of_block(block + 1);
+      for (int64_t begin = first_of_block(block); begin < end; begin += tile_rows_) {
+        const int64_t tokens = std::min(tile_rows_, end - begin), at = begin * groups_ + g * tokens;
+        UnpackedSums to{.sums = sums + begin * width, .anew = g == 0};
+        PanelOutput out;
+        if (last) prefetch_out(panels, first, begin + tokens, std::min(begin + 2 * tile_rows_, count_));
+        if (last && direct) {
+          out = output(panels, first, begin);
+          to.out = &out;
+          to.seconds = rest != nullptr ? rest + begin * width : nullptr;
+        }
+        of_tokens[tokens](memory, groups, groups, {rows_.codes + at * kGroupColumns, rows_.info + at}, to);
+        if (last && !direct) store(panels, first, count, begin, begin + tokens, {sums, width}, rest);
       }
-      of_tokens[end - begin](memory, groups, groups, tile(i, g), to);
-      if (last && !direct)
-        store(panels, first, count, begin, end, {sums, width}, has_seconds(block) ? seconds : nullptr);
     }
   }
 }
 
-void PanelProduct::multiply_seconds(int64_t block, int64_t group, const UnpackedPanel& panels, int64_t panel_groups,
-                                    const DotUnpacked* dots, float* rest) const {
-  const int64_t first = second_position(block, group), count = seconds_.counts[block * groups_ + group];
-  const int64_t tiles = tile_count(count, int64_t(kernels_.tiles.tokens));
-  for (int64_t i = 0; i < tiles; ++i) {  // of like size
-    const int64_t begin = count * i / tiles, at = first + begin;
-    dots[count * (i + 1) / tiles - begin](
-        panels, panel_groups, 1,
-        {seconds_.rows.codes + at * kGroupColumns, seconds_.rows.info + at, seconds_.tokens + at}, {rest});
-  }
+void PanelProduct::multiply_seconds(int64_t block, std::span<const int32_t> groups, const UnpackedPanel& panels,
+                                    int64_t first_group, int64_t panel_groups, DotListed dot, float* rest) const {
+  if (groups.empty()) return;
+  const int64_t first = first_of_block(block), at = first * groups_;
+  dot(panels, panel_groups, first_group,
+      {.groups = groups,
+       .counts = seconds_.counts + block * groups_,
+       .places = first_of_block(block + 1) - first,
+       .codes = seconds_.rows.codes + at * kGroupColumns,
+       .info = seconds_.rows.info + at,
+       .tokens = seconds_.tokens + at},
+      rest);
 }
 
 // The lines of the output that the panels from `first` on will write for some tokens.
@@ -342,12 +352,13 @@ void PanelProduct::multiply(const TargetPanels& panels, int64_t first, int64_t c
 
   const int64_t bundle_sums = count_ * kernels_.panels * kernels_.width;
   const int64_t most = from_packed && weight->in_place() && tiles_ == 1 ? kRun : 1;
-  const int64_t unpacked = code_floats(kernels_) + 2 * scale_floats(kernels_);
+  const int64_t unpacked = code_floats(kernels_) + 2 * scale_floats(kernels_) + multiple_floats(kernels_);
   const int64_t bundle = weight != nullptr ? round_up(weight->bundle_bytes(), 64) / int64_t(sizeof(float)) : 0;
   float* memory = scratch.floats(bundle + unpacked + (most + 1) * bundle_sums);
   float *room = memory + bundle, *seconds = room + unpacked, *sums = seconds + bundle_sums;
   const UnpackedPanel unpack_to{reinterpret_cast<uint8_t*>(room), room + code_floats(kernels_),
-                                room + code_floats(kernels_) + scale_floats(kernels_)};
+                                room + code_floats(kernels_) + scale_floats(kernels_),
+                                room + code_floats(kernels_) + 2 * scale_floats(kernels_)};
 
   for (const int64_t end = first + count; first < end;) {
     const int64_t of_bundle = std::min<int64_t>(kernels_.panels, end - first);

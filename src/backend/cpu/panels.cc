@@ -30,6 +30,7 @@ std::vector<const PanelKernels*> probe() {
 
 }  // namespace
 
+bool has_pipes_beside_products() { return cpu_features().amd; }
 bool prefetches_what_is_in_order() { return cpu_features().amd; }
 
 std::span<const PanelKernels* const> available_panel_kernels() {

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -29,9 +30,20 @@ inline constexpr int64_t kLeadAhead = 6 << 10;
 inline constexpr int kMaxPanels = 2;          // panels that a kernel takes at once
 inline constexpr int64_t kUnpackGroups = 32;  // groups that are unpacked at a time, at most
 
+// A token's scale is a power of two times 1 + step / kScaleSteps, so that few multiples of weights' scales are all that
+// its products need (PanelKernels::dot_multiples). The codes' errors grow by 1 to 6 %.
+inline constexpr int kScaleSteps = 16;
+inline constexpr int kStepShift = 23 - std::countr_zero(unsigned(kScaleSteps));  // of a float's bits
+inline int scale_step(float scale) { return int(std::bit_cast<uint32_t>(scale) >> kStepShift & (kScaleSteps - 1)); }
+// The smallest such scale for a group whose largest magnitude is `most`.
+inline float token_scale(float most) {
+  constexpr uint32_t kBelow = (1u << kStepShift) - 1;
+  return std::bit_cast<float>((std::bit_cast<uint32_t>(most * (1.0f / 127.0f)) + kBelow) & ~kBelow);
+}
+
 // What is known of 32 columns of a token beside their codes.
 struct TokenGroup {
-  float scale;
+  float scale;          // of token_scale
   float scaled_sum;     // scale * the sum of the codes
   int32_t minus_sum;    // of the codes, times kLargestBias
   int32_t minus_first;  // of the first 16, likewise
@@ -73,6 +85,8 @@ struct UnpackedPanel {
   uint8_t* codes;  // (groups, 8, width, 4), with a bias that the kernels know
   float* scales;   // (groups, halves, width)
   float* offsets;  // (groups, halves, width), if the format has offsets
+  // (groups, kScaleSteps, width): the scales times 1, 1 + 1 / kScaleSteps, ...; for dot_multiples.
+  float* multiples = nullptr;
 };
 
 // Where the products of packed panels go: rows = products + bias, or rows += that.
@@ -129,6 +143,20 @@ struct UnpackedSums {
 using DotUnpacked = void (*)(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups, const TokenTile& tokens,
                              const UnpackedSums& sums);
 
+// Of some groups the tokens that have codes, side by side in so many places.
+struct ListedTokens {
+  std::span<const int32_t> groups;
+  const int32_t* counts;   // (all groups): tokens of each
+  int64_t places;          // of a group
+  const int8_t* codes;     // (all groups, places, 32)
+  const TokenGroup* info;  // (all groups, places)
+  const int32_t* tokens;   // (all groups, places): the row of sums of each
+};
+// sums (any, panels * width) += the product of these with one or two panels, whose groups are there from `first_group`
+// on.
+using DotListed = void (*)(const UnpackedPanel& panels, int64_t panel_groups, int64_t first_group,
+                           const ListedTokens& tokens, float* sums);
+
 // Sums of some tokens with the rows of one or two panels, which go with second ones to `out`.
 struct PanelSums {
   const float* sums;
@@ -148,6 +176,8 @@ struct PanelTiles {
   // Packed panels are read in the order of their bytes, and left to the processor's own prefetching, where there is a
   // kernel for it.
   bool in_order = false;
+  // Unpacked panels are multiplied by dot_multiples, where there is one.
+  bool multiples = false;
   bool operator==(const PanelTiles&) const = default;
 };
 
@@ -163,6 +193,13 @@ struct PanelKernels {
   int64_t many_tokens;
   const PanelFormat* (*format)(Format format);                 // null for what these are not for
   DotUnpacked dot[2][2][kMaxPanels + 1][kMaxPanelTokens + 1];  // by halves - 1, has_offset, panels and tokens
+  DotListed dot_listed[2][2][kMaxPanels + 1];  // by halves - 1, has_offset and panels
+  // Null, or the same for panels with a scale for 32 columns and its multiples: a group's sum is multiplied with the one
+  // that has the token's scale but for a power of two, which is no multiplication. By has_offset, panels and tokens.
+  DotUnpacked dot_multiples[2][kMaxPanels + 1][kMaxPanelTokens + 1];
+  DotListed dot_listed_multiples[2][kMaxPanels + 1];
+  // For these: the multiples of scales (groups, width).
+  void (*multiply_scales)(const float* scales, int64_t groups, float* multiples);
   // Null, or called by a thread after its last product for a while: gives back what `dot` took hold of.
   void (*release)();
   // A row of floats as number `token` of a tile of `tokens`. A number that is not finite makes its group's scale NaN.
@@ -177,6 +214,9 @@ struct PanelKernels {
   uint8_t (*read)(const uint8_t* from, int64_t bytes);
 };
 
+// Does PanelTiles::multiples pay on this processor? AMD's Zen 4 multiplies in the two of four pipes that have the dot
+// products and scales by powers of two in the other two; Intel's have two for everything.
+bool has_pipes_beside_products();
 // Does PanelTiles::in_order pay on this processor? On AMD's (Zen 4), for one token, by a sixth to a half; on Intel's
 // (with AMX) asking for every line early is a tenth faster.
 bool prefetches_what_is_in_order();

@@ -31,14 +31,28 @@ INSTANTIATE_TEST_SUITE_P(, Panels, ::testing::ValuesIn(tables()),
 
 struct Unpacked {
   std::vector<uint8_t> codes;
-  std::vector<float> scales, offsets;
+  std::vector<float> scales, offsets, multiples;
 
   Unpacked(const PanelKernels& kernels, const PanelFormat& format, int64_t groups)
       : codes(size_t(groups * kGroupColumns * kernels.width)),
         scales(size_t(groups * format.halves * kernels.width)),
-        offsets(scales.size()) {}
-  UnpackedPanel view() { return {codes.data(), scales.data(), offsets.data()}; }
+        offsets(scales.size()),
+        multiples(scales.size() * kScaleSteps) {}
+  UnpackedPanel view() { return {codes.data(), scales.data(), offsets.data(), multiples.data()}; }
 };
+
+// What multiplies unpacked panels of a format, by tokens: with their scales, and, where that is, with multiples of them.
+using UnpackedDots = const DotUnpacked (*)[kMaxPanelTokens + 1];
+std::vector<UnpackedDots> unpacked_dots(const PanelKernels& kernels, const PanelFormat& format) {
+  std::vector<UnpackedDots> dots = {kernels.dot[format.halves - 1][format.has_offset]};
+  if (kernels.multiply_scales != nullptr && format.halves == 1) dots.push_back(kernels.dot_multiples[format.has_offset]);
+  return dots;
+}
+void multiply_scales(const PanelKernels& kernels, Unpacked& panels) {
+  if (kernels.multiply_scales != nullptr)
+    kernels.multiply_scales(panels.scales.data(), int64_t(panels.scales.size()) / kernels.width,
+                            panels.multiples.data());
+}
 
 struct Tokens {
   std::vector<int8_t> codes;
@@ -136,6 +150,7 @@ TEST_P(Panels, ATokensResultHasTheSameBitsInEveryKernelAndCompany) {
       const std::vector<uint8_t> bytes = Random(uint64_t(5 + panel)).blocks(info.format, width * columns);
       Unpacked unpacked(kernels(), *format, groups);
       format->unpack_rows(bytes.data(), stride, width, 0, groups, unpacked.view());
+      multiply_scales(kernels(), unpacked);
       if (format->pack != nullptr)
         format->pack(bytes.data(), stride, width, groups, packed.data() + panel * format->chunk_bytes, packed_stride);
       alone.emplace_back(size_t(most * width));
@@ -147,8 +162,11 @@ TEST_P(Panels, ATokensResultHasTheSameBitsInEveryKernelAndCompany) {
         const Tokens tokens(kernels(), {x.begin(), x.begin() + count * columns}, count);
         const std::vector<float> expected(alone.back().begin(), alone.back().begin() + count * width);
         std::vector<float> sums(expected.size());
-        dots[1][count](unpacked.view(), groups, groups, tokens.tile(), {sums.data()});
-        EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, unpacked";
+        for (const UnpackedDots of_panels : unpacked_dots(kernels(), *format)) {
+          std::fill(sums.begin(), sums.end(), 0.0f);
+          of_panels[1][count](unpacked.view(), groups, groups, tokens.tile(), {sums.data()});
+          EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, unpacked";
+        }
         if (format->pack == nullptr || count > most_packed) continue;
         const PackedPanels one{packed.data() + panel * format->chunk_bytes, packed_stride};
         for (const auto& dot : {format->dot, format->dot_in_order}) {
@@ -208,10 +226,14 @@ TEST_P(Panels, ProductsOfTwoPanelsAreThoseOfEachAndOfTheirGroups) {
                          {&expected[size_t((2 * rows_of_sums[size_t(t)] + p) * width)]});
             }
         }
+        multiply_scales(kernels(), both);
         const TokenTile tile{tokens.codes.data(), tokens.groups.data(), rows_of_sums.data()};
-        dots[2][count](both.view(), kMostGroups, groups, tile, {sums.data()});
-        ASSERT_TRUE(testing::same_bits(sums, expected))
-            << format_info(name).name << ", " << groups << " groups, " << count << " tokens";
+        for (const UnpackedDots of_panels : unpacked_dots(kernels(), format)) {
+          sums = before;
+          of_panels[2][count](both.view(), kMostGroups, groups, tile, {sums.data()});
+          ASSERT_TRUE(testing::same_bits(sums, expected))
+              << format_info(name).name << ", " << groups << " groups, " << count << " tokens";
+        }
 
         // Complete, they go on with second ones and bias to what is there.
         const int64_t both_rows = 2 * width, stride = both_rows + 3;
@@ -224,13 +246,62 @@ TEST_P(Panels, ProductsOfTwoPanelsAreThoseOfEachAndOfTheirGroups) {
             value = value + bias[size_t(r)];
             expected_out[size_t(t * stride + r)] += value;
           }
+        const std::vector<float> out_before = out;
         sums = before;
         const PanelOutput to{out.data(), stride, bias.data(), true};
-        dots[2][count](both.view(), kMostGroups, groups, tile, {sums.data(), false, &to, seconds.data()});
-        ASSERT_TRUE(testing::same_bits(out, expected_out))
-            << format_info(name).name << ", " << groups << " groups, " << count << " tokens, to the output";
+        for (const UnpackedDots of_panels : unpacked_dots(kernels(), format)) {
+          out = out_before;
+          of_panels[2][count](both.view(), kMostGroups, groups, tile, {sums.data(), false, &to, seconds.data()});
+          ASSERT_TRUE(testing::same_bits(out, expected_out))
+              << format_info(name).name << ", " << groups << " groups, " << count << " tokens, to the output";
+        }
         EXPECT_TRUE(testing::same_bits(sums, before));
       }
+  }
+}
+
+TEST_P(Panels, ProductsOfListedTokensAreThoseOfEach) {
+  constexpr int64_t kGroups = 6, kFirst = 2, kPlaces = 17;  // groups of which the panels hold the last four
+  const int width = kernels().width, panels = kernels().panels;
+  const std::vector<int32_t> groups = {2, 3, 5}, counts = {0, 0, 17, 1, 0, 8};
+  std::vector<int32_t> rows;
+  for (int i = 0; i < kGroups * kPlaces; ++i) rows.push_back((i * 5 + 3) % int(kPlaces));  // different ones in a group
+  for (const Format name : {Format::kQ8_0, Format::kQ5_1, Format::kQ6_K, Format::kQ2_K}) {
+    if (kernels().format(name) == nullptr) continue;
+    SCOPED_TRACE(format_info(name).name);
+    const PanelFormat& format = *kernels().format(name);
+    const auto row_bytes = int64_t(*format_bytes(name, 256));
+    const std::vector<uint8_t> bytes = Random(41).blocks(name, panels * width * 256);
+    constexpr int64_t kHeld = kGroups - kFirst;
+    Unpacked held(kernels(), format, panels * kHeld);
+    for (int p = 0; p < panels; ++p) {
+      const int64_t scales = p * kHeld * format.halves * width;
+      format.unpack_rows(bytes.data() + p * width * row_bytes, row_bytes, width, kFirst, kHeld,
+                         {held.codes.data() + p * kHeld * kGroupColumns * width, held.scales.data() + scales,
+                          held.offsets.data() + scales});
+    }
+    multiply_scales(kernels(), held);
+    const Tokens tokens(kernels(), Random(42).floats(kGroups * kPlaces * kGroupColumns), 1);
+    const std::vector<float> before = Random(43).floats(kPlaces * panels * width);
+    std::vector<float> expected = before;
+    for (const int32_t group : groups)
+      for (int32_t i = 0; i < counts[size_t(group)]; ++i) {
+        const int64_t at = group * kPlaces + i, scales = (group - kFirst) * format.halves * width;
+        kernels().dot[format.halves - 1][format.has_offset][panels][1](
+            {held.codes.data() + (group - kFirst) * kGroupColumns * width, held.scales.data() + scales,
+             held.offsets.data() + scales},
+            kHeld, 1, {tokens.codes.data() + at * kGroupColumns, tokens.groups.data() + at, rows.data() + at},
+            {expected.data()});
+      }
+    const ListedTokens list{groups, counts.data(), kPlaces, tokens.codes.data(), tokens.groups.data(), rows.data()};
+    std::vector<DotListed> dots = {kernels().dot_listed[format.halves - 1][format.has_offset][panels]};
+    if (kernels().multiply_scales != nullptr && format.halves == 1)
+      dots.push_back(kernels().dot_listed_multiples[format.has_offset][panels]);
+    for (const DotListed dot : dots) {
+      std::vector<float> sums = before;
+      dot(held.view(), kHeld, kFirst, list, sums.data());
+      EXPECT_TRUE(testing::same_bits(sums, expected));
+    }
   }
 }
 

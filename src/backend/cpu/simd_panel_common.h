@@ -27,6 +27,12 @@ inline void for_steps(const T& f, std::integer_sequence<int, kStep...>) {
 }
 constexpr std::make_integer_sequence<int, kGroupSteps> kAllSteps;
 
+// Instruction sets that can multiply by powers of two beside their multiplications have P::times_two_to.
+template <class Primitives>
+concept HasMultiples = requires {
+  &Primitives::times_two_to;
+};
+
 // accumulator + the products of a group, whose halves may have scales of their own
 template <int kHalves>
 inline P::V add_products(P::V accumulator, const P::I* sums, const P::V* scales, const TokenGroup& x) {
@@ -69,6 +75,13 @@ template <int kPanels, int kChunk, class Dot>
     to.rows += kPanels * P::kWidth;
     if (to.bias != nullptr) to.bias += kPanels * P::kWidth;
   }
+}
+
+// What lies g groups further in unpacked panels.
+template <int kHalves>
+inline UnpackedPanel from_group(const UnpackedPanel& panels, int64_t g) {
+  const int64_t scales = g * kHalves * P::kWidth;
+  return {panels.codes + g * kGroupSteps * kLaneBytes, panels.scales + scales, panels.offsets + scales};
 }
 
 // The sums of unpacked panels that some tokens begin with, and what becomes of them.

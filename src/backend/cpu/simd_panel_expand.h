@@ -33,6 +33,13 @@ void unpack_rows(const uint8_t* rows, int64_t row_stride, int count, int64_t fir
   }
 }
 
+template <class Primitives = P>
+void multiply_scales(const float* scales, int64_t groups, float* multiples) {
+  for (int64_t g = 0; g < groups; ++g, scales += P::kWidth)
+    for (int step = 0; step < kScaleSteps; ++step, multiples += P::kWidth)
+      P::store(multiples, P::mul(P::load(scales), P::set(1 + float(step) / kScaleSteps)));
+}
+
 // The codes of the panels' planes with the bias of unpacked ones.
 template <class Pack>
 void unpack_panel(const PackedPanels& panel, int64_t first, int64_t groups, const UnpackedPanel& out) {

@@ -104,7 +104,7 @@ void pack_panel(const uint8_t* rows, int64_t row_stride, int count, int64_t grou
   }
 }
 
-// Codes are rounded to nearest; the largest magnitude of a group becomes 127.
+// Codes are rounded to nearest; the largest magnitude of a group becomes 127, or less for its rounded scale.
 void quantize_token(const float* x, int64_t groups, int token, int tokens, int8_t* codes, TokenGroup* info) {
   constexpr int kVectors = kGroupColumns / P::kWidth;
   codes += token * kGroupColumns;
@@ -117,11 +117,11 @@ void quantize_token(const float* x, int64_t groups, int token, int tokens, int8_
       largest = P::max(largest, P::abs(v[i]));
       nothing = P::fma(v[i], P::zero(), nothing);  // NaN if a number is not finite
     }
-    const float most = P::reduce_max(largest);
-    const float inverse = most >= 1e-30f ? 127.0f / most : 0.0f;
+    const float most = P::reduce_max(largest), scale = token_scale(most);
+    const float inverse = most >= 1e-30f ? 1.0f / scale : 0.0f;
     int32_t sums[2] = {0, 0};
     P::round_codes(v, P::set(inverse), codes, sums);
-    info->scale = most * (1.0f / 127.0f) + P::zero_or_nan(nothing);
+    info->scale = scale + P::zero_or_nan(nothing);
     info->scaled_sum = info->scale * float(sums[0] + sums[1]);
     info->minus_sum = -kLargestBias * (sums[0] + sums[1]);
     info->minus_first = -kLargestBias * sums[0];
@@ -186,6 +186,13 @@ struct FullFormats {
 template <int kHalves, bool kOffset, int kPanels, int kTokens>
 void fill_unpacked(PanelKernels& kernels) {
   kernels.dot[kHalves - 1][kOffset][kPanels][kTokens] = dot_unpacked<kHalves, kOffset, kPanels, kTokens>;
+  if constexpr (HasMultiples<P> && kHalves == 1)
+    kernels.dot_multiples[kOffset][kPanels][kTokens] = dot_unpacked<kHalves, kOffset, kPanels, kTokens, true>;
+  if constexpr (kTokens == 1) {
+    kernels.dot_listed[kHalves - 1][kOffset][kPanels] = dot_listed<GroupDots<kHalves, kOffset, kPanels, false>>;
+    if constexpr (HasMultiples<P> && kHalves == 1)
+      kernels.dot_listed_multiples[kOffset][kPanels] = dot_listed<GroupDots<kHalves, kOffset, kPanels, true>>;
+  }
   if constexpr (kTokens > 1) fill_unpacked<kHalves, kOffset, kPanels, kTokens - 1>(kernels);
 }
 template <int kPanels>
@@ -203,8 +210,11 @@ PanelKernels make_panel_kernels(const char* name, const char* floats) {
   kernels.name = name;
   kernels.floats = floats;
   kernels.width = P::kWidth;
-  kernels.tiles = {
-      .tokens = P::kTokens, .unpack_groups = 16, .packed_tiles = {3, 8}, .in_order = prefetches_what_is_in_order()};
+  kernels.tiles = {.tokens = P::kTokens,
+                   .unpack_groups = 28,
+                   .packed_tiles = {3, 8},
+                   .in_order = prefetches_what_is_in_order(),
+                   .multiples = HasMultiples<P> && has_pipes_beside_products()};
   kernels.panels = P::kPanels;
   kernels.format = panel_format_of<FullFormats>;
   kernels.quantize = quantize_token;
@@ -213,5 +223,6 @@ PanelKernels make_panel_kernels(const char* name, const char* floats) {
   kernels.peak = dot_peak;
   kernels.read = read_all;
   fill_unpacked_panels<P::kPanels>(kernels);
+  if constexpr (HasMultiples<P>) kernels.multiply_scales = multiply_scales;
   return kernels;
 }

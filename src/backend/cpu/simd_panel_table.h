@@ -7,5 +7,6 @@
 #include "backend/cpu/simd_panel_expand.h"
 #include "backend/cpu/simd_panel_formats.h"
 #include "backend/cpu/simd_panel_limits.h"
+#include "backend/cpu/simd_panel_listed.h"
 #include "backend/cpu/simd_panel_output.h"
 #include "backend/cpu/simd_panel_pack.h"

@@ -155,18 +155,18 @@ class Tuning {
 struct CachedTiles {
   explicit CachedTiles(const PanelKernels& kernels)
       : prefix(fmt::format("{} {} tiles: ", processor_name(), kernels.name)),
-        most_tokens(kernels.tiles.tokens),
-        in_order(kernels.tiles.in_order) {}
+        usual(kernels.tiles) {}
 
   std::optional<PanelTiles> find(const RateCache& cache) const {
     const auto number = [&](const char* name, int64_t most) -> int64_t {
       const double value = cache.find(prefix + name).value_or(0);
       return value >= 1 && value <= double(most) && value == double(int64_t(value)) ? int64_t(value) : 0;
     };
-    const PanelTiles tiles{int(number("tokens", most_tokens)),
-                           number("groups", kUnpackGroups),
-                           {number("packed", kMostPackedTiles), number("packed whole", kMostPackedTiles)},
-                           in_order};
+    PanelTiles tiles = usual;
+    tiles.tokens = int(number("tokens", usual.tokens));
+    tiles.unpack_groups = number("groups", kUnpackGroups);
+    tiles.packed_tiles[0] = number("packed", kMostPackedTiles);
+    tiles.packed_tiles[1] = number("packed whole", kMostPackedTiles);
     if (tiles.tokens < 2 || tiles.unpack_groups < 1 || tiles.packed_tiles[0] < 1 || tiles.packed_tiles[1] < 1)
       return std::nullopt;
     return tiles;
@@ -180,8 +180,7 @@ struct CachedTiles {
   }
 
   std::string prefix;
-  int most_tokens;
-  bool in_order;  // not measured: what the caches hold of a matrix tells nothing of it
+  PanelTiles usual;  // the rest is not measured
 };
 
 }  // namespace

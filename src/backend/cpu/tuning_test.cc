@@ -58,7 +58,7 @@ TEST_F(Tuning, GivesSizesThatTheKernelsHaveAndKeepsThem) {
 
 TEST_F(Tuning, TakesWhatIsKnown) {
   write(2, 7, 5);
-  EXPECT_EQ(tiles(), (PanelTiles{2, 7, {5, 5}, kernels().tiles.in_order}));
+  EXPECT_EQ(tiles(), (PanelTiles{2, 7, {5, 5}, kernels().tiles.in_order, kernels().tiles.multiples}));
 }
 
 TEST_F(Tuning, MeasuresAnewWhatCannotBe) {
@@ -96,8 +96,9 @@ TEST(PanelTiles, NoSizeChangesABit) {
     for (const int64_t tokens : {1, 5, 13, 40}) {
       const std::vector<float> expected = product(format, tokens, usual);
       for (const PanelTiles& tiles :
-           {PanelTiles{2, 1, {1, 1}}, PanelTiles{usual.tokens, kUnpackGroups, {10, 10}, !usual.in_order},
-            PanelTiles{std::max(2, usual.tokens - 1), 7, {2, 4}}})
+           {PanelTiles{2, 1, {1, 1}, false, true},
+            PanelTiles{usual.tokens, kUnpackGroups, {10, 10}, !usual.in_order, usual.multiples},
+            PanelTiles{std::max(2, usual.tokens - 1), 7, {2, 4}, usual.in_order, !usual.multiples}})
         EXPECT_TRUE(testing::same_bits(product(format, tokens, tiles), expected))
             << format_info(format).name << ", " << tokens << " tokens, tiles of " << tiles.tokens;
     }

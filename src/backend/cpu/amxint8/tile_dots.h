@@ -16,6 +16,7 @@ struct P : Avx512Panels {
 #include "backend/cpu/simd_panel_common.h"
 #include "backend/cpu/simd_panel_expand.h"
 #include "backend/cpu/simd_panel_formats.h"
+#include "backend/cpu/simd_panel_listed.h"
 
 constexpr int kTileTokens = 12;  // with two panels, their sums are 24 of 32 registers
 constexpr int kManyTokens = 32;  // fewer are multiplied faster by VNNI
@@ -138,6 +139,15 @@ void dot_tiles(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups
   finish_sums(sums, tokens, accumulator);
 }
 
+template <bool kOffset, int kPanels>
+struct GroupDots {
+  static constexpr int kMostTokens = kTileTokens;
+  template <int kTokens>
+  static void add(const UnpackedPanel& panels, int64_t panel_groups, int64_t g, const TokenTile& tokens, float* sums) {
+    dot_tiles<kOffset, kPanels, kTokens>(from_group<1>(panels, g), panel_groups, 1, tokens, {sums});
+  }
+};
+
 // As dot_peak: full tiles, 64 columns of which 16 tokens and 16 rows share each.
 int64_t tile_peak(int64_t rounds) {
   constexpr int kTokens = 16, kColumns = 64, kRepeats = 4;
@@ -202,6 +212,7 @@ struct TileFormats {
 template <bool kOffset, int kPanels, int kTokens>
 void fill_tile_dots(PanelKernels& kernels) {
   kernels.dot[0][kOffset][kPanels][kTokens] = dot_tiles<kOffset, kPanels, kTokens>;
+  kernels.dot_listed[0][kOffset][kPanels] = dot_listed<GroupDots<kOffset, kPanels>>;
   if constexpr (kTokens > 1)
     fill_tile_dots<kOffset, kPanels, kTokens - 1>(kernels);
   else if constexpr (kPanels > 1)
@@ -217,6 +228,7 @@ PanelKernels make_tile_kernels(const char* name) {
   kernels.format = panel_format_of<TileFormats>;
   kernels.peak = tile_peak;
   kernels.release = release_tiles;
+  kernels.multiply_scales = nullptr;  // panels are unpacked otherwise than for dot_multiples
   fill_tile_dots<false, 2, kTileTokens>(kernels);
   fill_tile_dots<true, 2, kTileTokens>(kernels);
   return kernels;

@@ -155,3 +155,12 @@ void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t gro
   }
   finish_sums(sums, tokens, accumulator);
 }
+
+template <int kHalves, bool kOffset, int kPanels, bool kMultiples>
+struct GroupDots {
+  static constexpr int kMostTokens = P::kTokens;
+  template <int kTokens>
+  static void add(const UnpackedPanel& panels, int64_t panel_groups, int64_t g, const TokenTile& tokens, float* sums) {
+    dot_unpacked<kHalves, kOffset, kPanels, kTokens>(from_group<kHalves>(panels, g), panel_groups, 1, tokens, {sums});
+  }
+};

@@ -44,6 +44,7 @@ struct P : NeonPanels {
 #include "backend/cpu/simd_panel_expand.h"
 #include "backend/cpu/simd_panel_formats.h"
 #include "backend/cpu/simd_panel_limits.h"
+#include "backend/cpu/simd_panel_listed.h"
 #include "backend/cpu/simd_panel_output.h"
 #include "backend/cpu/simd_panel_pack.h"
 
