@@ -154,7 +154,7 @@ class Tuning {
 
 struct CachedTiles {
   explicit CachedTiles(const PanelKernels& kernels)
-      : prefix(fmt::format("{} {} tiles: ", processor_name(), kernels.name)),
+      : prefix(fmt::format("{} {}{}", processor_name(), kernels.name, kTilesKey)),
         usual(kernels.tiles) {}
 
   std::optional<PanelTiles> find(const RateCache& cache) const {

@@ -23,7 +23,7 @@ class Tuning : public ::testing::Test {
 
   void write(double tokens, double groups, double packed) {
     RateCache cache(path_);
-    const std::string prefix = processor_name() + " " + kernels().name + " tiles: ";
+    const std::string prefix = processor_name() + " " + kernels().name + std::string(kTilesKey);
     cache.set(prefix + "tokens", tokens);
     cache.set(prefix + "groups", groups);
     cache.set(prefix + "packed", packed);
