@@ -31,7 +31,7 @@ inline constexpr int kMaxPanels = 2;          // panels that a kernel takes at o
 inline constexpr int64_t kUnpackGroups = 32;  // groups that are unpacked at a time, at most
 
 // A token's scale is a power of two times 1 + step / kScaleSteps, so that few multiples of weights' scales are all that
-// its products need (PanelKernels::dot_multiples). The codes' errors grow by 1 to 6 %.
+// its products need (PanelKernels::dot_multiples). Codes become coarser by 6 % at most.
 inline constexpr int kScaleSteps = 16;
 inline constexpr int kStepShift = 23 - std::countr_zero(unsigned(kScaleSteps));  // of a float's bits
 inline int scale_step(float scale) { return int(std::bit_cast<uint32_t>(scale) >> kStepShift & (kScaleSteps - 1)); }

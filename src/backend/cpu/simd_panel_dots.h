@@ -5,7 +5,7 @@
 // token. Per 32 columns it costs three more instructions for the scales (five if its halves have their own), and
 // another for the offsets. AMD Zen 4 converts beside the multiplications: 8 of 10 are dot products, and 80 % of the
 // peak is reached from the first-level cache; 73 % with offsets and with two scales. With multiples of the weights'
-// scales it is 8 of 9, 87 % (79 % with offsets): powers of two go beside the multiplications.
+// scales it is 8 of 9, and 87 % are reached (77 % with offsets): powers of two go beside the multiplications.
 
 // sum(p) += c[p] * four codes of a token, for each panel p. For one panel, instructions that take the four from memory
 // and spread them themselves (P::dot_at) save another that does; for two, they would load them twice.
