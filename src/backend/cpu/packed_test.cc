@@ -89,7 +89,8 @@ TEST(WeightArena, GivesBackWhatIsLetGoOfBetweenOthers) {
   }
   for (int i = 1; i < kWeights; i += 2) {
     const uint8_t* bytes = weights[size_t(i)].get();
-    EXPECT_EQ(whole_pages_held(bytes, bytes_of(i)).second, whole_pages_held(bytes, bytes_of(i)).first);
+    const auto [pages, held] = whole_pages_held(bytes, bytes_of(i));
+    EXPECT_EQ(held, pages);
     weights[size_t(i)].reset();
     EXPECT_EQ(whole_pages_held(bytes, bytes_of(i)).second, 0u);
   }

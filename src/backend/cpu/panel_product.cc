@@ -265,6 +265,7 @@ void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPan
   const bool direct = goes_directly(panels, first, count);
   const bool multiples = with_multiples(*panels.format);
   const DotUnpacked* of_tokens = dots(*panels.format, count, multiples);
+  const DotListed of_listed = listed(*panels.format, count, multiples);
   // Only the address changes from tile to tile: what is written in parts and then copied as a whole waits until all
   // results before it are written.
   PanelOutput out = output(panels, first, 0);
@@ -275,8 +276,7 @@ void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPan
     if (multiples) kernels_.multiply_scales(memory.scales, count * groups, memory.multiples);
     const bool last = g + groups == groups_;
     for (int64_t block = 0; block < blocks(); ++block) {
-      multiply_seconds(block, second_groups(block, g / chunk_), memory, g, groups,
-                       listed(*panels.format, count, multiples), seconds);
+      multiply_seconds(block, second_groups(block, g / chunk_), memory, g, groups, of_listed, seconds);
       const float* rest = has_seconds(block) ? seconds : nullptr;
       const int64_t end = first_of_block(block + 1);
       for (int64_t begin = first_of_block(block); begin < end; begin += tile_rows_) {
