@@ -30,27 +30,24 @@ void products(benchmark::State& state, Format name) {
   std::vector<float> sums(size_t(count * panels * width));
   const int64_t code_floats = panels * kGroups * kGroupColumns * width / int64_t(sizeof(float));
   Scratch scratch, tokens_scratch;
-  const bool multiples = bench_kernels().tiles.multiples && format.halves == 1;
+  const bool multiples = bench_kernels().tiles.multiples && bench_kernels().has_multiples(format);
   float* memory = scratch.floats(code_floats + (2 + kScaleSteps) * panels * scales);
-  auto* codes = reinterpret_cast<uint8_t*>(memory);
-  const UnpackedPanel panel{codes, memory + code_floats, memory + code_floats + panels * scales,
-                            memory + code_floats + 2 * panels * scales};
+  const UnpackedPanel panel{reinterpret_cast<uint8_t*>(memory), memory + code_floats,
+                            memory + code_floats + panels * scales, memory + code_floats + 2 * panels * scales};
   std::vector<float> x(size_t(kGroups * kGroupColumns));
   for (size_t i = 0; i < x.size(); ++i) x[i] = float(i % 17) - 8.0f;
   auto* token_codes = reinterpret_cast<int8_t*>(tokens_scratch.floats(kGroups * kGroupColumns * count));
   std::vector<TokenGroup> info(size_t(kGroups * count));
   for (int t = 0; t < count; ++t) bench_kernels().quantize(x.data(), kGroups, t, count, token_codes, info.data());
 
-  const DotUnpacked dot = multiples ? bench_kernels().dot_multiples[format.has_offset][panels][count]
-                                    : bench_kernels().dot[format.halves - 1][format.has_offset][panels][count];
+  const DotUnpacked dot = bench_kernels().unpacked_dots(format, multiples).dot[panels][count];
   double unpacking = 1e9, multiplying = 1e9, peak = 0;
   for (auto _ : state) {
     unpacking = std::min(unpacking, seconds_of([&] {
                            for (int64_t i = 0; i < kRounds; ++i)
                              for (int64_t p = 0; p < panels; ++p)
                                format.unpack({packed.data(), format.chunk_bytes}, 0, kGroups,
-                                             {codes + p * kGroups * kGroupColumns * width, panel.scales + p * scales,
-                                              panel.offsets + p * scales});
+                                             panel.further(p * kGroups, format.halves, width));
                          }));
     if (multiples) bench_kernels().multiply_scales(panel.scales, panels * scales / width, panel.multiples);
     multiplying = std::min(multiplying, seconds_of([&] {

@@ -111,4 +111,71 @@ struct Avx512Panels {
     sums[0] = _mm256_cvtsi256_si32(sum);
     sums[1] = _mm_cvtsi128_si32(_mm256_extracti128_si256(sum, 1));
   }
+
+  // Of each 128 bits of four vectors one number, its four in order: f(of the first), ...
+  template <class Function>
+  static __m512i fold(const __m512i (&x)[4], const Function& f) {
+    const __m512i first = f(_mm512_unpacklo_epi32(x[0], x[1]), _mm512_unpackhi_epi32(x[0], x[1]));
+    const __m512i second = f(_mm512_unpacklo_epi32(x[2], x[3]), _mm512_unpackhi_epi32(x[2], x[3]));
+    return f(_mm512_unpacklo_epi64(first, second), _mm512_unpackhi_epi64(first, second));
+  }
+  // Four groups in turn as simd_panel_pack.h's quantize_group has one; the next group's codes and TokenGroup lie
+  // `tokens` further. Magnitudes are compared as whole numbers, of which infinities and NaNs are the largest.
+  static void quantize_four(const float* x, int tokens, int8_t* codes, TokenGroup* info) {
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+    __m512 v[4][2];
+    __m512i most[4];
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) {
+      v[g][0] = load(x + g * kGroupColumns);
+      v[g][1] = load(x + g * kGroupColumns + kWidth);
+      most[g] = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(v[g][0]), magnitude),
+                                 _mm512_and_si512(_mm512_castps_si512(v[g][1]), magnitude));
+    }
+    const __m512i folded = fold(most, [](__m512i a, __m512i b) { return _mm512_max_epi32(a, b); });
+    const __m256i half = _mm256_max_epi32(_mm512_castsi512_si256(folded), _mm512_extracti64x4_epi64(folded, 1));
+    const __m128i bits = _mm_max_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+    const __m128 largest = _mm_castsi128_ps(bits);
+
+    const __m128i below = _mm_set1_epi32((1 << kStepShift) - 1);  // as token_scale has it
+    const __m128i rounded_up = _mm_andnot_si128(
+        below, _mm_add_epi32(_mm_castps_si128(_mm_mul_ps(largest, _mm_set1_ps(1.0f / 127.0f))), below));
+    const __m128 exact = _mm_castsi128_ps(rounded_up);
+    const __m128 inverse =
+        _mm_maskz_div_ps(_mm_cmp_ps_mask(largest, _mm_set1_ps(kLeastMagnitude), _CMP_GE_OQ), _mm_set1_ps(1.0f), exact);
+    const __mmask8 finite = _mm_cmplt_epi32_mask(bits, _mm_set1_epi32(0x7f800000));
+    const __m128 scale = _mm_mask_blend_ps(finite, _mm_set1_ps(__builtin_nanf("")), exact);
+
+    const __m512i ones = _mm512_set1_epi8(1), in_order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13,  //
+                                                                           2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512 factors = _mm512_broadcast_f32x4(inverse);
+    __m128 sums[2];  // of the halves of two groups
+#pragma GCC unroll 2
+    for (int pair = 0; pair < 4; pair += 2) {
+      const __m512 first = pair == 0 ? _mm512_permute_ps(factors, 0x00) : _mm512_permute_ps(factors, 0xaa);
+      const __m512 second = pair == 0 ? _mm512_permute_ps(factors, 0x55) : _mm512_permute_ps(factors, 0xff);
+      const auto words = [](const V* of, V factor) {
+        return _mm512_packs_epi32(_mm512_cvtps_epi32(mul(of[0], factor)), _mm512_cvtps_epi32(mul(of[1], factor)));
+      };
+      const __m512i both = _mm512_packs_epi16(words(v[pair], first), words(v[pair + 1], second));
+      const __m512i in_turn = _mm512_permutexvar_epi32(in_order, both);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + pair * tokens * kGroupColumns),
+                          _mm512_castsi512_si256(in_turn));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + (pair + 1) * tokens * kGroupColumns),
+                          _mm512_extracti64x4_epi64(in_turn, 1));
+      const __m512i sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, both);  // of four each
+      const __m256i of_half = _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
+      sums[pair / 2] =
+          _mm_castsi128_ps(_mm_add_epi32(_mm256_castsi256_si128(of_half), _mm256_extracti128_si256(of_half, 1)));
+    }
+    const __m128i firsts = _mm_castps_si128(_mm_shuffle_ps(sums[0], sums[1], 0x88));
+    const __m128i all = _mm_add_epi32(firsts, _mm_castps_si128(_mm_shuffle_ps(sums[0], sums[1], 0xdd)));
+    const auto minus = [](__m128i sum) {
+      return _mm_castsi128_ps(_mm_mullo_epi32(sum, _mm_set1_epi32(-kLargestBias)));
+    };
+    __m128 infos[4] = {scale, _mm_mul_ps(scale, _mm_cvtepi32_ps(all)), minus(all), minus(firsts)};
+    _MM_TRANSPOSE4_PS(infos[0], infos[1], infos[2], infos[3]);
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) _mm_storeu_ps(reinterpret_cast<float*>(info + g * tokens), infos[g]);
+  }
 };

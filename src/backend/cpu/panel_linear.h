@@ -99,20 +99,6 @@ class PanelProduct {
                   int64_t first_group, int64_t groups, const UnpackedPanel& out) const;
   void unpack(const TargetPanels& panels, int64_t panel, int64_t first_group, int64_t groups,
               const UnpackedPanel& out) const;
-  // What lies so many groups further in unpacked panels.
-  UnpackedPanel further(const UnpackedPanel& from, const PanelFormat& format, int64_t groups) const;
-  const DotUnpacked* dots(const PanelFormat& format, int64_t count, bool multiples) const {
-    return multiples ? kernels_.dot_multiples[format.has_offset][count]
-                     : kernels_.dot[format.halves - 1][format.has_offset][count];
-  }
-  DotListed listed(const PanelFormat& format, int64_t count, bool multiples) const {
-    return multiples ? kernels_.dot_listed_multiples[format.has_offset][count]
-                     : kernels_.dot_listed[format.halves - 1][format.has_offset][count];
-  }
-  // Panels that are unpacked for all tokens get multiples of their scales.
-  bool with_multiples(const PanelFormat& format) const {
-    return kernels_.tiles.multiples && kernels_.multiply_scales != nullptr && format.halves == 1;
-  }
   // Second codes are multiplied with the first: there is one token, and its panels are read in order.
   bool multiplies_both(const PanelFormat& format) const;
   // Zeros for the sums (tokens, width) of second codes.

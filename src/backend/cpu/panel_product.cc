@@ -28,9 +28,7 @@ int64_t multiple_floats(const PanelKernels& kernels) {
 }
 
 // Pieces of like size: a small one costs each tile of tokens nearly as much as a large one.
-int64_t even_chunk(int64_t count, int64_t most) {
-  return count == 0 ? 1 : tile_count(count, tile_count(count, most));
-}
+int64_t even_chunk(int64_t count, int64_t most) { return count == 0 ? 1 : tile_count(count, tile_count(count, most)); }
 
 }  // namespace
 
@@ -168,12 +166,6 @@ void PanelProduct::unpack(const TargetPanels& panels, int64_t panel, int64_t fir
                              first_group, groups, out);
 }
 
-UnpackedPanel PanelProduct::further(const UnpackedPanel& from, const PanelFormat& format, int64_t groups) const {
-  const int64_t scales = groups * format.halves * kernels_.width;
-  return {from.codes + groups * kGroupColumns * kernels_.width, from.scales + scales, from.offsets + scales,
-          from.multiples + scales * kScaleSteps};
-}
-
 void PanelProduct::clear_seconds(float* rest, int64_t width) const {
   for (int64_t block = 0; block < blocks(); ++block)
     if (has_seconds(block))
@@ -184,7 +176,7 @@ void PanelProduct::clear_seconds(float* rest, int64_t width) const {
 void PanelProduct::unpack_all(const TargetPanels& panels, const PackedPanels& packed, int64_t first, int64_t count,
                               int64_t first_group, int64_t groups, const UnpackedPanel& out) const {
   for (int64_t p = 0; p < count; ++p) {
-    const UnpackedPanel to = further(out, *panels.format, p * groups);
+    const UnpackedPanel to = out.further(p * groups, panels.format->halves, kernels_.width);
     if (packed.first == nullptr)
       unpack(panels, first + p, first_group, groups, to);
     else
@@ -236,6 +228,7 @@ void PanelProduct::finish_packed(const TargetPanels& panels, const PackedPanels&
                                  const UnpackedPanel& memory, const float* sums, float* seconds) const {
   const int64_t width = count * kernels_.width, stride = packed.bundles * width;
   const bool done = multiplies_both(*panels.format);
+  const UnpackedDots& dots = kernels_.unpacked_dots(*panels.format, false);
   PackedPanels bundle = packed;
   for (int64_t i = 0; i < packed.bundles; ++i) {
     if (!done) clear_seconds(seconds, width);
@@ -243,7 +236,7 @@ void PanelProduct::finish_packed(const TargetPanels& panels, const PackedPanels&
       for (int64_t chunk = 0; chunk < chunks() && !done; ++chunk)
         for (const int32_t& group : second_groups(block, chunk)) {
           unpack_all(panels, bundle, first, count, group, 1, memory);
-          multiply_seconds(block, {&group, 1}, memory, group, 1, listed(*panels.format, count, false), seconds);
+          multiply_seconds(block, {&group, 1}, memory, group, 1, dots.listed[count], seconds);
         }
       store(panels, first, count, first_of_block(block), first_of_block(block + 1), {sums, stride},
             !done && has_seconds(block) ? seconds : nullptr);
@@ -263,9 +256,8 @@ void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPan
   const int64_t width = count * kernels_.width;
   clear_seconds(seconds, width);
   const bool direct = goes_directly(panels, first, count);
-  const bool multiples = with_multiples(*panels.format);
-  const DotUnpacked* of_tokens = dots(*panels.format, count, multiples);
-  const DotListed of_listed = listed(*panels.format, count, multiples);
+  const bool multiples = kernels_.tiles.multiples && kernels_.has_multiples(*panels.format);
+  const UnpackedDots& dots = kernels_.unpacked_dots(*panels.format, multiples);
   // Only the address changes from tile to tile: what is written in parts and then copied as a whole waits until all
   // results before it are written.
   PanelOutput out = output(panels, first, 0);
@@ -276,7 +268,7 @@ void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPan
     if (multiples) kernels_.multiply_scales(memory.scales, count * groups, memory.multiples);
     const bool last = g + groups == groups_;
     for (int64_t block = 0; block < blocks(); ++block) {
-      multiply_seconds(block, second_groups(block, g / chunk_), memory, g, groups, of_listed, seconds);
+      multiply_seconds(block, second_groups(block, g / chunk_), memory, g, groups, dots.listed[count], seconds);
       const float* rest = has_seconds(block) ? seconds : nullptr;
       const int64_t end = first_of_block(block + 1);
       for (int64_t begin = first_of_block(block); begin < end; begin += tile_rows_) {
@@ -288,7 +280,7 @@ void PanelProduct::multiply_unpacked(const TargetPanels& panels, const PackedPan
           to.out = &out;
           to.seconds = rest != nullptr ? rest + begin * width : nullptr;
         }
-        of_tokens[tokens](memory, groups, groups, {rows_.codes + at * kGroupColumns, rows_.info + at}, to);
+        dots.dot[count][tokens](memory, groups, groups, {rows_.codes + at * kGroupColumns, rows_.info + at}, to);
         if (last && !direct) store(panels, first, count, begin, begin + tokens, {sums, width}, rest);
       }
     }

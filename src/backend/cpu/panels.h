@@ -31,7 +31,7 @@ inline constexpr int kMaxPanels = 2;          // panels that a kernel takes at o
 inline constexpr int64_t kUnpackGroups = 32;  // groups that are unpacked at a time, at most
 
 // A token's scale is a power of two times 1 + step / kScaleSteps, so that few multiples of weights' scales are all that
-// its products need (PanelKernels::dot_multiples). Codes become coarser by 6 % at most.
+// its products need (PanelKernels::with_multiples). Codes become coarser by 6 % at most.
 inline constexpr int kScaleSteps = 16;
 inline constexpr int kStepShift = 23 - std::countr_zero(unsigned(kScaleSteps));  // of a float's bits
 inline int scale_step(float scale) { return int(std::bit_cast<uint32_t>(scale) >> kStepShift & (kScaleSteps - 1)); }
@@ -40,6 +40,9 @@ inline float token_scale(float most) {
   constexpr uint32_t kBelow = (1u << kStepShift) - 1;
   return std::bit_cast<float>((std::bit_cast<uint32_t>(most * (1.0f / 127.0f)) + kBelow) & ~kBelow);
 }
+
+// Codes of a group whose largest magnitude is less are zero.
+inline constexpr float kLeastMagnitude = 1e-30f;
 
 // What is known of 32 columns of a token beside their codes.
 struct TokenGroup {
@@ -85,8 +88,15 @@ struct UnpackedPanel {
   uint8_t* codes;  // (groups, 8, width, 4), with a bias that the kernels know
   float* scales;   // (groups, halves, width)
   float* offsets;  // (groups, halves, width), if the format has offsets
-  // (groups, kScaleSteps, width): the scales times 1, 1 + 1 / kScaleSteps, ...; for dot_multiples.
+  // (groups, kScaleSteps, width): the scales times 1, 1 + 1 / kScaleSteps, ...; for PanelKernels::with_multiples.
   float* multiples = nullptr;
+
+  // What lies so many groups further, of panels with so many halves and rows.
+  UnpackedPanel further(int64_t groups, int halves, int width) const {
+    const int64_t of_scales = groups * halves * width;
+    return {codes + groups * kGroupColumns * width, scales + of_scales, offsets + of_scales,
+            multiples != nullptr ? multiples + of_scales * kScaleSteps : nullptr};
+  }
 };
 
 // Where the products of packed panels go: rows = products + bias, or rows += that.
@@ -157,6 +167,12 @@ struct ListedTokens {
 using DotListed = void (*)(const UnpackedPanel& panels, int64_t panel_groups, int64_t first_group,
                            const ListedTokens& tokens, float* sums);
 
+// What multiplies unpacked panels with one form of scales.
+struct UnpackedDots {
+  DotUnpacked dot[kMaxPanels + 1][kMaxPanelTokens + 1];  // by panels and tokens
+  DotListed listed[kMaxPanels + 1];                      // by panels
+};
+
 // Sums of some tokens with the rows of one or two panels, which go with second ones to `out`.
 struct PanelSums {
   const float* sums;
@@ -176,7 +192,7 @@ struct PanelTiles {
   // Packed panels are read in the order of their bytes, and left to the processor's own prefetching, where there is a
   // kernel for it.
   bool in_order = false;
-  // Unpacked panels are multiplied by dot_multiples, where there is one.
+  // Unpacked panels are multiplied by PanelKernels::with_multiples, where there is one.
   bool multiples = false;
   bool operator==(const PanelTiles&) const = default;
 };
@@ -191,15 +207,18 @@ struct PanelKernels {
   // tokens, or of other formats.
   const PanelKernels* few;
   int64_t many_tokens;
-  const PanelFormat* (*format)(Format format);                 // null for what these are not for
-  DotUnpacked dot[2][2][kMaxPanels + 1][kMaxPanelTokens + 1];  // by halves - 1, has_offset, panels and tokens
-  DotListed dot_listed[2][2][kMaxPanels + 1];  // by halves - 1, has_offset and panels
-  // Null, or the same for panels with a scale for 32 columns and its multiples: a group's sum is multiplied with the one
-  // that has the token's scale but for a power of two, which is no multiplication. By has_offset, panels and tokens.
-  DotUnpacked dot_multiples[2][kMaxPanels + 1][kMaxPanelTokens + 1];
-  DotListed dot_listed_multiples[2][kMaxPanels + 1];
+  const PanelFormat* (*format)(Format format);  // null for what these are not for
+  UnpackedDots with_scales[2][2];               // by halves - 1 and has_offset
+  // For panels with a scale for 32 columns and its multiples, if multiply_scales is not null: a group's sum is
+  // multiplied with the one that has the token's scale but for a power of two, which is no multiplication. By
+  // has_offset.
+  UnpackedDots with_multiples[2];
   // For these: the multiples of scales (groups, width).
   void (*multiply_scales)(const float* scales, int64_t groups, float* multiples);
+  bool has_multiples(const PanelFormat& of) const { return multiply_scales != nullptr && of.halves == 1; }
+  const UnpackedDots& unpacked_dots(const PanelFormat& of, bool multiples) const {
+    return multiples ? with_multiples[of.has_offset] : with_scales[of.halves - 1][of.has_offset];
+  }
   // Null, or called by a thread after its last product for a while: gives back what `dot` took hold of.
   void (*release)();
   // A row of floats as number `token` of a tile of `tokens`. A number that is not finite makes its group's scale NaN.

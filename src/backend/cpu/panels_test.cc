@@ -2,6 +2,8 @@
 #include "backend/cpu/panels.h"
 
 #include <cmath>
+#include <cstring>
+#include <limits>
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/emulated_tiles.h"
@@ -41,11 +43,10 @@ struct Unpacked {
   UnpackedPanel view() { return {codes.data(), scales.data(), offsets.data(), multiples.data()}; }
 };
 
-// What multiplies unpacked panels of a format, by tokens: with their scales, and, where that is, with multiples of them.
-using UnpackedDots = const DotUnpacked (*)[kMaxPanelTokens + 1];
-std::vector<UnpackedDots> unpacked_dots(const PanelKernels& kernels, const PanelFormat& format) {
-  std::vector<UnpackedDots> dots = {kernels.dot[format.halves - 1][format.has_offset]};
-  if (kernels.multiply_scales != nullptr && format.halves == 1) dots.push_back(kernels.dot_multiples[format.has_offset]);
+// What multiplies unpacked panels of a format: with their scales, and, where that is, with multiples of them.
+std::vector<const UnpackedDots*> all_dots(const PanelKernels& kernels, const PanelFormat& format) {
+  std::vector<const UnpackedDots*> dots = {&kernels.unpacked_dots(format, false)};
+  if (kernels.has_multiples(format)) dots.push_back(&kernels.unpacked_dots(format, true));
   return dots;
 }
 void multiply_scales(const PanelKernels& kernels, Unpacked& panels) {
@@ -140,7 +141,7 @@ TEST_P(Panels, ATokensResultHasTheSameBitsInEveryKernelAndCompany) {
     const int64_t columns = info.block_elements * 2, groups = columns / kGroupColumns;
     const int64_t stride = info.block_bytes * 2;
     const std::vector<float> x = Random(6).floats(most * columns);
-    const auto& dots = kernels().dot[format->halves - 1][format->has_offset];
+    const UnpackedDots& dots = kernels().unpacked_dots(*format, false);
     // As many panels as a kernel takes, side by side as a matrix has them.
     const int panels = kernels().panels;
     const int64_t packed_stride = panels * format->chunk_bytes;
@@ -156,15 +157,15 @@ TEST_P(Panels, ATokensResultHasTheSameBitsInEveryKernelAndCompany) {
       alone.emplace_back(size_t(most * width));
       for (int t = 0; t < most; ++t) {
         const Tokens one(kernels(), {x.begin() + t * columns, x.begin() + (t + 1) * columns}, 1);
-        dots[1][1](unpacked.view(), groups, groups, one.tile(), {alone.back().data() + t * width});
+        dots.dot[1][1](unpacked.view(), groups, groups, one.tile(), {alone.back().data() + t * width});
       }
       for (int count = 1; count <= most; ++count) {
         const Tokens tokens(kernels(), {x.begin(), x.begin() + count * columns}, count);
         const std::vector<float> expected(alone.back().begin(), alone.back().begin() + count * width);
         std::vector<float> sums(expected.size());
-        for (const UnpackedDots of_panels : unpacked_dots(kernels(), *format)) {
+        for (const UnpackedDots* dots_of : all_dots(kernels(), *format)) {
           std::fill(sums.begin(), sums.end(), 0.0f);
-          of_panels[1][count](unpacked.view(), groups, groups, tokens.tile(), {sums.data()});
+          dots_of->dot[1][count](unpacked.view(), groups, groups, tokens.tile(), {sums.data()});
           EXPECT_TRUE(testing::same_bits(sums, expected)) << count << " tokens, unpacked";
         }
         if (format->pack == nullptr || count > most_packed) continue;
@@ -212,25 +213,23 @@ TEST_P(Panels, ProductsOfTwoPanelsAreThoseOfEachAndOfTheirGroups) {
         Unpacked both(kernels(), format, 2 * kMostGroups);
         const std::vector<float> before = Random(23).floats(2 * most * 2 * width);
         std::vector<float> sums = before, expected = before;
-        const auto& dots = kernels().dot[format.halves - 1][format.has_offset];
+        const UnpackedDots& dots = kernels().unpacked_dots(format, false);
         for (int p = 0; p < 2; ++p) {
-          const int64_t scales = p * kMostGroups * format.halves * width;
-          const UnpackedPanel panel{both.codes.data() + p * kMostGroups * kGroupColumns * width,
-                                    both.scales.data() + scales, both.offsets.data() + scales};
+          const UnpackedPanel panel = both.view().further(p * kMostGroups, format.halves, width);
           format.unpack_rows(rows.data() + p * width * row_bytes, row_bytes, width, 0, kMostGroups, panel);
           for (int t = 0; t < count; ++t)
             for (int64_t g = 0; g < groups; ++g) {
-              const int64_t at = g * count + t, own = g * format.halves * width;
-              dots[1][1]({panel.codes + g * kGroupColumns * width, panel.scales + own, panel.offsets + own},
-                         kMostGroups, 1, {tokens.codes.data() + at * kGroupColumns, tokens.groups.data() + at},
-                         {&expected[size_t((2 * rows_of_sums[size_t(t)] + p) * width)]});
+              const int64_t at = g * count + t;
+              dots.dot[1][1](panel.further(g, format.halves, width), kMostGroups, 1,
+                             {tokens.codes.data() + at * kGroupColumns, tokens.groups.data() + at},
+                             {&expected[size_t((2 * rows_of_sums[size_t(t)] + p) * width)]});
             }
         }
         multiply_scales(kernels(), both);
         const TokenTile tile{tokens.codes.data(), tokens.groups.data(), rows_of_sums.data()};
-        for (const UnpackedDots of_panels : unpacked_dots(kernels(), format)) {
+        for (const UnpackedDots* dots_of : all_dots(kernels(), format)) {
           sums = before;
-          of_panels[2][count](both.view(), kMostGroups, groups, tile, {sums.data()});
+          dots_of->dot[2][count](both.view(), kMostGroups, groups, tile, {sums.data()});
           ASSERT_TRUE(testing::same_bits(sums, expected))
               << format_info(name).name << ", " << groups << " groups, " << count << " tokens";
         }
@@ -249,9 +248,9 @@ TEST_P(Panels, ProductsOfTwoPanelsAreThoseOfEachAndOfTheirGroups) {
         const std::vector<float> out_before = out;
         sums = before;
         const PanelOutput to{out.data(), stride, bias.data(), true};
-        for (const UnpackedDots of_panels : unpacked_dots(kernels(), format)) {
+        for (const UnpackedDots* dots_of : all_dots(kernels(), format)) {
           out = out_before;
-          of_panels[2][count](both.view(), kMostGroups, groups, tile, {sums.data(), false, &to, seconds.data()});
+          dots_of->dot[2][count](both.view(), kMostGroups, groups, tile, {sums.data(), false, &to, seconds.data()});
           ASSERT_TRUE(testing::same_bits(out, expected_out))
               << format_info(name).name << ", " << groups << " groups, " << count << " tokens, to the output";
         }
@@ -275,10 +274,8 @@ TEST_P(Panels, ProductsOfListedTokensAreThoseOfEach) {
     constexpr int64_t kHeld = kGroups - kFirst;
     Unpacked held(kernels(), format, panels * kHeld);
     for (int p = 0; p < panels; ++p) {
-      const int64_t scales = p * kHeld * format.halves * width;
       format.unpack_rows(bytes.data() + p * width * row_bytes, row_bytes, width, kFirst, kHeld,
-                         {held.codes.data() + p * kHeld * kGroupColumns * width, held.scales.data() + scales,
-                          held.offsets.data() + scales});
+                         held.view().further(p * kHeld, format.halves, width));
     }
     multiply_scales(kernels(), held);
     const Tokens tokens(kernels(), Random(42).floats(kGroups * kPlaces * kGroupColumns), 1);
@@ -286,20 +283,17 @@ TEST_P(Panels, ProductsOfListedTokensAreThoseOfEach) {
     std::vector<float> expected = before;
     for (const int32_t group : groups)
       for (int32_t i = 0; i < counts[size_t(group)]; ++i) {
-        const int64_t at = group * kPlaces + i, scales = (group - kFirst) * format.halves * width;
-        kernels().dot[format.halves - 1][format.has_offset][panels][1](
-            {held.codes.data() + (group - kFirst) * kGroupColumns * width, held.scales.data() + scales,
-             held.offsets.data() + scales},
-            kHeld, 1, {tokens.codes.data() + at * kGroupColumns, tokens.groups.data() + at, rows.data() + at},
-            {expected.data()});
+        const int64_t at = group * kPlaces + i;
+        kernels()
+            .unpacked_dots(format, false)
+            .dot[panels][1](held.view().further(group - kFirst, format.halves, width), kHeld, 1,
+                            {tokens.codes.data() + at * kGroupColumns, tokens.groups.data() + at, rows.data() + at},
+                            {expected.data()});
       }
     const ListedTokens list{groups, counts.data(), kPlaces, tokens.codes.data(), tokens.groups.data(), rows.data()};
-    std::vector<DotListed> dots = {kernels().dot_listed[format.halves - 1][format.has_offset][panels]};
-    if (kernels().multiply_scales != nullptr && format.halves == 1)
-      dots.push_back(kernels().dot_listed_multiples[format.has_offset][panels]);
-    for (const DotListed dot : dots) {
+    for (const UnpackedDots* dots : all_dots(kernels(), format)) {
       std::vector<float> sums = before;
-      dot(held.view(), kHeld, kFirst, list, sums.data());
+      dots->listed[panels](held.view(), kHeld, kFirst, list, sums.data());
       EXPECT_TRUE(testing::same_bits(sums, expected));
     }
   }
@@ -317,8 +311,8 @@ std::vector<float> product(const PanelKernels& kernels, const PanelFormat& forma
     Unpacked panel(kernels, format, groups);
     format.unpack_rows(rows.data() + row * stride, stride, width, 0, groups, panel.view());
     std::fill(sums.begin(), sums.end(), -1.0f);
-    kernels.dot[format.halves - 1][format.has_offset][1][count](panel.view(), groups, groups, tokens.tile(),
-                                                                {sums.data(), true});
+    kernels.unpacked_dots(format, false)
+        .dot[1][count](panel.view(), groups, groups, tokens.tile(), {sums.data(), true});
     for (int t = 0; t < count; ++t) std::copy_n(&sums[size_t(t * width)], width, &out[size_t(t * kRows + row)]);
   }
   return out;
@@ -411,6 +405,33 @@ TEST_P(Panels, QuantizedTokensAreWithinHalfAStep) {
     EXPECT_EQ(tokens.groups[g].minus_sum, -kLargestBias * sum);
     EXPECT_EQ(tokens.groups[g].minus_first, -kLargestBias * first);
   }
+}
+
+// Groups alone, of a few at once and of what is left, with all that their largest magnitude can be.
+TEST_P(Panels, QuantizedTokensAreThoseOfTheScalarKernels) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
+  constexpr int kCount = 3;
+  for (int64_t groups = 1; groups <= 9; ++groups)
+    for (const float odd : {0.0f, -0.0f, 1e-40f, 9e-31f, -3e38f, kInfinity, -kInfinity, kNan, -kNan})
+      for (int64_t at = 0; at < groups; ++at) {
+        const int64_t columns = groups * kGroupColumns;
+        std::vector<float> x = Random(uint64_t(groups)).floats(kCount * columns);
+        if (std::abs(odd) < 1e-20f) std::fill_n(x.begin() + columns + at * kGroupColumns, kGroupColumns, odd);
+        x[size_t(columns + at * kGroupColumns + (7 * at + 3) % kGroupColumns)] = odd;
+        const Tokens tokens(kernels(), x, kCount), expected(scalar_panels(), x, kCount);
+        for (size_t i = 0; i < tokens.groups.size(); ++i) {
+          const TokenGroup &group = tokens.groups[i], &wanted = expected.groups[i];
+          ASSERT_EQ(std::isnan(group.scale), std::isnan(wanted.scale)) << odd << " in " << at << " of " << groups;
+          if (std::isnan(wanted.scale)) {
+            EXPECT_EQ(i, size_t(at * kCount + 1));
+            EXPECT_TRUE(std::isnan(group.scaled_sum));
+            continue;
+          }
+          ASSERT_EQ(std::memcmp(&group, &wanted, sizeof(group)), 0) << odd << " in " << at << " of " << groups;
+          ASSERT_EQ(std::memcmp(&tokens.codes[i * kGroupColumns], &expected.codes[i * kGroupColumns], kGroupColumns),
+                    0);
+        }
+      }
 }
 
 // What limits.cc measures is the work that these say they did.

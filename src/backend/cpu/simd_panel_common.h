@@ -77,13 +77,6 @@ template <int kPanels, int kChunk, class Dot>
   }
 }
 
-// What lies g groups further in unpacked panels.
-template <int kHalves>
-inline UnpackedPanel from_group(const UnpackedPanel& panels, int64_t g) {
-  const int64_t scales = g * kHalves * P::kWidth;
-  return {panels.codes + g * kGroupSteps * kLaneBytes, panels.scales + scales, panels.offsets + scales};
-}
-
 // The sums of unpacked panels that some tokens begin with, and what becomes of them.
 template <int kPanels, int kTokens>
 [[gnu::always_inline]] inline void begin_sums(const UnpackedSums& from, const TokenTile& tokens,

@@ -105,27 +105,40 @@ void pack_panel(const uint8_t* rows, int64_t row_stride, int count, int64_t grou
 }
 
 // Codes are rounded to nearest; the largest magnitude of a group becomes 127, or less for its rounded scale.
-void quantize_token(const float* x, int64_t groups, int token, int tokens, int8_t* codes, TokenGroup* info) {
+inline void quantize_group(const float* x, int8_t* codes, TokenGroup* info) {
   constexpr int kVectors = kGroupColumns / P::kWidth;
+  P::V v[kVectors], largest = P::zero(), nothing = P::zero();
+#pragma GCC unroll 8
+  for (int i = 0; i < kVectors; ++i) {
+    v[i] = P::load(x + i * P::kWidth);
+    largest = P::max(largest, P::abs(v[i]));
+    nothing = P::fma(v[i], P::zero(), nothing);  // NaN if a number is not finite
+  }
+  const float most = P::reduce_max(largest), scale = token_scale(most);
+  const float inverse = most >= kLeastMagnitude ? 1.0f / scale : 0.0f;
+  int32_t sums[2] = {0, 0};
+  P::round_codes(v, P::set(inverse), codes, sums);
+  info->scale = scale + P::zero_or_nan(nothing);
+  info->scaled_sum = info->scale * float(sums[0] + sums[1]);
+  info->minus_sum = -kLargestBias * (sums[0] + sums[1]);
+  info->minus_first = -kLargestBias * sums[0];
+}
+
+// Most of a group's time is spent on what it has one of, so some instruction sets have P::quantize_four.
+template <class Primitives>
+concept QuantizesFour = requires {
+  &Primitives::quantize_four;
+};
+
+template <class Primitives = P>
+void quantize_token(const float* x, int64_t groups, int token, int tokens, int8_t* codes, TokenGroup* info) {
   codes += token * kGroupColumns;
   info += token;
-  for (int64_t g = 0; g < groups; ++g, x += kGroupColumns, codes += tokens * kGroupColumns, info += tokens) {
-    P::V v[kVectors], largest = P::zero(), nothing = P::zero();
-#pragma GCC unroll 8
-    for (int i = 0; i < kVectors; ++i) {
-      v[i] = P::load(x + i * P::kWidth);
-      largest = P::max(largest, P::abs(v[i]));
-      nothing = P::fma(v[i], P::zero(), nothing);  // NaN if a number is not finite
-    }
-    const float most = P::reduce_max(largest), scale = token_scale(most);
-    const float inverse = most >= 1e-30f ? 1.0f / scale : 0.0f;
-    int32_t sums[2] = {0, 0};
-    P::round_codes(v, P::set(inverse), codes, sums);
-    info->scale = scale + P::zero_or_nan(nothing);
-    info->scaled_sum = info->scale * float(sums[0] + sums[1]);
-    info->minus_sum = -kLargestBias * (sums[0] + sums[1]);
-    info->minus_first = -kLargestBias * sums[0];
-  }
+  int64_t g = 0;
+  if constexpr (QuantizesFour<Primitives>)
+    for (; g + 4 <= groups; g += 4)
+      Primitives::quantize_four(x + g * kGroupColumns, tokens, codes + g * tokens * kGroupColumns, info + g * tokens);
+  for (; g < groups; ++g) quantize_group(x + g * kGroupColumns, codes + g * tokens * kGroupColumns, info + g * tokens);
 }
 
 void token_remainder(const float* x, const int8_t* codes, const TokenGroup& info, float* out) {
@@ -183,25 +196,21 @@ struct FullFormats {
   }
 };
 
-template <int kHalves, bool kOffset, int kPanels, int kTokens>
-void fill_unpacked(PanelKernels& kernels) {
-  kernels.dot[kHalves - 1][kOffset][kPanels][kTokens] = dot_unpacked<kHalves, kOffset, kPanels, kTokens>;
-  if constexpr (HasMultiples<P> && kHalves == 1)
-    kernels.dot_multiples[kOffset][kPanels][kTokens] = dot_unpacked<kHalves, kOffset, kPanels, kTokens, true>;
-  if constexpr (kTokens == 1) {
-    kernels.dot_listed[kHalves - 1][kOffset][kPanels] = dot_listed<GroupDots<kHalves, kOffset, kPanels, false>>;
-    if constexpr (HasMultiples<P> && kHalves == 1)
-      kernels.dot_listed_multiples[kOffset][kPanels] = dot_listed<GroupDots<kHalves, kOffset, kPanels, true>>;
+template <int kHalves, bool kOffset, bool kMultiples, int kPanels = P::kPanels, int kTokens = P::kTokens>
+void fill_unpacked(UnpackedDots& dots) {
+  dots.dot[kPanels][kTokens] = dot_unpacked<kHalves, kOffset, kPanels, kTokens, kMultiples>;
+  if constexpr (kTokens > 1) {
+    fill_unpacked<kHalves, kOffset, kMultiples, kPanels, kTokens - 1>(dots);
+  } else {
+    dots.listed[kPanels] = dot_listed<GroupDots<kHalves, kOffset, kPanels, kMultiples>>;
+    if constexpr (kPanels > 1) fill_unpacked<kHalves, kOffset, kMultiples, kPanels - 1>(dots);
   }
-  if constexpr (kTokens > 1) fill_unpacked<kHalves, kOffset, kPanels, kTokens - 1>(kernels);
 }
-template <int kPanels>
-void fill_unpacked_panels(PanelKernels& kernels) {
-  fill_unpacked<1, false, kPanels, P::kTokens>(kernels);
-  fill_unpacked<1, true, kPanels, P::kTokens>(kernels);
-  fill_unpacked<2, false, kPanels, P::kTokens>(kernels);
-  fill_unpacked<2, true, kPanels, P::kTokens>(kernels);
-  if constexpr (kPanels > 1) fill_unpacked_panels<kPanels - 1>(kernels);
+template <bool kOffset>
+void fill_unpacked_dots(PanelKernels& kernels) {
+  fill_unpacked<1, kOffset, false>(kernels.with_scales[0][kOffset]);
+  fill_unpacked<2, kOffset, false>(kernels.with_scales[1][kOffset]);
+  if constexpr (HasMultiples<P>) fill_unpacked<1, kOffset, true>(kernels.with_multiples[kOffset]);
 }
 
 // `floats`: the table of kernels.h that goes with it.
@@ -217,12 +226,13 @@ PanelKernels make_panel_kernels(const char* name, const char* floats) {
                    .multiples = HasMultiples<P> && has_pipes_beside_products()};
   kernels.panels = P::kPanels;
   kernels.format = panel_format_of<FullFormats>;
-  kernels.quantize = quantize_token;
+  kernels.quantize = quantize_token<>;
   kernels.remainder = token_remainder;
   kernels.store = store_sums;
   kernels.peak = dot_peak;
   kernels.read = read_all;
-  fill_unpacked_panels<P::kPanels>(kernels);
+  fill_unpacked_dots<false>(kernels);
+  fill_unpacked_dots<true>(kernels);
   if constexpr (HasMultiples<P>) kernels.multiply_scales = multiply_scales;
   return kernels;
 }

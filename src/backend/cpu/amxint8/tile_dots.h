@@ -144,7 +144,7 @@ struct GroupDots {
   static constexpr int kMostTokens = kTileTokens;
   template <int kTokens>
   static void add(const UnpackedPanel& panels, int64_t panel_groups, int64_t g, const TokenTile& tokens, float* sums) {
-    dot_tiles<kOffset, kPanels, kTokens>(from_group<1>(panels, g), panel_groups, 1, tokens, {sums});
+    dot_tiles<kOffset, kPanels, kTokens>(panels.further(g, 1, P::kWidth), panel_groups, 1, tokens, {sums});
   }
 };
 
@@ -211,8 +211,9 @@ struct TileFormats {
 
 template <bool kOffset, int kPanels, int kTokens>
 void fill_tile_dots(PanelKernels& kernels) {
-  kernels.dot[0][kOffset][kPanels][kTokens] = dot_tiles<kOffset, kPanels, kTokens>;
-  kernels.dot_listed[0][kOffset][kPanels] = dot_listed<GroupDots<kOffset, kPanels>>;
+  UnpackedDots& dots = kernels.with_scales[0][kOffset];
+  dots.dot[kPanels][kTokens] = dot_tiles<kOffset, kPanels, kTokens>;
+  dots.listed[kPanels] = dot_listed<GroupDots<kOffset, kPanels>>;
   if constexpr (kTokens > 1)
     fill_tile_dots<kOffset, kPanels, kTokens - 1>(kernels);
   else if constexpr (kPanels > 1)
@@ -228,7 +229,7 @@ PanelKernels make_tile_kernels(const char* name) {
   kernels.format = panel_format_of<TileFormats>;
   kernels.peak = tile_peak;
   kernels.release = release_tiles;
-  kernels.multiply_scales = nullptr;  // panels are unpacked otherwise than for dot_multiples
+  kernels.multiply_scales = nullptr;  // panels are unpacked otherwise than for with_multiples
   fill_tile_dots<false, 2, kTileTokens>(kernels);
   fill_tile_dots<true, 2, kTileTokens>(kernels);
   return kernels;

@@ -161,6 +161,7 @@ struct GroupDots {
   static constexpr int kMostTokens = P::kTokens;
   template <int kTokens>
   static void add(const UnpackedPanel& panels, int64_t panel_groups, int64_t g, const TokenTile& tokens, float* sums) {
-    dot_unpacked<kHalves, kOffset, kPanels, kTokens>(from_group<kHalves>(panels, g), panel_groups, 1, tokens, {sums});
+    dot_unpacked<kHalves, kOffset, kPanels, kTokens>(panels.further(g, kHalves, P::kWidth), panel_groups, 1, tokens,
+                                                     {sums});
   }
 };
