@@ -111,10 +111,11 @@ TEST(CudaKvSteps, GiveTheLogitsOfTheReferenceForEveryTypeOfTheKvCache) {
   }
 }
 
-// More tiles of rows than blocks.
+// More tiles of rows than blocks, and some blocks with one more, which they then share.
 TEST(CudaLargeSteps, GiveTheLogitsOfTheReferenceWhereABlockHasSeveralTiles) {
   METALLIC_SKIP_IF_ABSENT("cuda");
-  constexpr testing::ModelShape kLarge[] = {{"large", "llama", 1, 2048, 12032, 32, 8, 64, 64, false}};
+  constexpr testing::ModelShape kLarge[] = {{"large", "llama", 1, 2048, 12032, 32, 8, 64, 64, false},
+                                            {"little more", "qwen2", 1, 2048, 8704, 32, 8, 64, 64, true}};
   const Case cases[] = {{1, {1, 1, 1}}, {8, {1, 1}}, {16, {1, 1}}};
   for (const Format format : {Format::kQ4_0, Format::kQ8_0, Format::kQ6_K})
     expect_reference(format, format, cases, kLarge);

@@ -72,7 +72,11 @@ struct MatvecArgs {
   int32_t tokens, columns;
   Epilogue epilogue;
   int32_t count;
-  int32_t parts, part_bits, tiles, chunks;  // set by launch; parts is 1 << part_bits
+  // Set by launch. parts: warps that share rows, 1 << part_bits. kGated: behind the tiles that all blocks have equally
+  // many of, `rest_tiles` smaller ones, whose rows more warps share.
+  int32_t parts, part_bits, tiles, chunks, rest_bits, rest_tiles, rest_chunks;
+  int32_t before_gate;  // the product behind is a gated feed-forward network's first
+  int32_t* arrived;  // kGated with codes: kMostGroups counters, which are zero
   Activation activation;
   float clamp;
   int32_t dependent;  // launched before the kernel ahead of it has ended
@@ -83,6 +87,7 @@ struct MatvecArgs {
   Target targets[LinearArgs::kTargets];
 };
 constexpr int kMostTokens = 8;
+constexpr int kMostGroups = 1024;      // of outputs that several blocks have made
 constexpr int kWidestPrologue = 4096;  // columns of the RMS norm that a block can do itself
 // All targets have one format: planes, or F32, F16, BF16 with rows of whole 16-byte pieces.
 void launch(const MatvecArgs& args, cudaStream_t stream);

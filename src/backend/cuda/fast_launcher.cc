@@ -21,6 +21,7 @@ class FastLauncher final : public Launcher {
         arrived_(stream),
         few_partial_(stream),
         few_arrived_(stream),
+        gate_arrived_(stream),
         wide_(stream) {
     dependent_ = stream.properties().major >= 9;
   }
@@ -38,7 +39,7 @@ class FastLauncher final : public Launcher {
   }
   uint64_t generation() const override {
     return quantised_.generation() + next_codes_.generation() + partial_.generation() + arrived_.generation() +
-           few_partial_.generation() + few_arrived_.generation() + wide_.generation();
+           few_partial_.generation() + few_arrived_.generation() + gate_arrived_.generation() + wide_.generation();
   }
 
  private:
@@ -155,6 +156,7 @@ class FastLauncher final : public Launcher {
     ready_ = {};
     const size_t fused = plan_epilogue(commands, args);
     if (args.epilogue == Epilogue::kGated && !is_few(linear)) plan_codes(commands.subspan(1 + fused), args);
+    args.before_gate = planes && is_before_gate(commands.subspan(1 + fused));
     launch_by_format(linear, args);
     return 1 + fused;
   }
@@ -186,6 +188,13 @@ class FastLauncher final : public Launcher {
     if (!same(next.x, gate.out) || next.rows != args.tokens || next.columns != width || !is_planes(next)) return;
     args.to = codes_in(next_codes_, args.tokens, width);
     if (args.to.codes) ready_ = {next.x, args.tokens, width, args.to};
+    if (args.tokens == 1) args.arrived = zeroed_counters(gate_arrived_, kMostGroups, *stream_);
+  }
+
+  // A norm, and then what plan_gate takes.
+  static bool is_before_gate(std::span<const Command> commands) {
+    return commands.size() > 2 && commands[0].kind == CommandKind::kNorm && commands[1].kind == CommandKind::kLinear &&
+           commands[1].linear.count == 2 && is_gate(commands[1].linear, commands[2]);
   }
 
   // Targets of which some have no tuned kernel.
@@ -370,7 +379,7 @@ class FastLauncher final : public Launcher {
   }
 
   Stream* stream_ = nullptr;
-  Scratch quantised_, next_codes_, partial_, arrived_, few_partial_, few_arrived_;
+  Scratch quantised_, next_codes_, partial_, arrived_, few_partial_, few_arrived_, gate_arrived_;
   WideLauncher wide_;
   // What the kernel before has left in eight bits for the product that comes next.
   struct {

@@ -12,6 +12,7 @@
 namespace metallic::cuda {
 namespace {
 
+constexpr int kLineLanes = 8;                                 // whose sixteen bytes are a line
 constexpr int kNormFours = kWidestPrologue / (4 * kThreads);  // of a thread
 
 // The weight of the norm to shared memory; every thread reads only what it has copied.
@@ -100,6 +101,11 @@ constexpr int blocks_for(int tokens, bool prologue) {
   return tokens > 4 ? 1 : tokens > 1 || prologue ? 2 : 3;
 }
 
+// Pieces that are asked for ahead (7B: one of eight bits, Q4_0 by pieces 0 to 3: 541, 545, 541, 540 tokens/s, and where
+// blocks start early 550 with one, 556 with three).
+template <class Row>
+constexpr int kAsked = Row::kBits == 4 ? 3 : 1;
+
 template <int kTokens>
 struct Shared {
   float sums[2][kWarps][kTokens][kRows];
@@ -108,19 +114,20 @@ struct Shared {
 
 // One loop in which a piece of the rows is used and the next one asked for, so that the code is small: each kernel of a
 // step is new to the instruction caches. In the first turn there is nothing to use yet.
-template <class Row, class Input, int kTokens, bool kPrologue, int kEpilogue>
+// kRest: a block has much to do, and there may be MatvecArgs::rest_tiles.
+template <class Row, class Input, int kTokens, bool kPrologue, int kEpilogue, bool kRest = false>
 __device__ void multiply(const MatvecArgs& a, Shared<kTokens>& shared) {
   extern __shared__ float4 memory[];  // kPrologue: the weight of the norm, and x
   let_next_start();
   const int warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp;
-  const int part = warp & (a.parts - 1), group = warp >> a.part_bits, blocks = int(gridDim.x) - kPrologue;
+  const int blocks = int(gridDim.x) - kPrologue;
   if (kPrologue && int(blockIdx.x) == blocks) {
     wait_for_previous();
     return write_norm(a, shared.squares);
   }
-  const int units = a.columns / Row::kUnit, begin = units * part >> a.part_bits,
-            end = units * (part + 1) >> a.part_bits;
+  const int units = a.columns / Row::kUnit, all_tiles = a.tiles + (kRest ? a.rest_tiles : 0);
   int tile = int(blockIdx.x), next_tile = tile, chunk = 0, next_chunk = 0, turn = 0;
+  Division next = division_of<kRest>(a, units, tile), now = next;  // of the tiles that are read and used
   Cursor<Row> cursor;
   typename Row::Unit ahead[kRows];
   typename Input::Source source;
@@ -129,42 +136,46 @@ __device__ void multiply(const MatvecArgs& a, Shared<kTokens>& shared) {
 #pragma unroll 1
   for (bool first = true;; first = false) {
     if (!first) {
-      const int unit = begin + chunk * kWarp + lane;
+      const int unit = now.begin + chunk * kWarp + lane;
       Input input[kTokens];
 #pragma unroll
       for (int token = 0; token < kTokens; ++token)
-        input[token].load(a, source, kTokens == 1 ? 0 : min(token, a.tokens - 1), min(unit, end - 1), unit < end);
+        input[token].load(a, source, kTokens == 1 ? 0 : min(token, a.tokens - 1), min(unit, now.end - 1),
+                          unit < now.end);
 #pragma unroll
       for (int r = 0; r < kRows; ++r)
 #pragma unroll
         for (int token = 0; token < kTokens; ++token) partial[token][r] += input[token].dot(ahead[r]);
     }
-    if (next_tile < a.tiles) {
-      if (next_chunk == 0) cursor.set(a, rows_of_tile<kEpilogue>(a, next_tile, group));
-      const int unit = min(begin + next_chunk * kWarp + lane, end - 1);
+    if (next_tile < all_tiles) {
+      if (next_chunk == 0) {
+        if (kRest && next_tile >= a.tiles) next = division_of<kRest>(a, units, next_tile);
+        cursor.set(a, rows_of_tile<kEpilogue, kRest>(a, next_tile, next.group()));
+      }
+      const int unit = min(next.begin + next_chunk * kWarp + lane, next.end - 1);
 #pragma unroll
       for (int r = 0; r < kRows; ++r) ahead[r] = cursor.load(r, unit);
-      if (++next_chunk == a.chunks) {
+      if (++next_chunk == next.chunks) {
         next_chunk = 0;
         next_tile += blocks;
       }
     }
     if (!first) {
-      if (++chunk < a.chunks) continue;
+      if (++chunk < now.chunks) continue;
 #pragma unroll
       for (int token = 0; token < kTokens; ++token) {
         const float sum = reduce_rows(partial[token]);
         if (lane % 4 == 0) shared.sums[turn % 2][warp][token][lane / 4] = sum;
       }
       __syncthreads();
-      const int pairs_bit = 5 - a.part_bits;
+      const int pairs_bit = 5 - now.part_bits;
       if (int(threadIdx.x) / kWarp * kWarp < a.tokens << pairs_bit) {  // whole warps
         const int token = int(threadIdx.x) >> pairs_bit, pair = int(threadIdx.x) & ((1 << pairs_bit) - 1);
-        const float* from = shared.sums[turn % 2][pair / kRun << a.part_bits][min(token, kTokens - 1)];
+        const float* from = shared.sums[turn % 2][pair / kRun << now.part_bits][min(token, kTokens - 1)];
         float one = 0, two = 0;
 #pragma unroll
         for (int k = 0; k < kWarps; ++k)
-          if (k < a.parts) {
+          if (k < 1 << now.part_bits) {
             one += from[k * kTokens * kRows + pair % kRun];
             two += from[k * kTokens * kRows + kRun + pair % kRun];
           }
@@ -173,15 +184,24 @@ __device__ void multiply(const MatvecArgs& a, Shared<kTokens>& shared) {
           one *= factor;
           two *= factor;
         }
-        finish<kEpilogue>(a, mine, tile, one, two, residual_a, residual_b);
+        finish<kEpilogue, kRest>(a, mine, tile, one, two, residual_a, residual_b);
       }
       tile += blocks;
-      if (tile >= a.tiles) return;
+      if (tile >= all_tiles) return;
+      if constexpr (kRest) now = next;  // its first piece has been asked for
       chunk = 0;
       ++turn;
     }
-    if (kPrologue && first) copy_norm_weight(a, memory);
-    mine = prepare<kEpilogue>(a, tile);
+    if (kPrologue && first) {
+      copy_norm_weight(a, memory);
+      // While the input is made, memory has time for more than registers have room for.
+      if (kRest && next_chunk > 0 && lane % kLineLanes == 0)
+#pragma unroll 1
+        for (int i = 0, unit = next.begin + kWarp + lane; i < kAsked<Row> && unit < next.end; ++i, unit += kWarp)
+#pragma unroll
+          for (int r = 0; r < kRows; ++r) cursor.ask(r, unit);
+    }
+    mine = prepare<kEpilogue, kRest>(a, tile, now.part_bits);
     if (first) {
       wait_for_previous();
       if constexpr (kPrologue) {
@@ -210,11 +230,11 @@ __device__ void multiply(const MatvecArgs& a, Shared<kTokens>& shared) {
   }
 }
 
-template <class Row, class Input, int kTokens, bool kPrologue, int kEpilogue>
+template <class Row, class Input, int kTokens, bool kPrologue, int kEpilogue, bool kRest = false>
 __global__ void __launch_bounds__(kThreads, blocks_for<Row>(kTokens, kPrologue))
     matvec_kernel(const __grid_constant__ MatvecArgs a) {
   __shared__ Shared<kTokens> shared;
-  multiply<Row, Input, kTokens, kPrologue, kEpilogue>(a, shared);
+  multiply<Row, Input, kTokens, kPrologue, kEpilogue, kRest>(a, shared);
 }
 
 // Targets in planes of two formats, as the mixes of a file have for queries, keys and values: one token, with the norm,
@@ -232,17 +252,45 @@ __global__ void __launch_bounds__(kThreads, 2) mixed_kernel(const __grid_constan
 }
 
 constexpr int kMultiprocessors = 132;
+// A small kernel is sooner there, a large one pays where a tile has more pieces (Qwen2.5-0.5B, two: 2 % slower).
+constexpr int kFewChunks = 2;
+
+// With one block a multiprocessor, those of the kernel behind start early and ask for their weights. That is worth a
+// way of a block twice as long if it is short: so many bits of a row for each lane (7B: two pieces of four bits 2 %
+// faster, of six bits 1 % slower, four of eight 2 %).
+constexpr int64_t kShortWay = 2 * 128;
+
+struct Unit {
+  int weights, bits;  // and of each weight
+};
 
 int tiles_of(const MatvecArgs& a, int t, int parts) {
   const int group = a.epilogue == Epilogue::kGated ? kRun : kRows;
   return int(divide_up(divide_up(a.targets[t].weight.rows, group), kWarps / parts));
 }
 
+// Where not all blocks would have as many tiles: the last ones as smaller tiles of which all have as many.
+void divide_rest(MatvecArgs& a, int units, int most) {
+  const int rest = a.tiles % most, whole = a.tiles - rest;
+  if (rest == 0 || rest > kMostGroups || (a.to.codes != nullptr && a.arrived == nullptr)) return;
+  constexpr int kEnd = 1;  // of a tile: as long as one of its chunks
+  int64_t least = a.chunks + kEnd;
+  for (int bits = 1; 1 << bits <= kWarps; ++bits) {
+    const int64_t chunks = divide_up(divide_up(units, 1 << bits), kWarp), each = divide_up(rest << bits, most);
+    if (each * (chunks + kEnd) >= least) continue;
+    least = each * (chunks + kEnd);
+    a.tiles = whole;
+    a.rest_bits = bits;
+    a.rest_tiles = rest << bits;
+    a.rest_chunks = int(chunks);
+  }
+}
+
 // Fills in how many warps share rows and what a block does, and says how many blocks there are, at most `most` where a
 // block may have several tiles. Rows are shared by as many warps as make the way of a block the shortest.
-unsigned divide(MatvecArgs& a, int unit, int most, bool several) {
+unsigned divide(MatvecArgs& a, const Unit& unit, int most, bool several, bool rest) {
   if (a.has_norm) --most;  // one writes what the norm by itself would have
-  const int units = a.columns / unit;
+  const int units = a.columns / unit.weights;
   const int targets = a.epilogue == Epilogue::kGated ? 1 : a.count;
   const auto tiles = [&](int parts) {
     int sum = 0;
@@ -255,14 +303,19 @@ unsigned divide(MatvecArgs& a, int unit, int most, bool several) {
   if (a.to.codes == nullptr)  // else a warp of outputs is a group
     for (int bits = 1; 1 << bits <= kWarps; ++bits)
       if (pieces(1 << bits) < pieces(1 << a.part_bits)) a.part_bits = bits;
+  if (several && a.tokens == 1 && a.before_gate && a.part_bits > 0 && tiles(1 << a.part_bits) > kMultiprocessors) {
+    const int half = 1 << (a.part_bits - 1);
+    if (tiles(half) <= kMultiprocessors && chunks(half) * unit.weights * unit.bits <= kShortWay) --a.part_bits;
+  }
   a.parts = 1 << a.part_bits;
   a.tiles = tiles(a.parts);
   a.chunks = int(chunks(a.parts));
+  if (rest && a.part_bits == 0) divide_rest(a, units, most);
   for (int t = 0, first = 0; t < targets; ++t) {
     a.targets[t].first_tile = first;
     first += tiles_of(a, t, a.parts);
   }
-  return unsigned((several ? std::min(a.tiles, most) : a.tiles) + (a.has_norm ? 1 : 0));
+  return unsigned((several ? std::min(a.tiles + a.rest_tiles, most) : a.tiles) + (a.has_norm ? 1 : 0));
 }
 
 // The weight of the norm and x, in a block.
@@ -275,14 +328,18 @@ template <class Row, class Input>
 void launch_rows(const MatvecArgs& planned, cudaStream_t stream) {
   MatvecArgs a = planned;
   const int most = kMultiprocessors * blocks_for<Row>(a.tokens, a.has_norm);
-  const dim3 grid(divide(a, Row::kUnit, most, true));
+  const bool gated = a.has_norm && a.epilogue == Epilogue::kGated;
+  const dim3 grid(divide(a, {Row::kUnit, Row::kBits}, most, true, gated && Row::kPlanes));
   const auto run = [&](auto kernel) {
     launch_kernel(kernel, grid, dim3(kThreads), input_bytes(a, Row::kPlanes), a.dependent != 0, a, stream);
   };
   if (a.tokens > 4) return run(matvec_kernel<Row, Input, kMostTokens, false, kAnyEpilogue>);
   if (a.has_norm) {
     if (a.epilogue == Epilogue::kAttention) return run(matvec_kernel<Row, Input, 1, true, int(Epilogue::kAttention)>);
-    if (a.epilogue == Epilogue::kGated) return run(matvec_kernel<Row, Input, 1, true, int(Epilogue::kGated)>);
+    if constexpr (Row::kPlanes)
+      if (gated && (a.rest_tiles > 0 || a.chunks > kFewChunks))
+        return run(matvec_kernel<Row, Input, 1, true, int(Epilogue::kGated), true>);
+    if (gated) return run(matvec_kernel<Row, Input, 1, true, int(Epilogue::kGated)>);
     return run(matvec_kernel<Row, Input, 1, true, int(Epilogue::kPlain)>);
   }
   if (a.tokens == 1 && a.epilogue == Epilogue::kPlain)
@@ -314,7 +371,7 @@ bool can_mix(Format a, Format b) { return b == Format::kQ6_K && (a == Format::kQ
 
 void launch_mixed(const MatvecArgs& planned, cudaStream_t stream) {
   MatvecArgs a = planned;
-  const dim3 grid(divide(a, PlanesQ6_K::kUnit, 2 * kMultiprocessors, false));
+  const dim3 grid(divide(a, {PlanesQ6_K::kUnit, PlanesQ6_K::kBits}, 2 * kMultiprocessors, false, false));
   const auto run = [&](auto kernel) {
     launch_kernel(kernel, grid, dim3(kThreads), input_bytes(a, true), a.dependent != 0, a, stream);
   };

@@ -66,12 +66,12 @@ __device__ inline Output output_of(const MatvecArgs& args, const RowGroup& rows,
 }
 
 // All that can be known before the step, so that behind the wait there is little to do.
-template <int kEpilogue>
-__device__ inline Output prepare(const MatvecArgs& args, int tile) {
-  const int pairs_bit = 5 - args.part_bits, token = int(threadIdx.x) >> pairs_bit;
+template <int kEpilogue, bool kRest = false>
+__device__ inline Output prepare(const MatvecArgs& args, int tile, int part_bits) {
+  const int pairs_bit = 5 - part_bits, token = int(threadIdx.x) >> pairs_bit;
   const int pair = int(threadIdx.x) & ((1 << pairs_bit) - 1);
   static_assert(kRun * kWarps == 1 << 5);
-  return output_of<kEpilogue>(args, rows_of_tile<kEpilogue>(args, tile, pair / kRun), pair % kRun, token);
+  return output_of<kEpilogue>(args, rows_of_tile<kEpilogue, kRest>(args, tile, pair / kRun), pair % kRun, token);
 }
 
 __device__ inline void store_page(const Pages& pages, int64_t at, float value) {
@@ -99,8 +99,29 @@ static __device__ __noinline__ float any_gated_value(Activation activation, floa
   return gated_value(activation, a, b, clamp);
 }
 
+// A warp has 32 neighbours of a token: a group. Of a smaller tile, one token's, the warp that is the last to come reads
+// them all.
+template <bool kRest>
+__device__ inline void quantise_gated(const MatvecArgs& args, int tile, float value) {
+  const MatvecArgs::Target& gate = args.targets[0];
+  int64_t at = int64_t(int(threadIdx.x) / kWarp) * gate.weight.rows + tile * kWarp;
+  if (kRest && tile >= args.tiles) {
+    const int lane = int(threadIdx.x) % kWarp, group = (tile - args.tiles) >> args.rest_bits;
+    at = int64_t(args.tiles + group) * kWarp;
+    __threadfence();
+    __syncwarp();
+    int arrived = 0;
+    if (lane == 0) arrived = atomicAdd(args.arrived + group, 1);
+    if (__shfl_sync(kAllLanes, arrived, 0) != (1 << args.rest_bits) - 1) return;
+    if (lane == 0) args.arrived[group] = 0;  // for the next launch
+    __threadfence();
+    value = __ldcg(gate.out.data + at + lane);
+  }
+  quantise_lane(value, at, args.to.codes, static_cast<ActivationGroup*>(args.to.groups));
+}
+
 // The products of rows a and b of a thread; whole warps call it together.
-template <int kEpilogue>
+template <int kEpilogue, bool kRest = false>
 __device__ inline void finish(const MatvecArgs& args, const Output& to, int tile, float a, float b, float residual_a,
                               float residual_b) {
   a += to.bias_a;
@@ -114,10 +135,7 @@ __device__ inline void finish(const MatvecArgs& args, const Output& to, int tile
       gate.out.data[to.token * gate.out.stride + to.a] = value;
       up.out.data[to.token * up.out.stride + to.a] = b;
     }
-    // A warp has 32 neighbours of a token: a group.
-    if (args.to.codes && __any_sync(kAllLanes, to.token >= 0))
-      quantise_lane(value, int64_t(int(threadIdx.x) / kWarp) * gate.weight.rows + tile * kWarp, args.to.codes,
-                    static_cast<ActivationGroup*>(args.to.groups));
+    if (args.to.codes && __any_sync(kAllLanes, to.token >= 0)) quantise_gated<kRest>(args, tile, value);
     return;
   }
   if (to.token < 0) return;

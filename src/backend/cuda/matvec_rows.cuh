@@ -16,7 +16,7 @@ constexpr int kRows = 8, kRun = 4;  // of a warp
 // How rows are read, 16 bytes at a time: `Unit load(unit)` counts from the beginning of the first one.
 template <class P>
 struct PlaneRow {
-  static constexpr int kUnit = P::kUnit;
+  static constexpr int kUnit = P::kUnit, kBits = P::kBits;
   static constexpr bool kPlanes = true;
   using Unit = PlaneUnit<P>;
   PlaneReader<P> reader;
@@ -24,6 +24,7 @@ struct PlaneRow {
   __device__ PlaneRow(const WeightRef& weight, int row) : reader(weight, row) {}
   __device__ static int units(const WeightRef& weight) { return weight.columns / kUnit; }
   __device__ Unit load(int unit) const { return reader.load(unit); }
+  __device__ const void* at(int unit) const { return reader.codes + unit; }
 };
 // What rows are multiplied by.
 struct PlaneSource {
@@ -78,7 +79,7 @@ struct BFloat16 {
 };
 template <class Number>
 struct FloatRow {
-  static constexpr int kUnit = Number::kUnit;
+  static constexpr int kUnit = Number::kUnit, kBits = 128 / kUnit;
   static constexpr bool kPlanes = false;
   using Unit = uint4;
   const uint4* row;
@@ -87,6 +88,7 @@ struct FloatRow {
       : row(reinterpret_cast<const uint4*>(static_cast<const char*>(weight.codes) + row_number * weight.row_bytes)) {}
   __device__ static int units(const WeightRef& weight) { return int(weight.row_bytes / 16); }
   __device__ Unit load(int unit) const { return load_once(row + unit); }
+  __device__ const void* at(int unit) const { return row + unit; }
 };
 struct FloatSource {
   const float* x;
@@ -143,12 +145,28 @@ __device__ inline RowGroup rows_of_group(const MatvecArgs& args, int t, int grou
   }
   return {t, t, kRows * group, kRows * group + kRun, 0};
 }
-template <int kEpilogue>
+// kRest: there may be MatvecArgs::rest_tiles.
+template <int kEpilogue, bool kRest = false>
 __device__ inline RowGroup rows_of_tile(const MatvecArgs& args, int tile, int group) {
   int t = 0;
   if (!is_epilogue<kEpilogue>(args, Epilogue::kGated))
     for (int i = 1; i < LinearArgs::kTargets; ++i) t += i < args.count && tile >= args.targets[i].first_tile;
-  return rows_of_group<kEpilogue>(args, t, ((tile - args.targets[t].first_tile) * kWarps >> args.part_bits) + group);
+  const int groups = kRest && tile >= args.tiles
+                         ? args.tiles * kWarps + ((tile - args.tiles) * kWarps >> args.rest_bits)
+                         : (tile - args.targets[t].first_tile) * kWarps >> args.part_bits;
+  return rows_of_group<kEpilogue>(args, t, groups + group);
+}
+
+// How the warps of a block divide a tile: `parts` of them share rows, and each has columns [begin, end), in units.
+struct Division {
+  int part_bits, chunks, begin, end;
+  __device__ int group() const { return int(threadIdx.x) / kWarp >> part_bits; }
+};
+template <bool kRest>
+__device__ inline Division division_of(const MatvecArgs& args, int units, int tile) {
+  const bool rest = kRest && tile >= args.tiles;
+  const int bits = rest ? args.rest_bits : args.part_bits, part = int(threadIdx.x) / kWarp & ((1 << bits) - 1);
+  return {bits, rest ? args.rest_chunks : args.chunks, units * part >> bits, units * (part + 1) >> bits};
 }
 
 // The rows of a warp as it reads them; past the end of the weight it is the last row again.
@@ -168,6 +186,12 @@ struct Cursor {
   __device__ typename Row::Unit load(int row, int unit) const {
     return row < kRun ? first.load(min(row, last_first) * stride + unit)
                       : second.load(min(row - kRun, last_second) * stride + unit);
+  }
+  // To the second-level cache, for later.
+  __device__ void ask(int row, int unit) const {
+    const void* at = row < kRun ? first.at(min(row, last_first) * stride + unit)
+                                : second.at(min(row - kRun, last_second) * stride + unit);
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(at));
   }
 };
 
