@@ -64,6 +64,7 @@ class Planner {
 
  private:
   Status check() const;
+  bool search();  // whether anything fits: then the best is best_
   std::vector<Way> ways(int context) const;
   // What all cuts of a way share.
   struct Tables {
@@ -72,7 +73,7 @@ class Planner {
     std::vector<std::vector<Line::Sums>> sums;
   };
   void try_way(Way way);
-  std::optional<std::pair<int, int>> gpu_slices(const Way& way, const Line& line);
+  std::optional<std::pair<int, int>> gpu_slices(const Way& way, const Line& line) const;
   void try_cuts(const Way& way, const Tables& tables, int least, int most);
   void try_cut(const Way& way, const Tables& tables, int on_gpu, int in_ram);
   std::vector<StepKind> step_kinds(const Way& way, const Machine& machine) const;
@@ -90,6 +91,8 @@ class Planner {
 
   Plan plan_of(const Choice& choice) const;
   Placement place_block(const Choice& choice, const Block& block, int gpu_slices, bool disk) const;
+  // Of fewer layers on the GPU than were asked for as many as can be planned; -1: none, or none was asked for.
+  int most_layers() const;
   tl::unexpected<Error> nothing_fits() const;
 
   const ModelSizes& sizes_;
@@ -100,7 +103,6 @@ class Planner {
   int longest_context_ = 0;
   std::array<std::vector<int>, 3> orders_;  // by BlockOrder
   Choice best_;
-  int most_layers_ = -1;  // that would have been possible where -ngl was too many
 };
 
 Planner::Planner(const ModelSizes& sizes, const Machine& machine, const Constraints& constraints)
@@ -232,20 +234,18 @@ void Planner::try_cut(const Way& way, const Tables& tables, int on_gpu, int in_r
 }
 
 // How many slices may be on the GPU, at least and at most; none if what was asked for does not fit.
-std::optional<std::pair<int, int>> Planner::gpu_slices(const Way& way, const Line& line) {
+std::optional<std::pair<int, int>> Planner::gpu_slices(const Way& way, const Line& line) const {
   if (!way.gpu) return std::pair(0, 0);
   const int most = line.most_on_gpu(gpu_budget_ - gpu_fixed(way));
   if (asked_.gpu_layers < 0) return std::pair(0, most);
-  int asked = 0, layers = 0;
+  int asked = 0;
   for (; asked < line.slices(); ++asked) {
     const Block& block = sizes_.blocks[size_t(line.block_of(asked))];
     const bool head = block.kind == BlockKind::kHead;
     if (head ? asked_.gpu_layers <= sizes_.layers : block.layer < 0 || block.layer >= asked_.gpu_layers) break;
-    if (asked < most) layers = head ? sizes_.layers : block.layer;
   }
-  if (asked <= most) return std::pair(asked, asked);
-  if (way.order == BlockOrder::kByLayer) most_layers_ = std::max(most_layers_, layers);
-  return std::nullopt;
+  if (asked > most) return std::nullopt;
+  return std::pair(asked, asked);
 }
 
 void Planner::try_way(Way way) {
@@ -293,13 +293,25 @@ void Planner::try_cuts(const Way& way, const Tables& tables, int least, int most
 
 Result<Plan> Planner::run() {
   METALLIC_TRY(check());
+  if (!search()) return nothing_fits();
+  return plan_of(best_);
+}
+
+bool Planner::search() {
   for (const BlockOrder order : {BlockOrder::kByLayer, BlockOrder::kHeadFirst, BlockOrder::kAttentionFirst})
     orders_[size_t(order)] = ordered_blocks(sizes_, order, asked_.gpu_layers);
   for (int context = longest_context_;; context /= 2) {
     for (const Way& way : ways(context)) try_way(way);
-    if (best_.seconds < std::numeric_limits<double>::infinity()) return plan_of(best_);
-    if (asked_.context > 0 || context / 2 < kLeastContext) return nothing_fits();
+    if (best_.seconds < std::numeric_limits<double>::infinity()) return true;
+    if (asked_.context > 0 || context / 2 < kLeastContext) return false;
   }
+}
+
+int Planner::most_layers() const {
+  Constraints fewer = asked_;
+  while (--fewer.gpu_layers >= 0)
+    if (Planner(sizes_, machine_, fewer).search()) break;
+  return fewer.gpu_layers;
 }
 
 Placement Planner::place_block(const Choice& choice, const Block& block, int gpu_slices, bool disk) const {
@@ -393,11 +405,11 @@ tl::unexpected<Error> Planner::nothing_fits() const {
   int context = longest_context_;
   while (asked_.context == 0 && context / 2 >= kLeastContext) context /= 2;
   const Way way{.rows = asked_.batch_rows > 0 ? asked_.batch_rows : kUsualRows, .context = context};
-  if (most_layers_ >= 0)
+  if (const int layers = most_layers(); layers >= 0)
     return fail(ErrorCode::kOutOfMemory,
                 "{} layers on the GPU (-ngl) do not fit into {:.2f} GB of its memory, {} would; without -ngl metallic "
                 "chooses",
-                asked_.gpu_layers, gigabytes(gpu_budget_), most_layers_);
+                asked_.gpu_layers, gigabytes(gpu_budget_), layers);
   if (asked_.kv_offload == KvOffload::kOn && kv_bytes(way) + machine_.gpu_context_bytes > gpu_budget_)
     return fail(
         ErrorCode::kOutOfMemory,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <string>
 
 #include "memory/plan_cases.h"
 
@@ -62,6 +63,9 @@ TEST(PlanProperty, NeverSpendsMoreThanABudgetAndPlacesEveryBlock) {
     Constraints asked = random.constraints();
     if (random.one_in(2)) asked.ram_bytes = uint64_t(random.scale(1e8, 1e11));
     if (random.one_in(2)) asked.gpu_bytes = uint64_t(random.scale(1e8, 1e11));
+    if (random.one_in(4)) asked.context = 0;
+    if (machine.has_gpu && random.one_in(4)) asked.gpu_layers = random.whole(0, sizes.layers + 1);
+    if (machine.has_gpu && random.one_in(8)) asked.kv_offload = KvOffload::kOn;
     const auto plan = make_plan(sizes, machine, asked);
     if (!plan) {
       EXPECT_EQ(plan.error().code, ErrorCode::kOutOfMemory) << plan.error().message;
@@ -69,6 +73,11 @@ TEST(PlanProperty, NeverSpendsMoreThanABudgetAndPlacesEveryBlock) {
     }
     ++planned;
     SCOPED_TRACE(seed);
+    if (asked.context > 0) {
+      EXPECT_EQ(plan->context, asked.context);
+    } else {
+      EXPECT_LE(plan->context, std::min(asked.longest_context, sizes.context_length));
+    }
     expect_within(plan->ram, asked.ram_bytes > 0 ? asked.ram_bytes : machine.ram_bytes);
     expect_within(plan->gpu, asked.gpu_bytes > 0 ? asked.gpu_bytes : machine.gpu_bytes);
     expect_all_counted(sizes, machine, asked, *plan);
@@ -94,6 +103,44 @@ TEST(PlanProperty, NeverSpendsMoreThanABudgetAndPlacesEveryBlock) {
     EXPECT_GT(plan->prompt_seconds, 0);
   }
   EXPECT_GT(planned, kCases / 2);
+}
+
+// -ngl: those layers, the head too where more are asked for, and nothing else; or how many there is room for.
+TEST(PlanProperty, LayersThatWereAskedForAreOnTheGpuAndNoOthers) {
+  int planned = 0, refused = 0;
+  for (int seed = 0; seed < kCases; ++seed) {
+    SCOPED_TRACE(seed);
+    RandomCase random{uint64_t(seed)};
+    const ModelSizes sizes = random.model();
+    Machine machine = random.machine();
+    if (!machine.has_gpu) continue;
+    machine.ram_bytes = uint64_t{1} << 44;
+    Constraints asked = random.constraints();
+    asked.gpu_layers = random.whole(0, sizes.layers + 1);
+    const auto plan = make_plan(sizes, machine, asked);
+    if (plan) {
+      ++planned;
+      expect_within(plan->gpu, machine.gpu_bytes);
+      for (size_t i = 0; i < sizes.blocks.size(); ++i) {
+        const Block& block = sizes.blocks[i];
+        const bool wanted = block.kind == BlockKind::kHead ? asked.gpu_layers > sizes.layers
+                                                           : block.layer >= 0 && block.layer < asked.gpu_layers;
+        EXPECT_EQ(plan->places[i].gpu, wanted ? 1 : 0) << i;
+      }
+      continue;
+    }
+    ASSERT_EQ(plan.error().code, ErrorCode::kOutOfMemory) << plan.error().message;
+    const size_t named = plan.error().message.find(" would; without -ngl");
+    if (named == std::string::npos) continue;  // not even the rest fits
+    ++refused;
+    const size_t begin = plan.error().message.rfind(' ', named - 1) + 1;
+    asked.gpu_layers = std::stoi(plan.error().message.substr(begin, named - begin));
+    EXPECT_TRUE(make_plan(sizes, machine, asked)) << plan.error().message;
+    ++asked.gpu_layers;
+    EXPECT_FALSE(make_plan(sizes, machine, asked)) << plan.error().message;
+  }
+  EXPECT_GT(planned, kCases / 4);
+  EXPECT_GT(refused, kCases / 20);
 }
 
 TEST(PlanProperty, IsNeverSlowerThanTheCpuAlone) {
