@@ -54,7 +54,7 @@ void add_convert(CLI::App& root, Action& action) {
       ->capture_default_str();
   command->add_option("--pre", options->convert.pre_tokenizer, "name of the pre-tokeniser, where it is not recognised");
   command->add_option("-t,--threads", options->convert.threads, "threads; 0: one for each core")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 1024));
   command->footer(
       "Examples:\n"
       "  metallic convert SmolLM2-135M-Instruct smollm2.gguf\n"

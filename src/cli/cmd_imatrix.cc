@@ -1,6 +1,7 @@
 // metallic imatrix: which columns of a model's matrices matter, measured on a text.
 #include <fmt/core.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
 
@@ -53,7 +54,7 @@ void add_imatrix(CLI::App& root, Action& action) {
   add_model_options(*command, options->model);
   command->add_option("-c,--ctx-size", options->model.engine.context, "tokens of one chunk (0: 512)")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, INT32_MAX));
   command->add_option("-f,--file", options->text_path, "the text, UTF-8; - for standard input")->required();
   command->add_option("-o,--output", options->output, "the file to write, replaced if it exists")->required();
   command->add_option("--output-format", options->output_format, "gguf, or dat: as llama.cpp wrote it before 2025")
@@ -61,7 +62,7 @@ void add_imatrix(CLI::App& root, Action& action) {
       ->check(CLI::IsMember({"gguf", "dat"}));
   command->add_option("--chunks", options->chunks, "the most chunks to evaluate (0: all)")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, INT32_MAX));
   command->footer(
       "The text should be like what the model will be used for; 100 to 200 chunks are enough. llama.cpp reads the "
       "file\n"

@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 
 #include "base/error.h"
@@ -89,7 +90,7 @@ void add_perplexity(CLI::App& root, Action& action) {
   command->add_option("-f,--file", options->text_path, "the text, UTF-8; - for standard input")->required();
   command->add_option("--chunks", options->chunks, "windows to evaluate (0: all)")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, INT32_MAX));
   command->footer(
       "The text is cut into windows of -c tokens (512 by default); the second half of each is scored, as "
       "llama-perplexity does.\n"

@@ -1,4 +1,5 @@
 // metallic split and metallic merge: one GGUF file to several and back.
+#include <cstdint>
 #include <cstdio>
 
 #include "base/error.h"
@@ -33,7 +34,7 @@ void add_split(CLI::App& root, Action& action) {
   command->add_option("IN", options->input, "the GGUF file")->required();
   command->add_option("OUTPREFIX", options->prefix, "parts are named OUTPREFIX-00001-of-00003.gguf")->required();
   command->add_option("--max-size", options->max_size, "most bytes of tensors in a part: 2G, 500M");
-  command->add_option("--max-tensors", options->max_tensors, "most tensors in a part")->check(CLI::PositiveNumber);
+  command->add_option("--max-tensors", options->max_tensors, "most tensors in a part")->check(CLI::Range(1, INT32_MAX));
   command->footer("Example:\n  metallic split model.gguf parts/model --max-size 2G");
   command->callback([options, &action] { action = [options] { return split(*options); }; });
 }

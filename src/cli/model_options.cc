@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <charconv>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -50,13 +51,13 @@ void add_context_options(CLI::App& command, ModelOptions& options) {
           "-c,--ctx-size", [&options](const int& tokens) { options.engine.context = tokens; },
           "context length in tokens (0 or auto: the model's own, at most 4096, less where memory is short)")
       ->transform(CLI::Transformer(std::map<std::string, std::string>{{"auto", "0"}}))
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0, INT32_MAX))
       ->default_str("auto");
   add_kv_options(command, options);
   command
       .add_option("-b,--batch-size", options.engine.batch_rows,
                   "the most tokens evaluated in one step [512, or 2048 where weights are brought for each]")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, INT32_MAX));
 }
 
 namespace {
