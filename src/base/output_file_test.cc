@@ -10,6 +10,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
+
+#include "base/mapped_file.h"
 
 namespace metallic {
 namespace {
@@ -50,6 +53,29 @@ TEST_F(OutputFileTest, AppearsWholeAtCommitAndReplacesWhatWasThere) {
   ASSERT_TRUE(file->commit());
   EXPECT_EQ(read_text(path), "new text");
   EXPECT_EQ(files(), 1u);
+}
+
+TEST_F(OutputFileTest, IsNotWrittenOverAFileThatIsRead) {
+  const fs::path path = folder_ / "f", link = folder_ / "link", hard = folder_ / "hard";
+  std::ofstream(path) << "precious";
+  fs::create_symlink(path, link);
+  fs::create_hard_link(path, hard);
+  {
+    const auto read = MappedFile::open(hard);
+    ASSERT_TRUE(read);
+    const auto again = MappedFile::open(link);
+    ASSERT_TRUE(again);
+    const auto moved = std::make_unique<MappedFile>(std::move(*MappedFile::open(path)));
+    for (const fs::path& name : {path, link, hard}) {
+      const auto file = OutputFile::create(name);
+      ASSERT_FALSE(file);
+      EXPECT_EQ(file.error().code, ErrorCode::kInvalidArgument);
+      EXPECT_NE(file.error().message.find("would be lost"), std::string::npos) << file.error().message;
+    }
+    EXPECT_TRUE(OutputFile::create(folder_ / "other"));
+  }
+  EXPECT_EQ(read_text(path), "precious");
+  EXPECT_TRUE(OutputFile::create(path));  // nobody reads it any more
 }
 
 TEST_F(OutputFileTest, WithoutCommitNothingRemains) {

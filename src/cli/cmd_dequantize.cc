@@ -1,6 +1,5 @@
 // metallic dequantize: one tensor of a GGUF file as a NumPy array.
 #include <algorithm>
-#include <filesystem>
 #include <system_error>
 #include <vector>
 
@@ -59,10 +58,6 @@ Status dequantize(const Options& options) {
   if (tensor == nullptr)
     return fail(ErrorCode::kNotFound, "{}: has no tensor '{}'; `metallic inspect {} --tensors` lists its {}",
                 options.path, options.tensor, options.path, file.tensors().size());
-  std::error_code ignored;
-  if (std::filesystem::equivalent(options.path, options.output, ignored))
-    return fail(ErrorCode::kInvalidArgument, "{}: is the GGUF file itself; give -o another path", options.output);
-
   const NpyType type = output_type(tensor->format);
   const std::vector<uint64_t> shape(tensor->size.rend() - tensor->rank, tensor->size.rend());  // outermost first
   METALLIC_ASSIGN(NpyWriter writer, NpyWriter::create(options.output, type, shape));

@@ -1,5 +1,7 @@
 #include "cli/model_options.h"
 
+#include <sys/stat.h>
+
 #include <cerrno>
 #include <charconv>
 #include <cstdint>
@@ -9,6 +11,7 @@
 
 #include "backend/backend.h"
 #include "base/error.h"
+#include "base/file_in_use.h"
 #include "base/log.h"
 #include "base/utf8.h"
 
@@ -85,6 +88,8 @@ Result<std::string> read_text_file(const std::string& path) {
   if (stream == nullptr)
     return fail(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: cannot open: {}", path,
                 std::strerror(errno));
+  struct stat file {};
+  if (::fstat(::fileno(stream), &file) == 0) const FileInUse kept(file);
   auto text = read_stream(stream, name);
   if (!standard_input) std::fclose(stream);
   if (!text) return text;

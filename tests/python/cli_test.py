@@ -226,6 +226,36 @@ class Output(CommandTest):
                 self.bad("logits", "-m", CHAT_MODEL, "--tokens", "1,2", "-o", path, says=str(path))
                 self.bad("dequantize", CHAT_MODEL, "token_embd.weight", "-o", path, says=str(path))
 
+    def test_what_is_read_is_never_written_over(self):
+        model, text = self.file("m.gguf", CHAT_MODEL.read_bytes()), self.file("text.txt", b"some words to score " * 40)
+        link, hard = self.folder / "link", self.folder / "hard"
+        link.symlink_to(model)
+        os.link(model, hard)
+        matrix = self.folder / "matrix.gguf"
+        imatrix = ("imatrix", "-m", model, "-f", text, "-c", "32", "--chunks", "1", "-o")
+        self.assertEqual(metallic(*imatrix, matrix).returncode, 0)
+        kept = {path: path.read_bytes() for path in (model, text, matrix)}
+        for output in (model, link, hard):
+            for command in (
+                ("quantize", model, output, "Q8_0"),
+                ("logits", "-m", model, "--tokens", "1,2", "-o", output),
+                ("dequantize", model, "token_embd.weight", "-o", output),
+                (*imatrix, output),
+            ):
+                with self.subTest(command=command[0], output=output.name):
+                    result = metallic(*command)
+                    self.assertEqual(result.returncode, 1, result.stderr)
+                    self.assertIn(b"would be lost", result.stderr.splitlines()[-1])
+        self.assertIn(b"would be lost", metallic(*imatrix, text).stderr)
+        self.assertIn(b"would be lost", metallic("quantize", "--imatrix", matrix, model, matrix, "Q4_0").stderr)
+        self.assertEqual(metallic("split", model, self.folder / "part", "--max-tensors", "10").returncode, 0)
+        parts = sorted(self.folder.glob("part-*"))
+        kept |= {path: path.read_bytes() for path in parts}
+        for part in parts:
+            self.assertIn(b"would be lost", metallic("merge", parts[0], part).stderr)
+        for path, content in kept.items():
+            self.assertEqual(path.read_bytes(), content, path)
+
     def test_lost_output_is_an_error(self):
         text = self.file("text.txt", b"some words to score " * 20)
         for command in (

@@ -116,9 +116,10 @@ struct InOrder {
   static constexpr int kTokens = 0;  // none
 };
 
-template <int kHalves, bool kOffset, int kPanels, int kTokens>
+template <int kHalves, bool kOffset, int kPanels, int kTokens, bool kMultiples = false>
 void dot_unpacked(const UnpackedPanel& panels, int64_t panel_groups, int64_t groups, const TokenTile& tokens,
                   const UnpackedSums& sums) {
+  static_assert(!kMultiples);
   constexpr int64_t kGroupBytes = kGroupSteps * kLaneBytes, kGroupScales = kHalves * P::kWidth;
   constexpr int kSteps = kGroupSteps / kHalves;
   P::V accumulator[kPanels][kTokens];
