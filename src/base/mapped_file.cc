@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/read_files.h"
 
 namespace metallic {
 namespace {
@@ -46,10 +47,11 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
                 kind_of(status.st_mode));
   if (status.st_size == 0) return fail(ErrorCode::kCorrupt, "{}: the file is empty (0 bytes)", path);
 
+  file_was_read(status);
   const size_t size = size_t(status.st_size);
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (data == MAP_FAILED) return fail(ErrorCode::kIo, "{}: cannot map {} bytes: {}", path, size, std::strerror(errno));
-  return MappedFile(path, std::exchange(file.fd, -1), static_cast<const std::byte*>(data), size, FileInUse(status));
+  return MappedFile(path, std::exchange(file.fd, -1), static_cast<const std::byte*>(data), size);
 }
 
 void MappedFile::release(std::span<const std::byte> part) const {
@@ -76,8 +78,7 @@ MappedFile::MappedFile(MappedFile&& other) noexcept
       fd_(std::exchange(other.fd_, -1)),
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
-      guard_(std::move(other.guard_)),
-      use_(std::move(other.use_)) {}
+      guard_(std::move(other.guard_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
@@ -85,7 +86,6 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   std::swap(guard_, other.guard_);
-  std::swap(use_, other.use_);
   return *this;
 }
 

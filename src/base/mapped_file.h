@@ -6,7 +6,6 @@
 #include <span>
 #include <string>
 
-#include "base/file_in_use.h"
 #include "base/mapping_guard.h"
 #include "metallic/result.h"
 
@@ -38,15 +37,14 @@ class MappedFile {
   Status check_intact() const;
 
  private:
-  MappedFile(std::string path, int fd, const std::byte* data, size_t size, FileInUse use)
-      : path_(std::move(path)), fd_(fd), data_(data), size_(size), guard_(data, size), use_(std::move(use)) {}
+  MappedFile(std::string path, int fd, const std::byte* data, size_t size)
+      : path_(std::move(path)), fd_(fd), data_(data), size_(size), guard_(data, size) {}
 
   std::string path_;
   int fd_ = -1;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
   MappingGuard guard_;
-  FileInUse use_;
 };
 
 }  // namespace metallic

@@ -15,7 +15,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "base/file_in_use.h"
+#include "base/read_files.h"
 
 namespace metallic {
 namespace {
@@ -83,7 +83,7 @@ Result<OutputFile> OutputFile::create(const std::string& given_path, uint64_t ex
     if (descriptor < 0) return failed(path, "cannot open for writing");
     return OutputFile(path, "", descriptor);
   }
-  if (exists && FileInUse::has(status))
+  if (exists && is_kept(status))
     return fail(ErrorCode::kInvalidArgument, "{}: is what is read here and would be lost; write to another file", path);
   if (const int descriptor = open_unnamed(path); descriptor >= 0) {
     OutputFile file(path, temporary_name(path, 0), descriptor);

@@ -17,7 +17,7 @@ namespace metallic {
 class OutputFile {
  public:
   // With `expected_bytes` given, a disk that is too small is noticed here and not after hours of work. Errors:
-  // kNotFound (no such folder), kInvalidArgument (a directory; a file in use, file_in_use.h), kIo.
+  // kNotFound (no such folder), kInvalidArgument (a directory; a file that is kept, read_files.h), kIo.
   static Result<OutputFile> create(const std::string& path, uint64_t expected_bytes = 0);
 
   // An open descriptor, written from where it stands; it stays open. `name` is for error messages.

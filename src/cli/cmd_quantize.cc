@@ -62,7 +62,7 @@ void add_quantize(CLI::App& root, Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* command = root.add_subcommand("quantize", "Write a model in another format");
   command->add_option("IN", options->input, "the GGUF file; any part of a split model")->required();
-  command->add_option("OUT", options->output, "the GGUF file to write, replaced if it exists")->required();
+  command->add_option("OUT", options->output, "the GGUF file to write, replaced if it exists; not IN")->required();
   std::string names;
   for (const QuantizeType& type : quantize_types()) names += (names.empty() ? "" : " ") + std::string(type.name);
   command->add_option("TYPE", options->quantize.type, "one of " + names)->required();

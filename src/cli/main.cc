@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/file_in_use.h"
+#include "base/read_files.h"
 #include "cli/commands.h"
 
 namespace {
@@ -125,7 +125,7 @@ int run_command_line(int argc, char** argv) {
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader that went away is a failed write, with a message
   reserve_standard_streams();
-  metallic::FileInUse::keep_all();
+  const metallic::KeepReadFiles kept;
   try {
     return run_command_line(argc, argv);
   } catch (const std::bad_alloc&) {

@@ -11,8 +11,8 @@
 
 #include "backend/backend.h"
 #include "base/error.h"
-#include "base/file_in_use.h"
 #include "base/log.h"
+#include "base/read_files.h"
 #include "base/utf8.h"
 
 namespace metallic::cli {
@@ -89,7 +89,7 @@ Result<std::string> read_text_file(const std::string& path) {
     return fail(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: cannot open: {}", path,
                 std::strerror(errno));
   struct stat file {};
-  if (::fstat(::fileno(stream), &file) == 0) const FileInUse kept(file);
+  if (::fstat(::fileno(stream), &file) == 0) file_was_read(file);
   auto text = read_stream(stream, name);
   if (!standard_input) std::fclose(stream);
   if (!text) return text;
