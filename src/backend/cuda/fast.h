@@ -72,10 +72,11 @@ struct MatvecArgs {
   int32_t tokens, columns;
   Epilogue epilogue;
   int32_t count;
-  // Set by launch. parts: warps that share rows, 1 << part_bits. kGated: behind the tiles that all blocks have equally
-  // many of, `rest_tiles` smaller ones, whose rows more warps share.
-  int32_t parts, part_bits, tiles, chunks, rest_bits, rest_tiles, rest_chunks;
   int32_t before_gate;  // the product behind is a gated feed-forward network's first
+  // Set by launch. 1 << part_bits warps share rows. kGated: behind the tiles that all blocks have equally many of,
+  // `rest_tiles` smaller ones, whose rows more warps share.
+  int32_t part_bits, tiles, chunks, rest_bits, rest_tiles, rest_chunks;
+  int32_t more_padding;
   int32_t* arrived;  // kGated with codes: kMostGroups counters, which are zero
   Activation activation;
   float clamp;

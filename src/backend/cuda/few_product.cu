@@ -263,13 +263,7 @@ __device__ bool put_together(const FewArgs& f, int slice, int tile, float* sums)
   const int lane = int(threadIdx.x) % kWarp;
   float* mine = f.partial + (int64_t(tile) * f.slices * kWarp + lane) * kCount;
   for (int k = 0; k < kCount; ++k) __stcg(mine + slice * kWarp * kCount + k, sums[k]);
-  __threadfence();
-  __syncwarp();
-  int arrived = 0;
-  if (lane == 0) arrived = atomicAdd(f.arrived + tile, 1);
-  if (__shfl_sync(kAllLanes, arrived, 0) != f.slices - 1) return false;
-  if (lane == 0) f.arrived[tile] = 0;  // for the next launch
-  __threadfence();
+  if (!is_last_warp(f.arrived + tile, f.slices)) return false;
   for (int k = 0; k < kCount; ++k) sums[k] = 0;
   for (int other = 0; other < f.slices; ++other)
     for (int k = 0; k < kCount; ++k) sums[k] += __ldcg(mine + other * kWarp * kCount + k);

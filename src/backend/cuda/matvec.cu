@@ -264,10 +264,13 @@ struct Unit {
   int weights, bits;  // and of each weight
 };
 
-int tiles_of(const MatvecArgs& a, int t, int parts) {
+int tiles_of(const MatvecArgs& a, int t, int bits) {
   const int group = a.epilogue == Epilogue::kGated ? kRun : kRows;
-  return int(divide_up(divide_up(a.targets[t].weight.rows, group), kWarps / parts));
+  return int(divide_up(divide_up(a.targets[t].weight.rows, group), kWarps >> bits));
 }
+
+// Of a row that 1 << bits warps share.
+int chunks_of(int units, int bits) { return int(divide_up(divide_up(units, 1 << bits), kWarp)); }
 
 // Where not all blocks would have as many tiles: the last ones as smaller tiles of which all have as many.
 void divide_rest(MatvecArgs& a, int units, int most) {
@@ -276,13 +279,14 @@ void divide_rest(MatvecArgs& a, int units, int most) {
   constexpr int kEnd = 1;  // of a tile: as long as one of its chunks
   int64_t least = a.chunks + kEnd;
   for (int bits = 1; 1 << bits <= kWarps; ++bits) {
-    const int64_t chunks = divide_up(divide_up(units, 1 << bits), kWarp), each = divide_up(rest << bits, most);
+    const int chunks = chunks_of(units, bits);
+    const int64_t each = divide_up(rest << bits, most);
     if (each * (chunks + kEnd) >= least) continue;
     least = each * (chunks + kEnd);
     a.tiles = whole;
     a.rest_bits = bits;
     a.rest_tiles = rest << bits;
-    a.rest_chunks = int(chunks);
+    a.rest_chunks = chunks;
   }
 }
 
@@ -292,28 +296,27 @@ unsigned divide(MatvecArgs& a, const Unit& unit, int most, bool several, bool re
   if (a.has_norm) --most;  // one writes what the norm by itself would have
   const int units = a.columns / unit.weights;
   const int targets = a.epilogue == Epilogue::kGated ? 1 : a.count;
-  const auto tiles = [&](int parts) {
+  const auto tiles = [&](int bits) {
     int sum = 0;
-    for (int t = 0; t < targets; ++t) sum += tiles_of(a, t, parts);
+    for (int t = 0; t < targets; ++t) sum += tiles_of(a, t, bits);
     return sum;
   };
-  const auto chunks = [&](int parts) { return divide_up(divide_up(units, parts), kWarp); };
-  const auto pieces = [&](int parts) { return divide_up(tiles(parts), most) * chunks(parts); };
+  const auto pieces = [&](int bits) { return divide_up(tiles(bits), most) * chunks_of(units, bits); };
   a.part_bits = 0;
   if (a.to.codes == nullptr)  // else a warp of outputs is a group
     for (int bits = 1; 1 << bits <= kWarps; ++bits)
-      if (pieces(1 << bits) < pieces(1 << a.part_bits)) a.part_bits = bits;
-  if (several && a.tokens == 1 && a.before_gate && a.part_bits > 0 && tiles(1 << a.part_bits) > kMultiprocessors) {
-    const int half = 1 << (a.part_bits - 1);
-    if (tiles(half) <= kMultiprocessors && chunks(half) * unit.weights * unit.bits <= kShortWay) --a.part_bits;
+      if (pieces(bits) < pieces(a.part_bits)) a.part_bits = bits;
+  if (several && a.tokens == 1 && a.before_gate && a.part_bits > 0 && tiles(a.part_bits) > kMultiprocessors) {
+    const int half = a.part_bits - 1;
+    if (tiles(half) <= kMultiprocessors && int64_t(chunks_of(units, half)) * unit.weights * unit.bits <= kShortWay)
+      a.part_bits = half;
   }
-  a.parts = 1 << a.part_bits;
-  a.tiles = tiles(a.parts);
-  a.chunks = int(chunks(a.parts));
+  a.tiles = tiles(a.part_bits);
+  a.chunks = chunks_of(units, a.part_bits);
   if (rest && a.part_bits == 0) divide_rest(a, units, most);
   for (int t = 0, first = 0; t < targets; ++t) {
     a.targets[t].first_tile = first;
-    first += tiles_of(a, t, a.parts);
+    first += tiles_of(a, t, a.part_bits);
   }
   return unsigned((several ? std::min(a.tiles + a.rest_tiles, most) : a.tiles) + (a.has_norm ? 1 : 0));
 }

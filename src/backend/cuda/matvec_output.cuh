@@ -66,7 +66,7 @@ __device__ inline Output output_of(const MatvecArgs& args, const RowGroup& rows,
 }
 
 // All that can be known before the step, so that behind the wait there is little to do.
-template <int kEpilogue, bool kRest = false>
+template <int kEpilogue, bool kRest>
 __device__ inline Output prepare(const MatvecArgs& args, int tile, int part_bits) {
   const int pairs_bit = 5 - part_bits, token = int(threadIdx.x) >> pairs_bit;
   const int pair = int(threadIdx.x) & ((1 << pairs_bit) - 1);
@@ -99,6 +99,20 @@ static __device__ __noinline__ float any_gated_value(Activation activation, floa
   return gated_value(activation, a, b, clamp);
 }
 
+// Whether this warp is the last of so many to have written its part of something, and so sees all parts. The counter is
+// zero before and afterwards.
+__device__ inline bool is_last_warp(int32_t* counter, int warps) {
+  const int lane = int(threadIdx.x) % kWarp;
+  __threadfence();
+  __syncwarp();
+  int arrived = 0;
+  if (lane == 0) arrived = atomicAdd(counter, 1);
+  if (__shfl_sync(kAllLanes, arrived, 0) != warps - 1) return false;
+  if (lane == 0) *counter = 0;  // for the next launch
+  __threadfence();
+  return true;
+}
+
 // A warp has 32 neighbours of a token: a group. Of a smaller tile, one token's, the warp that is the last to come reads
 // them all.
 template <bool kRest>
@@ -108,13 +122,7 @@ __device__ inline void quantise_gated(const MatvecArgs& args, int tile, float va
   if (kRest && tile >= args.tiles) {
     const int lane = int(threadIdx.x) % kWarp, group = (tile - args.tiles) >> args.rest_bits;
     at = int64_t(args.tiles + group) * kWarp;
-    __threadfence();
-    __syncwarp();
-    int arrived = 0;
-    if (lane == 0) arrived = atomicAdd(args.arrived + group, 1);
-    if (__shfl_sync(kAllLanes, arrived, 0) != (1 << args.rest_bits) - 1) return;
-    if (lane == 0) args.arrived[group] = 0;  // for the next launch
-    __threadfence();
+    if (!is_last_warp(args.arrived + group, 1 << args.rest_bits)) return;
     value = __ldcg(gate.out.data + at + lane);
   }
   quantise_lane(value, at, args.to.codes, static_cast<ActivationGroup*>(args.to.groups));

@@ -157,7 +157,8 @@ __device__ inline RowGroup rows_of_tile(const MatvecArgs& args, int tile, int gr
   return rows_of_group<kEpilogue>(args, t, groups + group);
 }
 
-// How the warps of a block divide a tile: `parts` of them share rows, and each has columns [begin, end), in units.
+// How the warps of a block divide a tile: 1 << part_bits of them share rows, and each has columns [begin, end), in
+// units.
 struct Division {
   int part_bits, chunks, begin, end;
   __device__ int group() const { return int(threadIdx.x) / kWarp >> part_bits; }
