@@ -52,13 +52,8 @@ __device__ uint32_t pack(float low, float high) {
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
-// In elements, or blocks of them.
-__device__ int64_t page_row(const Pages& pages, const int32_t* table, int64_t head, int position) {
-  const unsigned page = unsigned(position) / unsigned(pages.page_tokens),
-                 within = unsigned(position) % unsigned(pages.page_tokens);
-  return table[page] * pages.page_stride + head * pages.head_stride + int64_t(within) * pages.token_stride;
-}
-// Eight numbers of such a row, from number `at` on, to shared memory; zeros if not `there`.
+// Eight numbers of a row of a page, which begins at `row` (in elements, or blocks of them), from number `at` on, to shared
+// memory; zeros if not `there`.
 template <bool kHalves>
 __device__ void copy_numbers(__half* to, const Pages& pages, int64_t row, int at, bool there) {
   if constexpr (kHalves)
@@ -67,39 +62,60 @@ __device__ void copy_numbers(__half* to, const Pages& pages, int64_t row, int at
     *reinterpret_cast<uint4*>(to) = there ? eight_halves(pages, row, at) : make_uint4(0, 0, 0, 0);
 }
 
-// One output element of each of 32 lanes, which are neighbours in a head.
-__device__ void write_output(const SplitAttentionArgs& s, int64_t row, int head, int at, float value) {
+// Four neighbouring outputs of each lane, of lanes that follow one another; all lanes of a warp call it together.
+__device__ void write_four(const SplitAttentionArgs& s, int64_t row, int head, int at, bool valid, const float* values) {
   const AttentionArgs& a = s.attention;
-  a.out.data[row * a.out.row_stride + head * a.out.head_stride + at] = value;
-  if (s.to.codes)  // 32 divides the width: a warp holds a group
-    quantise_lane(value, row * a.heads * a.values.width + head * a.values.width + at / kWarp * kWarp, s.to.codes,
+  const int width = a.values.width, column = head * width + at;
+  if (valid) {
+    float* const to = a.out.data + row * a.out.row_stride + head * a.out.head_stride + at;
+    if (reinterpret_cast<uintptr_t>(to) % sizeof(float4) == 0)
+      *reinterpret_cast<float4*>(to) = make_float4(values[0], values[1], values[2], values[3]);
+    else
+      for (int k = 0; k < 4; ++k) to[k] = values[k];
+    if (s.sixteen.data)
+      for (int k = 0; k < 4; k += 2)
+        *pair_of(s.sixteen, int(row), column + k, a.heads * width) =
+            pair_bits(values[k], values[k + 1], s.sixteen.half != 0);
+  }
+  if (s.to.codes)  // 32 divides the width: eight lanes hold a group
+    quantise_four(values, valid, row * a.heads * width + column, s.to.codes,
                   static_cast<ActivationGroup*>(s.to.groups));
-  if (s.sixteen.data) {  // as there
-    const float next = __shfl_down_sync(kAllLanes, value, 1);
-    const int width = a.values.width;
-    if (at % 2 == 0)
-      *pair_of(s.sixteen, int(row), head * width + at, a.heads * width) = pair_bits(value, next, s.sixteen.half != 0);
+}
+
+// function(head, number in it, is there) for the fours of so many heads of width numbers, a four for each lane; whole
+// warps.
+template <class Function>
+__device__ void for_fours(int heads, int width, const Function& function) {
+  const int lane = int(threadIdx.x) % kWarp;
+#pragma unroll 1
+  for (int i = int(threadIdx.x) * 4; i - lane * 4 < heads * width; i += int(blockDim.x) * 4) {
+    const int head = int(unsigned(i) / unsigned(width));
+    function(min(head, heads - 1), i - head * width, head < heads);
   }
 }
 
 // The pieces of one row and KV head to the outputs of heads `first` and on.
-__device__ void combine(const SplitAttentionArgs& s, int64_t place_row, int64_t row, int first, int heads, int active) {
+__device__ __noinline__ void combine(const SplitAttentionArgs& s, int64_t place_row, int64_t row, int first, int heads,
+                                     int active) {
   const AttentionArgs& a = s.attention;
   const int width = a.values.width, record = width + 2;
-  for (int i = int(threadIdx.x); i < heads * width; i += int(blockDim.x)) {
-    const int head = first + i / width, at = i % width;
+  for_fours(heads, width, [&](int n, int at, bool valid) {
+    const int head = first + n;
     const float* pieces = s.partial + (row * a.heads + head) * s.splits * record;
     float highest = a.sinks ? a.sinks[head] : -INFINITY;
     for (int k = 0; k < active; ++k) highest = fmaxf(highest, __ldcg(pieces + k * record));
-    float sum = a.sinks ? expf(a.sinks[head] - highest) : 0.0f, value = 0;
+    float sum = a.sinks ? expf(a.sinks[head] - highest) : 0.0f, values[4] = {};
     for (int k = 0; k < active; ++k) {
       const float factor = expf(__ldcg(pieces + k * record) - highest);
       sum = fmaf(factor, __ldcg(pieces + k * record + 1), sum);
-      value = fmaf(factor, __ldcg(pieces + k * record + 2 + at), value);
+      for (int j = 0; j < 4; ++j) values[j] = fmaf(factor, __ldcg(pieces + k * record + 2 + at + j), values[j]);
     }
-    write_output(s, place_row, head, at, value / sum);
-  }
+    for (int j = 0; j < 4; ++j) values[j] /= sum;
+    write_four(s, place_row, head, at, valid, values);
+  });
 }
+
+__device__ __noinline__ float capped(float score, float cap) { return cap * tanhf(score / cap); }
 
 // The keys of a block.
 struct Range {
@@ -108,29 +124,36 @@ struct Range {
 };
 
 // Keys and values of the sixteen positions from `base` on to shared memory: those of earlier steps, of this step, or
-// both. What is not there becomes zero.
+// both. What is not there becomes zero. Code that runs once is waited for: each lane finds one position's place, and the
+// loop is not unrolled.
 template <int kWidth, bool kHalves>
-__device__ void copy_tile(const AttentionArgs& a, const DeviceSequence& sequence, const Range& range, int64_t kv_head,
-                          int base, bool earlier, bool current, __half* keys, __half* values) {
+__device__ __noinline__ void copy_tile(const AttentionArgs& a, const int32_t* table, Range range, int kv_head, int base,
+                                       bool earlier, bool current, __half* keys) {
   constexpr int kPieces = kWidth / kPiece, kStride = kWidth + kPiece;
-  const int lane = int(threadIdx.x) % kWarp;
-#pragma unroll 4
-  for (int i = lane; i < kTile * kPieces; i += kWarp) {
-    const int key = i / kPieces, at = i % kPieces * kPiece, position = base + key;
-    const bool is_current = position >= range.old && position < range.to;
-    if (is_current ? !current : !earlier) continue;
-    const bool there = position < range.to && at < a.keys.width;
-    const int read = min(position, range.to - 1);
-    copy_numbers<kHalves>(keys + key * kStride + at, a.keys, page_row(a.keys, sequence.pages, kv_head, read), at,
-                          there);
-    copy_numbers<kHalves>(values + key * kStride + at, a.values, page_row(a.values, sequence.pages, kv_head, read), at,
-                          there);
+  const int lane = int(threadIdx.x) % kWarp, position = base + lane % kTile;
+  const bool is_current = position >= range.old && position < range.to;
+  const unsigned wanted = __ballot_sync(kAllLanes, is_current ? current : earlier);
+  if (wanted == 0) return;
+  const unsigned read = unsigned(min(position, range.to - 1)), page = read / unsigned(a.keys.page_tokens),
+                 within = read - page * unsigned(a.keys.page_tokens);
+  // Half of the lanes for keys, half for values.
+  const Pages& mine = lane < kTile ? a.keys : a.values;
+  const int64_t row = table[page] * mine.page_stride + kv_head * mine.head_stride + int64_t(within) * mine.token_stride;
+#pragma unroll 1
+  for (int i = lane; i - lane < kTile * kPieces; i += kWarp) {
+    const int key = i / kPieces, at = i % kPieces * kPiece;
+    const int64_t key_row = __shfl_sync(kAllLanes, row, key), value_row = __shfl_sync(kAllLanes, row, kTile + key);
+    if ((wanted >> key & 1) == 0) continue;
+    const bool there = base + key < range.to && at < a.keys.width;
+    copy_numbers<kHalves>(keys + key * kStride + at, a.keys, key_row, at, there);
+    copy_numbers<kHalves>(keys + (kTile + key) * kStride + at, a.values, value_row, at, there);
   }
 }
 
 template <int kWidth, int kWarps, bool kHalves>
 __global__ void __launch_bounds__(kWarps* kWarp) split_kernel(const __grid_constant__ SplitAttentionArgs s) {
   constexpr int kStride = kWidth + kPiece, kStage = 2 * kTile * kStride;
+  constexpr int kPart = kWidth + 4;  // so that the lanes of a warp meet all banks
   extern __shared__ int4 memory[];
   __shared__ float highest_of[kWarps][kHeads], sum_of[kWarps][kHeads];
   __shared__ float times_of[kHeads][kWarps], highest_all[kHeads], sum_all[kHeads];
@@ -159,15 +182,15 @@ __global__ void __launch_bounds__(kWarps* kWarp) split_kernel(const __grid_const
   const int warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp;
   __half* mine = reinterpret_cast<__half*>(memory) + warp * kStages * kStage;
   const auto base_of = [&](int tile) { return range.from + (tile * kWarps + warp) * kTile; };
+#pragma unroll 1
   for (int tile = 0; tile < kStages; ++tile)
     if (base_of(tile) < range.to)
-      copy_tile<kWidth, kHalves>(a, sequence, range, kv_head, base_of(tile), true, false, mine + tile * kStage,
-                                 mine + tile * kStage + kStage / 2);
+      copy_tile<kWidth, kHalves>(a, sequence.pages, range, kv_head, base_of(tile), true, false, mine + tile * kStage);
   wait_for_previous();
+#pragma unroll 1
   for (int tile = 0; tile < kStages; ++tile) {
     if (base_of(tile) < range.to && base_of(tile) + kTile > range.old)
-      copy_tile<kWidth, kHalves>(a, sequence, range, kv_head, base_of(tile), false, true, mine + tile * kStage,
-                                 mine + tile * kStage + kStage / 2);
+      copy_tile<kWidth, kHalves>(a, sequence.pages, range, kv_head, base_of(tile), false, true, mine + tile * kStage);
     end_copies();
   }
 
@@ -203,7 +226,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) split_kernel(const __grid_const
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int key = base_of(tile) + lane / 4 + i / 2 * 8;
-      if (a.softcap > 0) scores[i] = a.softcap * tanhf(scores[i] / a.softcap);
+      if (a.softcap > 0) scores[i] = capped(scores[i], a.softcap);
       if (a.slopes)
         scores[i] -= a.slopes[first_head + min(lane % 4 * 2 + i % 2, heads - 1)] * float(abs(position - key));
       if (key < range.begin || key >= range.to) scores[i] = -INFINITY;
@@ -235,15 +258,15 @@ __global__ void __launch_bounds__(kWarps* kWarp) split_kernel(const __grid_const
     }
     __syncwarp();
     if (base_of(tile + kStages) < range.to)
-      copy_tile<kWidth, kHalves>(a, sequence, range, kv_head, base_of(tile + kStages), true, true,
-                                 mine + tile % kStages * kStage, mine + tile % kStages * kStage + kStage / 2);
+      copy_tile<kWidth, kHalves>(a, sequence.pages, range, kv_head, base_of(tile + kStages), true, true,
+                                 mine + tile % kStages * kStage);
     end_copies();
   }
 
   // The warps' parts meet in shared memory.
   wait_for_copies<0>();
   __syncwarp();
-  float* part = reinterpret_cast<float*>(mine);  // (heads, width)
+  float* part = reinterpret_cast<float*>(mine);  // (heads, width), rows of kPart
 #pragma unroll
   for (int i = 0; i < 2; ++i)
     for (int offset = 4; offset < kWarp; offset *= 2) sum[i] += __shfl_xor_sync(kAllLanes, sum[i], offset);
@@ -253,7 +276,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) split_kernel(const __grid_const
   }
 #pragma unroll
   for (int d = 0; d < kWidth / 16; ++d)
-    for (int i = 0; i < 4; ++i) part[(lane % 4 * 2 + i % 2) * kWidth + d * 16 + lane / 4 + i / 2 * 8] = result[d][i];
+    for (int i = 0; i < 4; ++i) part[(lane % 4 * 2 + i % 2) * kPart + d * 16 + lane / 4 + i / 2 * 8] = result[d][i];
   __syncthreads();
   if (int(threadIdx.x) < kHeads) {  // what each warp's part of a head counts
     const int n = int(threadIdx.x);
@@ -272,24 +295,30 @@ __global__ void __launch_bounds__(kWarps* kWarp) split_kernel(const __grid_const
     sum_all[n] = total;
   }
   __syncthreads();
-  for (int i = int(threadIdx.x); i < heads * width; i += kWarps * kWarp) {
-    const int n = int(unsigned(i) / unsigned(width)), at = i - n * width;
-    float value = 0;
+  for_fours(heads, width, [&](int n, int at, bool valid) {
+    float values[4] = {};
 #pragma unroll
-    for (int w = 0; w < kWarps; ++w)
-      value = fmaf(times_of[n][w], reinterpret_cast<const float*>(memory)[w * kStages * kStage / 2 + n * kWidth + at],
-                   value);
+    for (int w = 0; w < kWarps; ++w) {
+      const float4 v = *reinterpret_cast<const float4*>(reinterpret_cast<const float*>(memory) +
+                                                        w * kStages * kStage / 2 + n * kPart + at);
+      const float times = times_of[n][w];
+      values[0] = fmaf(times, v.x, values[0]);
+      values[1] = fmaf(times, v.y, values[1]);
+      values[2] = fmaf(times, v.z, values[2]);
+      values[3] = fmaf(times, v.w, values[3]);
+    }
     if (active == 1) {
-      write_output(s, place.row, first_head + n, at, value / sum_all[n]);
-      continue;
+      for (int j = 0; j < 4; ++j) values[j] /= sum_all[n];
+      write_four(s, place.row, first_head + n, at, valid, values);
+    } else if (valid) {
+      float* record = s.partial + ((row * a.heads + first_head + n) * s.splits + split) * (width + 2);
+      if (at == 0) {
+        record[0] = highest_all[n];
+        record[1] = sum_all[n];
+      }
+      for (int j = 0; j < 4; ++j) record[2 + at + j] = values[j];
     }
-    float* record = s.partial + ((row * a.heads + first_head + n) * s.splits + split) * (width + 2);
-    if (at == 0) {
-      record[0] = highest_all[n];
-      record[1] = sum_all[n];
-    }
-    record[2 + at] = value;
-  }
+  });
   if (active == 1) return;  // nothing to put together
   __threadfence();
   __syncthreads();
