@@ -69,7 +69,8 @@ struct Case {
 };
 
 void expect_reference(Format format, Format mixed, std::span<const Case> cases,
-                      std::span<const testing::ModelShape> shapes = kShapes, Format kept = Format::kF16) {
+                      std::span<const testing::ModelShape> shapes = kShapes, Format kept = Format::kF16,
+                      double bound = 2e-2) {
   for (const testing::ModelShape& shape : shapes)
     for (const Case& c : cases) {
       SCOPED_TRACE(::testing::Message() << shape.name << ", " << c.sequences << " sequences, first step "
@@ -77,7 +78,7 @@ void expect_reference(Format format, Format mixed, std::span<const Case> cases,
       const auto expected = evaluate("reference", shape, format, mixed, c.sequences, c.steps, kept);
       const auto actual = evaluate("cuda", shape, format, mixed, c.sequences, c.steps, kept);
       ASSERT_EQ(actual.size(), expected.size());
-      EXPECT_LE(relative_l2(actual, expected), 2e-2);
+      EXPECT_LE(relative_l2(actual, expected), bound);
     }
 }
 
@@ -105,9 +106,10 @@ TEST(CudaMixedSteps, GiveTheLogitsOfTheReferenceForTwoFormatsInALayer) {
 TEST(CudaKvSteps, GiveTheLogitsOfTheReferenceForEveryTypeOfTheKvCache) {
   METALLIC_SKIP_IF_ABSENT("cuda");
   const Case cases[] = {{1, {1, 1, 1}}, {6, {1, 1}}, {1, {40, 1}}, {2, {90, 60, 1}}, {16, {1, 1}}};
-  for (const Format kept : {Format::kF32, Format::kBF16, Format::kQ8_0}) {
+  for (const Format kept : {Format::kF32, Format::kBF16, Format::kQ8_0, Format::kF8_E4M3}) {
     SCOPED_TRACE(format_info(kept).name);
-    expect_reference(Format::kQ4_0, Format::kQ4_0, cases, kShapes, kept);
+    // In F8_E4M3 a number that is rounded the other way differs by up to an eighth: "cpu" is up to 2.1e-2 off.
+    expect_reference(Format::kQ4_0, Format::kQ4_0, cases, kShapes, kept, kept == Format::kF8_E4M3 ? 4e-2 : 2e-2);
   }
 }
 

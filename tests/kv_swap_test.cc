@@ -75,6 +75,30 @@ TEST_P(AnyShortageOfPages, WhereTheHostHasNoRoomTheyAreComputedAgain) {
     EXPECT_EQ((*engine)->statistics().kv_swap_bytes, 0u);
   }
 }
+
+// A page takes a quarter of one in F32.
+TEST_P(AnyShortageOfPages, ACacheInF8_E4M3IsSwappedLikeOneInF32) {
+  const auto run = [](bool gpu, int pages, EngineStatistics& statistics) {
+    const auto bench = bench_with(gpu, pages, 100);
+    bench->options.kv_formats = Format::kF8_E4M3;
+    bench->options.memory.kv_bytes /= 4;
+    const auto engine = bench->load();
+    EXPECT_TRUE(engine) << (engine ? "" : engine.error().message);
+    if (pages > 0) {
+      EXPECT_EQ((*engine)->info().kv_bytes, uint64_t(pages) * page_bytes(*bench) / 4);
+    }
+    const auto result = answers(**engine, nothing, kRequests, kAnswer);
+    statistics = (*engine)->statistics();
+    return result;
+  };
+  EngineStatistics all, waited;
+  const auto expected = run(GetParam(), 0, all);
+  EXPECT_EQ(all.kv_swapped_out, 0u);
+  EXPECT_EQ(run(GetParam(), 5, waited), expected);
+  EXPECT_GT(waited.kv_swapped_out, 0u);
+  EXPECT_EQ(waited.kv_swapped_in, waited.kv_swapped_out);
+  EXPECT_EQ(waited.kv_swap_bytes, 0u);
+}
 INSTANTIATE_TEST_SUITE_P(, AnyShortageOfPages, ::testing::Bool(),
                          [](const auto& test) { return test.param ? "OnADevice" : "OnTheCpu"; });
 

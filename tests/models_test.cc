@@ -80,6 +80,9 @@ TEST_P(EveryDecoder, GivesTheLogitsOfTransformers) {
     const auto half = evaluate(model, tokens, {int(tokens.size())}, Format::kF16);
     ASSERT_LE(relative_l2(half, golden), std::max(5e-3, bound));
     ASSERT_FALSE(same_bits(half, logits));
+    const auto eighth = evaluate(model, tokens, {int(tokens.size())}, Format::kF8_E4M3);  // of four bits
+    ASSERT_LE(relative_l2(eighth, golden), 0.2);
+    ASSERT_GT(relative_l2(eighth, half), 1e-4);
   }
 }
 
@@ -107,10 +110,6 @@ TEST_P(EveryExactDecoder, GivesTheSameBitsForAnyNumberOfThreads) {
 
 // Three requests at once, with prompts cut by a small batch, answer as each does alone.
 TEST_P(EveryExactDecoder, AnswersInCompanyAsAlone) {
-  EngineOptions options;
-  options.backend = backend();
-  options.threads = 2;
-  options.context = 96;
   const auto tokens = read_array<int32_t>(model_path(name() + ".tokens.npy"));
   const auto request = [&](int i) {
     Request r;
@@ -121,25 +120,33 @@ TEST_P(EveryExactDecoder, AnswersInCompanyAsAlone) {
     r.sampling.temperature = i == 0 ? 0.0f : 1.0f;
     return r;
   };
-  std::vector<std::vector<TokenId>> alone;
-  for (int i = 0; i < 3; ++i) {
+  for (const Format kept : {Format::kF16, Format::kF8_E4M3}) {
+    SCOPED_TRACE(format_info(kept).name);
+    EngineOptions options;
+    options.backend = backend();
+    options.threads = 2;
+    options.context = 96;
+    options.kv_formats = kept;
+    std::vector<std::vector<TokenId>> alone;
+    for (int i = 0; i < 3; ++i) {
+      auto engine = Engine::load(model_path(name() + ".gguf"), options);
+      ASSERT_TRUE(engine) << engine.error().message;
+      alone.push_back((*engine)->generate(request(i))->tokens);
+      ASSERT_EQ(alone.back().size(), 12u);
+    }
+    options.max_sequences = 3;
+    options.batch_rows = 13;
     auto engine = Engine::load(model_path(name() + ".gguf"), options);
-    ASSERT_TRUE(engine) << engine.error().message;
-    alone.push_back((*engine)->generate(request(i))->tokens);
-    ASSERT_EQ(alone.back().size(), 12u);
+    ASSERT_TRUE(engine);
+    std::vector<RequestId> ids;
+    for (int i = 0; i < 3; ++i) ids.push_back(*(*engine)->submit(request(i)));
+    while (!(*engine)->idle()) ASSERT_TRUE((*engine)->step());
+    for (size_t i = 0; i < 3; ++i) EXPECT_EQ((*engine)->take(ids[i])->tokens, alone[i]) << i;
+    // Asked again, the prompt comes out of the cache, and the answer is the same.
+    const Completion again = *(*engine)->generate(request(2));
+    EXPECT_EQ(again.tokens, alone[2]);
+    EXPECT_GT(again.cached_tokens, 0);
   }
-  options.max_sequences = 3;
-  options.batch_rows = 13;
-  auto engine = Engine::load(model_path(name() + ".gguf"), options);
-  ASSERT_TRUE(engine);
-  std::vector<RequestId> ids;
-  for (int i = 0; i < 3; ++i) ids.push_back(*(*engine)->submit(request(i)));
-  while (!(*engine)->idle()) ASSERT_TRUE((*engine)->step());
-  for (size_t i = 0; i < 3; ++i) EXPECT_EQ((*engine)->take(ids[i])->tokens, alone[i]) << i;
-  // Asked again, the prompt comes out of the cache, and the answer is the same.
-  const Completion again = *(*engine)->generate(request(2));
-  EXPECT_EQ(again.tokens, alone[2]);
-  EXPECT_GT(again.cached_tokens, 0);
 }
 
 std::vector<const char*> backends(bool only_exact) {

@@ -64,8 +64,8 @@ struct Completion {
   double answer_seconds = 0;  // from the first token to the last
 };
 
-// Of the KV cache: kF32, kF16, kBF16, kQ8_0, kQ5_1, kQ5_0, kQ4_1, kQ4_0 or kIQ4_NL. The width of a head is a multiple
-// of the format's block.
+// Of the KV cache: kF32, kF16, kBF16, kQ8_0, kF8_E4M3, kQ5_1, kQ5_0, kQ4_1, kQ4_0 or kIQ4_NL. The width of a head is a
+// multiple of the format's block.
 struct KvFormats {
   Format keys = Format::kF16, values = Format::kF16;
 

@@ -1,4 +1,4 @@
-// The data types and quantisation formats of GGUF tensors.
+// The data types and quantisation formats of GGUF tensors and of KV caches.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace metallic {
 
-// How the elements of a tensor are stored. The values are the type ids of GGUF files (ggml's enum).
+// How the elements of a tensor are stored. The values are the type ids of GGUF files (ggml's enum), but for kF8_E4M3.
 enum class Format : uint32_t {
   kF32 = 0,
   kF16 = 1,
@@ -45,6 +45,7 @@ enum class Format : uint32_t {
   kMXFP4 = 39,
   kNVFP4 = 40,
   kQ1_0 = 41,
+  kF8_E4M3 = 0x80000000,  // base/float8.h; of KV caches alone: no file has it
 };
 
 struct FormatInfo {
@@ -54,15 +55,18 @@ struct FormatInfo {
   int block_bytes;     // bytes of one block
 };
 
-// Every known format, in the order of their ids.
+// Every format that files have, in the order of their ids.
 std::span<const FormatInfo> all_formats();
 
 // The entry of `format`, which must be a known one.
 const FormatInfo& format_info(Format format);
 
-// The format with this GGUF type id or this name (upper or lower case); none if unknown.
+// The format of files with this GGUF type id or this name (upper or lower case); none if unknown.
 std::optional<Format> format_from_id(uint32_t id);
 std::optional<Format> format_from_name(std::string_view name);
+
+// The same for a KV cache, which can also be in "F8_E4M3", or "FP8".
+std::optional<Format> kv_format_from_name(std::string_view name);
 
 // Bytes of `elements` consecutive elements; none if they are no whole number of blocks or the size overflows.
 std::optional<uint64_t> format_bytes(Format format, uint64_t elements);

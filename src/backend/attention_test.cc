@@ -1,7 +1,10 @@
 // Attention and the KV pages of the fast backends against the reference.
+#include <numeric>
+
 #include "backend/alibi.h"
 #include "backend/kv_rows.h"
 #include "backend/paged_case.h"
+#include "base/float8.h"
 
 namespace metallic {
 namespace {
@@ -38,7 +41,7 @@ std::vector<PagedShape> shapes() {
             all.push_back({{{0, 70}, {300, 3}}, 16, heads, heads / group, 16, 16, window, causal, format, 8.0f});
   all.push_back({{{1500, 1}, {0, 1}}, 32, 24, 2, 64, 64, 0, true, Format::kF16, 8.0f});
   for (const Format format : kKvFormats) all.push_back({{{0, 5}, {300, 2}}, 16, 8, 2, 64, 32, 0, true, format});
-  for (const Format format : {Format::kBF16, Format::kQ8_0})
+  for (const Format format : {Format::kBF16, Format::kQ8_0, Format::kF8_E4M3})
     for (const int64_t d : {32, 64, 96, 256})
       all.push_back({{{0, 5}, {700, 2}, {1030, 1}}, 16, 6, 2, d, d, d == 64 ? 40 : 0, d != 96, format});
   return all;
@@ -75,7 +78,7 @@ TEST_P(Attention, AgreesWithTheReferenceForPrompts) {
          {std::vector<testing::SequenceShape>{{0, 300}}, {{0, 65}, {333, 150}, {128, 1}, {250, 128}}})
       for (const int32_t window : {0, 40, 200})
         for (const bool causal : {true, false})
-          for (const Format format : {Format::kF16, Format::kBF16, Format::kQ8_0}) {
+          for (const Format format : {Format::kF16, Format::kBF16, Format::kQ8_0, Format::kF8_E4M3}) {
             const PagedShape shape{sequences, h.page_tokens, h.heads, h.kv_heads, h.d, h.d, window, causal, format};
             double tolerance = format == Format::kBF16 ? 2e-2 : 4e-3;
             if (is_float32()) tolerance = 4e-6;
@@ -121,7 +124,7 @@ TEST_P(Attention, PromptsHaveLinearBiases) {
   for (const int64_t d : {64, 96, 128, 256})
     for (const bool causal : {true, false})
       for (const int32_t window : {0, 40})
-        for (const Format format : {Format::kF16, Format::kBF16, Format::kQ8_0})
+        for (const Format format : {Format::kF16, Format::kBF16, Format::kQ8_0, Format::kF8_E4M3})
           for (const auto& sequences : {few, many}) {
             const PagedShape shape{sequences, 32, 6, 3, d, d, window, causal, format, 8.0f};
             const double tolerance = is_float32() ? 1e-5 : format == Format::kBF16 ? 2e-2 : 4e-3;
@@ -212,6 +215,55 @@ TEST(KvRows, ARowThatIsNoNumberReadsAsNoNumberInEveryFormat) {
     dequantize_function(format)(bytes.data(), 64, back.data());
     EXPECT_TRUE(std::isnan(back[40])) << format_info(format).name;
   }
+}
+
+// All that a float can be, ties included, through the pages: by attention with one key, whose weight is 1.
+TEST_P(Attention, F8_E4M3IsStoredAndReadAsTheReferenceDoes) {
+  constexpr int64_t kWidth = 64, kRows = 40;
+  const std::shared_ptr<Backend> backend = open(2), reference = make_reference_backend(1);
+  std::vector<float> rows = testing::Random(5).floats(kRows * kWidth, -2.0f, 2.0f);
+  for (size_t i = 0; i < 254; ++i) {  // both sides of the middle between neighbours, and the middle
+    const uint8_t code = uint8_t(i < 127 ? i : i + 1);
+    const float number = e4m3_to_float(code), next = e4m3_to_float(uint8_t(code % 128 == 126 ? code : code + 1));
+    rows[4 * i] = number, rows[4 * i + 1] = (number + next) / 2;
+    rows[4 * i + 2] = std::nextafterf(rows[4 * i + 1], 0.0f), rows[4 * i + 3] = std::nextafterf(rows[4 * i + 1], 1e9f);
+  }
+  const float extremes[] = {449.0f, -464.0f, 1e30f, -INFINITY, INFINITY, 1e-44f, -0x1p-10f, 0x1.8p-9f};
+  std::copy(std::begin(extremes), std::end(extremes), rows.begin() + 4 * 254);
+  const auto stored_and_read = [&](Backend& on, const std::vector<float>& value_rows) {
+    const testing::Buffer key = testing::upload(on, rows, {kRows, 1, kWidth}),
+                          value = testing::upload(on, value_rows, {kRows, 1, kWidth}),
+                          query = testing::blank(on, {kRows, 1, kWidth}), out = testing::blank(on, {kRows, 1, kWidth}),
+                          keys = testing::blank(on, {kRows, 1, 1, kWidth}, Format::kF8_E4M3),
+                          values = testing::blank(on, {kRows, 1, 1, kWidth}, Format::kF8_E4M3);
+    std::vector<int32_t> pages(kRows);
+    std::iota(pages.rbegin(), pages.rend(), 0);
+    std::vector<BatchSequence> sequences;
+    for (int32_t i = 0; i < kRows; ++i) sequences.push_back({i, 1, 0, &pages[size_t(i)]});
+    on.store_kv({key.view, value.view, keys.view, values.view, sequences});
+    on.attention({query.view, keys.view, values.view, out.view, sequences, 1.0f, 0, true});
+    std::vector<uint8_t> bytes(size_t(kRows * kWidth));
+    on.copy_to_host(bytes.data(), values.view.data, bytes.size());
+    EXPECT_TRUE(on.synchronize());
+    return std::pair(bytes, testing::download(on, out));
+  };
+  const auto [expected_bytes, expected] = stored_and_read(*reference, rows);
+  const auto [bytes, numbers] = stored_and_read(*backend, rows);
+  EXPECT_EQ(bytes, expected_bytes);
+  EXPECT_EQ(numbers, expected);
+  for (size_t i = 0; i < rows.size(); ++i) ASSERT_EQ(expected[i], e4m3_to_float(float_to_e4m3(rows[i]))) << rows[i];
+
+  constexpr size_t kStrange = 3 * kWidth + 5;
+  std::vector<float> with_nan = rows;
+  with_nan[kStrange] = NAN;
+  const auto [strange_bytes, strange] = stored_and_read(*backend, with_nan);
+  constexpr size_t kItsPage = kRows - 1 - kStrange / kWidth;
+  EXPECT_EQ(strange_bytes[kItsPage * kWidth + kStrange % kWidth] & 0x7f, 0x7f);
+  for (size_t i = 0; i < rows.size(); ++i)
+    if (i == kStrange)
+      EXPECT_TRUE(std::isnan(strange[i])) << i;
+    else
+      EXPECT_EQ(strange[i], expected[i]) << i;
 }
 
 TEST_P(Attention, ScoresOfAnySizeGiveFiniteWeights) {

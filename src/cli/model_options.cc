@@ -10,6 +10,7 @@
 #include <map>
 
 #include "backend/backend.h"
+#include "backend/kv_rows.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/read_files.h"
@@ -34,15 +35,21 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 }
 
 void add_kv_options(CLI::App& command, ModelOptions& options) {
+  std::string types;
+  for (const Format format : kKvFormats) {
+    types += (types.empty() ? "" : ", ") + std::string(format_info(format).name);
+    if (format == Format::kF8_E4M3) types += " (or FP8)";
+  }
   const auto format_option = [&](const char* name, const char* short_name, const char* what, Format& format) {
     command.add_option_function<std::string>(
         name,
         [&format, name](const std::string& text) {
-          const std::optional<Format> found = format_from_name(text);
-          if (!found) throw CLI::ValidationError(name, text + " is no type of a KV cache, such as F16 or Q8_0");
+          const std::optional<Format> found = kv_format_from_name(text);
+          if (!found)
+            throw CLI::ValidationError(name, text + " is no type of a KV cache, such as F16, Q8_0 or F8_E4M3");
           format = *found;
         },
-        std::string("(") + short_name + ") type of the " + what + " in the KV cache [F16]");
+        std::string("(") + short_name + ") type of the " + what + " in the KV cache: " + types + " [F16]");
   };
   format_option("--cache-type-k", "-ctk", "keys", options.engine.kv_formats.keys);
   format_option("--cache-type-v", "-ctv", "values", options.engine.kv_formats.values);

@@ -192,6 +192,10 @@ TEST_F(GgufErrors, FormatsThatAreUnknownOrRemoved) {
       at + "unknown format 1000, known ids go up to 41; the file is damaged, or newer than this metallic: update "
            "metallic or use another quantisation",
       ErrorCode::kUnsupported);
+  expect_error(with_tensor({32}, uint32_t(Format::kF8_E4M3)),
+               at + "unknown format 2147483648, known ids go up to 41; the file is damaged, or newer than this "
+                    "metallic: update metallic or use another quantisation",
+               ErrorCode::kUnsupported);
   for (uint32_t id : {4u, 5u, 31u, 32u, 33u, 36u, 37u, 38u}) {
     const Result<GgufFile> file = GgufFile::open(folder_.write("removed.gguf", with_tensor({32}, id).str()));
     ASSERT_FALSE(file);

@@ -51,6 +51,7 @@ Result<uint64_t> data_bytes(std::string_view name, Format format, std::span<cons
     return fail(ErrorCode::kInvalidArgument, "tensor '{}' of {} elements in {}: {}", printable(name),
                 fmt::join(size, " x "), info.name, reason);
   };
+  if (!format_from_id(uint32_t(format))) return invalid("GGUF files have no such format");
   if (size.empty() || size.size() > 4) return invalid(fmt::format("the rank is {}, it must be 1 to 4", size.size()));
   uint64_t elements = 1;
   for (const uint64_t each : size) {

@@ -119,6 +119,7 @@ TEST(GgufWriter, TensorsThatCannotBeAreRefused) {
             "tensor 'x' of 4 x 0 elements in F32: the number of elements must be 1 to 2^63 - 1");
   EXPECT_EQ(error("x", Format::kF64, {1ull << 62}),
             "tensor 'x' of 4611686018427387904 elements in F64: its bytes exceed 2^64");
+  EXPECT_EQ(error("x", Format::kF8_E4M3, {32}), "tensor 'x' of 32 elements in F8_E4M3: GGUF files have no such format");
   EXPECT_EQ(error("", Format::kF32, {1}), "the tensor name '' must be 1 to 65535 bytes of UTF-8 without zero bytes");
 }
 

@@ -36,7 +36,7 @@ struct BaseRow {
 };
 
 DequantizeRow base_to_float(Format format) {
-  return quant::visit_format(format, []<class F>(F) -> DequantizeRow { return BaseRow<F, float>::run; });
+  return quant::visit_any_format(format, []<class F>(F) -> DequantizeRow { return BaseRow<F, float>::run; });
 }
 ConvertRow base_to(Format format, Format to) { return quant::convert_function<BaseRow>(format, to); }
 
@@ -66,7 +66,7 @@ void dequantize_row(Format format, const void* blocks, int64_t elements, float* 
 }
 
 QuantizeRow quantize_function(Format format) {
-  return quant::visit_format(format, []<class F>(F) -> QuantizeRow {
+  return quant::visit_any_format(format, []<class F>(F) -> QuantizeRow {
     if constexpr (Encodes<F>)
       return quantize_blocks<F>;
     else

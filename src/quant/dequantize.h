@@ -21,10 +21,11 @@ void dequantize_row(Format format, const void* blocks, int64_t elements, float* 
 using ConvertRow = void (*)(const void* blocks, int64_t elements, void* out);
 ConvertRow dequantize_function(Format format, Format to);
 
-// Encodes `elements` weights, a whole number of blocks. To nearest, ties to even (F16, BF16) or away from zero (Q8_0).
+// Encodes `elements` weights, a whole number of blocks. To nearest, ties to even (F16, BF16, F8_E4M3) or away from zero
+// (Q8_0).
 using QuantizeRow = void (*)(const float* weights, int64_t elements, void* blocks);
 
-// Null unless `format` is F32, F16, BF16 or Q8_0.
+// Null unless `format` is F32, F16, BF16, F8_E4M3 or Q8_0.
 QuantizeRow quantize_function(Format format);
 void quantize_row(Format format, const float* weights, int64_t elements, void* blocks);
 

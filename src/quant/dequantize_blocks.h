@@ -41,7 +41,7 @@ void dequantize_blocks(const void* blocks, int64_t elements, T* out) {
 // dequantize_function(format, to), where Row<F, T>::run is the dequantiser of format F to T.
 template <template <class, class> class Row>
 ConvertRow convert_function(Format format, Format to) {
-  return visit_format(format, [to]<class F>(F) -> ConvertRow {
+  return visit_any_format(format, [to]<class F>(F) -> ConvertRow {
     switch (to) {
       case Format::kF32:
         return [](const void* blocks, int64_t elements, void* out) {

@@ -143,6 +143,20 @@ TEST(Encoder, OnlyFloatFormatsAndQ8_0CanBeWritten) {
   }
 }
 
+TEST(Encoder, F8_E4M3IsTheNearestOfItsNumbersWithTiesToEven) {
+  const std::vector<float> weights = {0.0f,   -0.0f, 1.0f,      1.0625f, 1.1875f, -17.0f,
+                                      448.0f, 1e9f,  -INFINITY, 0x1p-9f, 0x1p-10f};
+  const std::vector<float> nearest = {0.0f, -0.0f, 1.0f, 1.0f, 1.25f, -16.0f, 448.0f, 448.0f, -448.0f, 0x1p-9f, 0.0f};
+  std::vector<uint8_t> bytes(weights.size());
+  std::vector<float> decoded(weights.size());
+  convert_row(Format::kF32, weights.data(), Format::kF8_E4M3, bytes.data(), int64_t(weights.size()));
+  convert_row(Format::kF8_E4M3, bytes.data(), Format::kF32, decoded.data(), int64_t(weights.size()));
+  EXPECT_EQ(canonical_bits(decoded), canonical_bits(nearest));
+  const float nan = NAN;
+  quantize_row(Format::kF8_E4M3, &nan, 1, bytes.data());
+  EXPECT_EQ(bytes[0] & 0x7f, 0x7f);
+}
+
 TEST(Encoder, Q8_0StaysVisiblyWrongForWeightsThatAreNoFiniteNumber) {
   for (const float bad : {NAN, INFINITY, -INFINITY}) {
     std::vector<float> weights(64, 1.0f), decoded(64);

@@ -25,6 +25,20 @@ TEST(Format, IdsAndNamesThatNobodyDefinedAreNone) {
   for (const char* name : {"", "Q4", "Q4_K ", "Q4_K_M", "F3"}) EXPECT_EQ(format_from_name(name), std::nullopt) << name;
 }
 
+TEST(Format, OneIsOfKvCachesAloneAndFoundOnlyAsTheirs) {
+  const FormatInfo& info = format_info(Format::kF8_E4M3);
+  EXPECT_EQ(std::string_view(info.name), "F8_E4M3");
+  EXPECT_EQ(format_bytes(Format::kF8_E4M3, 100), 100u);
+  for (const FormatInfo& of_files : all_formats()) EXPECT_NE(of_files.format, Format::kF8_E4M3);
+  EXPECT_EQ(format_from_id(uint32_t(Format::kF8_E4M3)), std::nullopt);
+  for (const char* name : {"F8_E4M3", "f8_e4m3", "FP8", "fp8"}) {
+    EXPECT_EQ(kv_format_from_name(name), Format::kF8_E4M3) << name;
+    EXPECT_EQ(format_from_name(name), std::nullopt) << name;
+  }
+  EXPECT_EQ(kv_format_from_name("q8_0"), Format::kQ8_0);
+  for (const char* name : {"", "fp", "fp88", "f8_e5m2"}) EXPECT_EQ(kv_format_from_name(name), std::nullopt) << name;
+}
+
 TEST(Format, BytesCountWholeBlocksAndNoticeOverflow) {
   EXPECT_EQ(format_bytes(Format::kF32, 3), 12u);
   EXPECT_EQ(format_bytes(Format::kQ4_K, 512), 288u);

@@ -41,7 +41,7 @@ concept Grouped = requires {
   F::kGroup;
 };
 
-// function(quant::X{}) for the struct X of `format`. What it returns must not depend on the type X.
+// function(quant::X{}) for the struct X of `format`, one of files. What it returns must not depend on the type X.
 template <class Function>
 constexpr decltype(auto) visit_format(Format format, Function&& function) {
   switch (format) {
@@ -50,8 +50,17 @@ constexpr decltype(auto) visit_format(Format format, Function&& function) {
     return std::forward<Function>(function)(name{});
 #include "quant/formats.def"
 #undef METALLIC_FORMAT
+    case Format::kF8_E4M3:
+      break;
   }
   check_failed("unknown Format", __FILE__, __LINE__);
+}
+
+// The same for any format.
+template <class Function>
+constexpr decltype(auto) visit_any_format(Format format, Function&& function) {
+  if (format == Format::kF8_E4M3) return std::forward<Function>(function)(F8_E4M3{});
+  return visit_format(format, std::forward<Function>(function));
 }
 
 }  // namespace METALLIC_ISA

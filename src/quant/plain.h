@@ -1,6 +1,7 @@
 // The plain types: every element is a number of its own. F64 and I64 round to the nearest float.
 #pragma once
 
+#include "base/float8.h"
 #include "quant/block.h"
 
 namespace metallic::quant {
@@ -43,8 +44,16 @@ struct BF16 : Plain<Format::kBF16, uint16_t> {
   }
 };
 
+struct F8_E4M3 : Plain<Format::kF8_E4M3, uint8_t> {
+  METALLIC_HOST_DEVICE static constexpr float to_float(const Block& block) { return e4m3_to_float(block.number); }
+  METALLIC_HOST_DEVICE static constexpr void from_float(float value, Block& block) {
+    block.number = Unaligned<uint8_t>::of(float_to_e4m3(value));
+  }
+};
+
 static_assert(sizeof(F64::Block) == 8 && sizeof(F32::Block) == 4 && sizeof(F16::Block) == 2);
-static_assert(sizeof(BF16::Block) == 2 && sizeof(I8::Block) == 1 && sizeof(I16::Block) == 2);
+static_assert(sizeof(BF16::Block) == 2 && sizeof(F8_E4M3::Block) == 1 && sizeof(I8::Block) == 1 &&
+              sizeof(I16::Block) == 2);
 static_assert(sizeof(I32::Block) == 4 && sizeof(I64::Block) == 8);
 
 }  // namespace METALLIC_ISA

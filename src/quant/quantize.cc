@@ -19,6 +19,7 @@ quant::EncodeRow (*choose_instruction_set())(Format) {
 }
 
 quant::EncodeRow encode_function(Format format) {
+  if (format == Format::kF8_E4M3) return nullptr;
   static quant::EncodeRow (*const function)(Format) = choose_instruction_set();
   return function(format);
 }

@@ -8,7 +8,7 @@
 
 namespace metallic {
 
-// Whether quantize_rows can write `format`: all but the integers, F64, Q8_1 and Q8_K.
+// Whether quantize_rows can write `format`: all of files but the integers, F64, Q8_1 and Q8_K.
 bool can_quantize(Format format);
 
 // Encodes `rows` rows of `columns` finite weights, a multiple of the format's block, one after the other into `out`.

@@ -200,6 +200,7 @@ TEST(Quantize, WritesAllFormatsThatFilesStoreWeightsIn) {
     const bool activation = info.format == Format::kQ8_1 || info.format == Format::kQ8_K;
     EXPECT_EQ(can_quantize(info.format), !number && !activation) << info.name;
   }
+  EXPECT_FALSE(can_quantize(Format::kF8_E4M3)) << "no file has it";
 }
 
 }  // namespace

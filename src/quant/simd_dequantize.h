@@ -62,7 +62,7 @@ struct SimdRows {
   };
 
   static DequantizeRow to_float(Format format) {
-    return visit_format(format, []<class F>(F) -> DequantizeRow { return Row<F, float>::run; });
+    return visit_any_format(format, []<class F>(F) -> DequantizeRow { return Row<F, float>::run; });
   }
   static ConvertRow to(Format format, Format target) { return convert_function<Row>(format, target); }
 };

@@ -37,7 +37,7 @@ std::vector<uint8_t> random_bytes(size_t count) {
 // The float32 weights by the scalar definition.
 std::vector<float> defined(Format format, const uint8_t* blocks, int64_t elements) {
   std::vector<float> out(static_cast<size_t>(elements));
-  quant::visit_format(format, [&]<class F>(F) { quant::dequantize_blocks<F>(blocks, elements, out.data()); });
+  quant::visit_any_format(format, [&]<class F>(F) { quant::dequantize_blocks<F>(blocks, elements, out.data()); });
   return out;
 }
 
@@ -95,6 +95,10 @@ INSTANTIATE_TEST_SUITE_P(Quant, Dequantizers,
                          testing::Combine(testing::ValuesIn(all_formats().begin(), all_formats().end()),
                                           testing::Values(Format::kF32, Format::kF16, Format::kBF16)),
                          dequantizer_name);
+INSTANTIATE_TEST_SUITE_P(Cache, Dequantizers,
+                         testing::Combine(testing::Values(format_info(Format::kF8_E4M3)),
+                                          testing::Values(Format::kF32, Format::kF16, Format::kBF16)),
+                         dequantizer_name);
 
 TEST_P(Dequantizers, EqualTheDefinitionForAnyCountOfBlocksAtAnyAddress) {
   const auto block_bytes = size_t(info_.block_bytes);
@@ -129,6 +133,23 @@ TEST_P(LargeResults, EqualTheDefinitionWhereTheyAreWrittenAroundTheCaches) {
       expect_weights(actual, to_, weights);
       if (HasFatalFailure()) FAIL() << shift << " bytes off";
     }
+}
+
+TEST(DequantizeFunction, DecodesEveryCodeOfF8_E4M3) {
+  std::vector<uint8_t> codes(256);
+  for (size_t i = 0; i < 256; ++i) codes[i] = uint8_t(i);
+  for (const quant::Dequantizers* set : tuned_sets()) {
+    std::vector<float> numbers(256);
+    set->to_float(Format::kF8_E4M3)(codes.data(), 256, numbers.data());
+    for (size_t i = 0; i < 256; ++i) {
+      const int exponent = int(i / 8 % 16), eighths = int(i % 8);
+      const double size = exponent == 0 ? std::ldexp(eighths, -9) : std::ldexp(8 + eighths, exponent - 10);
+      if (i % 128 == 127)
+        EXPECT_TRUE(std::isnan(numbers[i])) << set->name << ", " << i;
+      else
+        EXPECT_TRUE(same(numbers[i], float(i < 128 ? size : -size))) << set->name << ", " << i << ": " << numbers[i];
+    }
+  }
 }
 
 TEST(DequantizeFunction, ToFloat32IsTheSameInBothForms) {

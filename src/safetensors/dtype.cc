@@ -1,12 +1,11 @@
 #include "safetensors/dtype.h"
 
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstring>
-#include <limits>
 
 #include "base/check.h"
+#include "base/float8.h"
 #include "quant/dequantize.h"
 
 namespace metallic {
@@ -30,16 +29,7 @@ constexpr auto kTypes = std::to_array<SafetensorsTypeInfo>({
     {SafetensorsType::kF64, "F64", 8, Format::kF64},
 });
 
-// OCP 8-bit floats (OFP8, revision 1.0). E4M3 has no infinity: all ones is NaN, exponent bias 7.
-float e4m3_to_float(uint8_t bits) {
-  const float sign = bits & 0x80 ? -1.0f : 1.0f;
-  const int exponent = (bits >> 3) & 15, mantissa = bits & 7;
-  if (exponent == 15 && mantissa == 7) return std::numeric_limits<float>::quiet_NaN();
-  const float power = std::bit_cast<float>(uint32_t(120 + (exponent == 0 ? 1 : exponent)) << 23);  // 2^(exponent - 7)
-  return sign * power * (float(mantissa) / 8 + (exponent == 0 ? 0.0f : 1.0f));
-}
-
-// E5M2 is the upper half of a binary16.
+// E5M2 of OCP's 8-bit floats is the upper half of a binary16.
 float e5m2_to_float(uint8_t bits) {
   const uint16_t half = uint16_t(bits << 8);
   float value = 0;

@@ -535,6 +535,18 @@ class Numbers(CommandTest):
         self.assertTrue(numpy.array_equal(one, two))
         self.assertLess(numpy.abs(one - golden).max(), 0.05 * numpy.abs(golden).max())
 
+    def test_logits_with_a_cache_in_fp8_are_near(self):
+        half, golden = self.logits("qwen2", "", "--backend", "cpu-f32")
+        byte, _ = self.logits("qwen2", "", "--backend", "cpu-f32", "-ctk", "fp8", "-ctv", "f8_e4m3")
+        other, _ = self.logits("qwen2", "", "--backend", "reference", "-ctk", "F8_E4M3", "-ctv", "FP8")
+        exact, _ = self.logits("qwen2", "", "--backend", "reference")
+        size = numpy.linalg.norm(golden)
+        self.assertLess(numpy.linalg.norm(half - golden) / size, 5e-3)
+        self.assertGreater(numpy.linalg.norm(byte - half) / size, 1e-4)
+        self.assertLess(numpy.linalg.norm(byte - golden) / size, 0.1)
+        self.assertLess(numpy.linalg.norm(exact - golden) / size, 1e-4)
+        self.assertLess(numpy.linalg.norm(byte - other), 0.2 * numpy.linalg.norm(byte - golden))
+
     def test_perplexity_is_that_of_the_logits(self):
         text = self.file("text.txt", b"The quick brown fox jumps over the lazy dog. " * 6)
         arguments = ("-m", CHAT_MODEL, "-f", text, "-c", "32", "--backend", "reference", "--chunks", "2")
@@ -568,7 +580,7 @@ class Numbers(CommandTest):
             self.assertGreater(entry["share_of_limit"], 0)
 
     def test_bench_decodes_several_sequences_at_depth(self):
-        options = ("-m", CHAT_MODEL, "-p", "8", "-n", "4", "-r", "1", "-b", "1,3", "-d", "40", "-ub", "7", "-ctk", "f32", "-ctv", "BF16")
+        options = ("-m", CHAT_MODEL, "-p", "8", "-n", "4", "-r", "1", "-b", "1,3", "-d", "40", "-ub", "7", "-ctk", "fp8", "-ctv", "BF16")
         figures = json.loads(self.good("bench", *options, "--no-repack", "-o", "json"))
         self.assertEqual([entry["test"] for entry in figures], ["pp8@d40", "tg4@d40", "tg4x3@d40"])
         self.assertEqual([entry["sequences"] for entry in figures], [1, 1, 3])
@@ -603,6 +615,17 @@ class Numbers(CommandTest):
 
 
 class Files(CommandTest):
+    def test_fp8_is_a_type_of_caches_and_of_no_file(self):
+        self.good("run", "-m", CHAT_MODEL, "-p", "Hi", "-n", "4", "-ctk", "fp8", "-ctv", "fp8")
+        self.bad("run", "-m", CHAT_MODEL, "-p", "Hi", "-ctk", "f8_e5m2", status=2, says="F8_E4M3")
+        output = self.folder / "out.gguf"
+        for name in ("f8_e4m3", "fp8"):
+            with self.subTest(name=name):
+                self.bad("quantize", CHAT_MODEL, output, name, says=name)
+                self.bad("quantize", CHAT_MODEL, output, "Q8_0", "--keep", f"output.weight={name}", says="PATTERN=FORMAT")
+                self.bad("convert", MODELS.parent / "architectures" / "bert", output, "--type", name, says="q8_0")
+                self.assertFalse(output.exists())
+
     def test_embed_gives_the_embeddings_of_transformers_for_texts(self):
         for name in ("bert", "nomic-bert", "nomic-bert-moe", "jina-bert", "jina-bert-code", "modernbert"):
             folder, model = MODELS.parent / "architectures" / name, self.folder / f"{name}.gguf"

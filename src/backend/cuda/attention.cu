@@ -2,8 +2,8 @@
 // The order of the sums depends on the query's position alone, so the bits are the same in any batch.
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/launch.h"
+#include "backend/cuda/pages.cuh"
 #include "base/half.h"
-#include "quant/q8_0.h"
 
 namespace metallic::cuda {
 namespace {
@@ -21,6 +21,8 @@ __device__ float load_page(const Pages& pages, int64_t row, int i) {
       return half_to_float(static_cast<const uint16_t*>(pages.data)[row + i]);
     case Format::kBF16:
       return bfloat16_to_float(static_cast<const uint16_t*>(pages.data)[row + i]);
+    case Format::kF8_E4M3:
+      return e4m3_to_float(static_cast<const uint8_t*>(pages.data)[row + i]);
     case Format::kQ8_0: {
       const Block& block = static_cast<const Block*>(pages.data)[row + i / quant::Q8_0::kBlock];
       return float(block.scale) * float(block.codes[i % quant::Q8_0::kBlock]);
@@ -28,14 +30,6 @@ __device__ float load_page(const Pages& pages, int64_t row, int i) {
     default:
       return static_cast<const float*>(pages.data)[row + i];
   }
-}
-__device__ void store_page(const Pages& pages, int64_t at, float value) {
-  if (pages.format == Format::kF16)
-    static_cast<uint16_t*>(pages.data)[at] = float_to_half(value);
-  else if (pages.format == Format::kBF16)
-    static_cast<uint16_t*>(pages.data)[at] = float_to_bfloat16(value);
-  else
-    static_cast<float*>(pages.data)[at] = value;
 }
 // Where the row of a head at a position of a sequence begins: in elements, or blocks of them.
 __device__ int64_t page_row(const Pages& pages, const DeviceSequence& sequence, int64_t head, int position) {

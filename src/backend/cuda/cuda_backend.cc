@@ -63,7 +63,7 @@ bool CudaBackend::has_pages(const TensorView& pages) {
   if (holds_kv(pages.format)) return true;
   queue_->stream().keep(
       Error{ErrorCode::kUnsupported,
-            fmt::format("a KV cache of type {} is not possible on a GPU yet; there are: F16, BF16, F32, Q8_0",
+            fmt::format("a KV cache of type {} is not possible on a GPU yet; there are: F16, BF16, F32, Q8_0, F8_E4M3",
                         format_info(pages.format).name)});
   return false;
 }

@@ -46,7 +46,9 @@ class CudaBackend final : public Backend, public Transfers, public RunAhead {
   void matmul(const TensorView& a, const TensorView& b, const TensorView& out) override;
   void copy(const TensorView& from, const TensorView& to) override;
   void random_uniform(const TensorView& out, float lo, float hi, uint64_t seed) override;
-  bool holds_kv(Format format) const override { return format == Format::kQ8_0 || Backend::holds_kv(format); }
+  bool holds_kv(Format format) const override {
+    return format == Format::kQ8_0 || format == Format::kF8_E4M3 || Backend::holds_kv(format);
+  }
   int logit_rows() const override { return 64; }  // so that the head is read once for a batch
   bool can_sample(const SampleRow& row) const override;
   void sample(const SampleOp& op) override;

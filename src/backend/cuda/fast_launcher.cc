@@ -252,10 +252,6 @@ class FastLauncher final : public Launcher {
     QueryKeyValue found;
     if (!is_query_key_value(commands, found)) return 0;
     const StoreArgs& store = *found.store;
-    const auto kept = [](Format format) {
-      return format == Format::kF16 || format == Format::kBF16 || format == Format::kF32;
-    };
-    if (!kept(store.keys.format) || !kept(store.values.format)) return 0;
     for (int i = 0; i < 3; ++i) {
       MatvecArgs::Target& to = args.targets[i];
       if (found.widths[i] % 8 != 0) return 0;

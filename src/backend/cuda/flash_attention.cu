@@ -1,8 +1,8 @@
 // Attention of many rows (prompts) on the tensor cores: a block for 64 query rows of a head, a warp for 16 of them,
 // keys and values in tiles of 64 (or 32) through shared memory, the next tile under way while this one is multiplied;
-// an online softmax in registers (arXiv:2205.14135). Layout: half precision pages; those in bfloat16 or Q8_0 become
-// that on their way. Queries and weights are rounded to half precision, sums are
-// float32. Floor: 4 * rows * keys * width operations a head, half of that if causal.
+// an online softmax in registers (arXiv:2205.14135). Layout: half precision pages; those in other formats become that
+// on their way (pages.cuh). Queries and weights are rounded to half precision, sums are float32. Floor: 4 * rows * keys
+// * width operations a head, half of that if causal.
 #include <cuda_fp16.h>
 
 #include "backend/cuda/dependent.cuh"

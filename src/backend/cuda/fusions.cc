@@ -53,6 +53,7 @@ bool is_query_key_value(std::span<const Command> commands, QueryKeyValue& found)
   if (at >= commands.size() || commands[at].kind != CommandKind::kStore) return false;
   const StoreArgs& store = commands[at].store;
   if (store.rows != linear.rows) return false;
+  if (store.keys.format == Format::kQ8_0 || store.values.format == Format::kQ8_0) return false;
   found.store = &store;
   found.commands = at;
   const Heads* stored[3] = {nullptr, &store.key, &store.value};

@@ -24,7 +24,7 @@ bool is_gate(const LinearArgs& linear, const Command& next);
 // residual = residual + out.
 bool is_residual(const LinearArgs& linear, const Command& next, Rows& residual);
 
-// Queries, keys and values; rope on the first two or on neither; keys and values to their pages.
+// Queries, keys and values; rope on the first two or on neither; keys and values to their pages, number by number.
 struct QueryKeyValue {
   const RopeArgs* ropes[2];  // of queries and keys; both or none
   const StoreArgs* store;

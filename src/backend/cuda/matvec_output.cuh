@@ -3,6 +3,7 @@
 
 #include "backend/activation.h"
 #include "backend/cuda/matvec_rows.cuh"
+#include "backend/cuda/pages.cuh"
 #include "backend/cuda/quantise.cuh"
 
 namespace metallic::cuda {
@@ -72,15 +73,6 @@ __device__ inline Output prepare(const MatvecArgs& args, int tile, int part_bits
   const int pair = int(threadIdx.x) & ((1 << pairs_bit) - 1);
   static_assert(kRun * kWarps == 1 << 5);
   return output_of<kEpilogue>(args, rows_of_tile<kEpilogue, kRest>(args, tile, pair / kRun), pair % kRun, token);
-}
-
-__device__ inline void store_page(const Pages& pages, int64_t at, float value) {
-  if (pages.format == Format::kF16)
-    static_cast<__half*>(pages.data)[at] = __float2half_rn(value);
-  else if (pages.format == Format::kBF16)
-    static_cast<__nv_bfloat16*>(pages.data)[at] = __float2bfloat16_rn(value);
-  else
-    static_cast<float*>(pages.data)[at] = value;
 }
 
 template <int kEpilogue>

@@ -3,8 +3,8 @@
 // columns, so that it stores 16 bytes of the 16-bit numbers at a time.
 #include "backend/cuda/dependent.cuh"
 #include "backend/cuda/device.cuh"
+#include "backend/cuda/pages.cuh"
 #include "backend/cuda/wide.cuh"
-#include "base/half.h"
 
 namespace metallic::cuda {
 namespace {
@@ -71,15 +71,6 @@ __global__ void convert_kernel(const __grid_constant__ PrepareArgs a) {
       if (i * 8 < a.columns) load_eight(a.x.data + row * a.x.stride + i * 8, a.aligned != 0, values);
       store_eight_of(a.to, row, i * 8, a.columns, eight_bits_of(values, a.to.half != 0));
     }
-}
-
-__device__ void store_page(const Pages& pages, int64_t at, float value) {
-  if (pages.format == Format::kF16)
-    static_cast<uint16_t*>(pages.data)[at] = float_to_half(value);
-  else if (pages.format == Format::kBF16)
-    static_cast<uint16_t*>(pages.data)[at] = float_to_bfloat16(value);
-  else
-    static_cast<float*>(pages.data)[at] = value;
 }
 
 constexpr int kSpreadThreads = 256, kPairsOfThread = 4;

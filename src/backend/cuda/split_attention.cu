@@ -1,10 +1,10 @@
 // Attention of decoding: a block for each row, KV head and piece of the keys, for up to eight query heads that share
 // the KV head, so that keys and values are read once. The last block of a row and KV head to end puts the pieces
-// together. Layout: half precision pages; those in bfloat16 or Q8_0 become that on their way. Each warp has every so
-// many sixteen keys to itself, two such tiles on their way to shared memory at a time: scores = keys (16 x width) *
-// queries (width x 8), then values (width x 16) * weights (16 x 8) on the tensor cores, sums in float32 with a running
-// maximum (arXiv:2205.14135). Floor: the bytes of keys and values; in short contexts the latency: keys and values of
-// earlier steps are under way before the wait for the kernel ahead.
+// together. Layout: half precision pages; those in other formats become that on their way (pages.cuh). Each warp has
+// every so many sixteen keys to itself, two such tiles on their way to shared memory at a time: scores = keys (16 x
+// width) * queries (width x 8), then values (width x 16) * weights (16 x 8) on the tensor cores, sums in float32 with a
+// running maximum (arXiv:2205.14135). Floor: the bytes of keys and values; in short contexts the latency: keys and
+// values of earlier steps are under way before the wait for the kernel ahead.
 #include <cuda_fp16.h>
 
 #include "backend/cuda/dependent.cuh"

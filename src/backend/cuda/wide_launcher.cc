@@ -27,10 +27,6 @@ size_t plan_spread(std::span<const Command> commands, SpreadArgs& spread) {
   if (!is_query_key_value(commands, found)) return 0;
   const LinearArgs& linear = commands.front().linear;
   const StoreArgs& store = *found.store;
-  const auto written = [](const Pages& pages) {
-    return pages.format == Format::kF16 || pages.format == Format::kBF16 || pages.format == Format::kF32;
-  };
-  if (!written(store.keys) || !written(store.values)) return 0;
   for (int i = 0; i < 3; ++i) {
     const LinearArgs::Target& target = linear.targets[i];
     SpreadArgs::Part& part = spread.parts[i];

@@ -84,10 +84,17 @@ struct Simd {
   static V load_numbers(const BF16::Block* x) {
     return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(load_8(x)), 16));
   }
-  static V load_numbers(const I8::Block* x) {
-    const int8x8_t bytes = vreinterpret_s8_u32(vdup_n_u32(load_word<uint32_t>(x)));
-    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))));
+  static int16x4_t load_4(const void* x) {
+    return vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(load_word<uint32_t>(x)))));
   }
+  // A half with these bits is 2^-8 of the number; NaN alone comes out above 448.
+  static V load_numbers(const F8_E4M3::Block* x) {
+    const int16x4_t halves = vand_s16(vshl_n_s16(load_4(x), 7), vdup_n_s16(int16_t(0xbf80)));
+    const V numbers = vmulq_n_f32(vcvt_f32_f16(vreinterpret_f16_s16(halves)), 256.0f);
+    const uint32x4_t nan = vcgtq_f32(vabsq_f32(numbers), vdupq_n_f32(448.0f));
+    return vreinterpretq_f32_u32(vorrq_u32(vreinterpretq_u32_f32(numbers), nan));
+  }
+  static V load_numbers(const I8::Block* x) { return vcvtq_f32_s32(vmovl_s16(load_4(x))); }
   static V load_numbers(const I16::Block* x) { return vcvtq_f32_s32(vmovl_s16(vreinterpret_s16_u8(load_8(x)))); }
   static V load_numbers(const I32::Block* x) { return vcvtq_f32_s32(vreinterpretq_s32_u8(load(x))); }
   static V load_numbers(const F64::Block* x) {
