@@ -322,14 +322,13 @@ Placement Planner::place_block(const Choice& choice, const Block& block, int gpu
   place.decode_cpu = float(choice.decode_cpu) * rest;
   place.prompt_cpu = float(choice.prompt_cpu) * rest;
   const bool to_gpu = disk && choice.way.gpu;  // any link is faster than a disk
-  if (block.kind == BlockKind::kEmbedding) {
+  if (block.kind == BlockKind::kEmbedding || (disk && block.kind == BlockKind::kExpert)) {
     place.decode_cpu = place.prompt_cpu = rest;
   } else if (to_gpu) {
     place.decode_cpu = place.prompt_cpu = 0;
-  } else if (choice.way.ring && rest > 0) {  // what cannot be ahead goes where it is done sooner
-    const auto share = [&](double tokens, float usual) {
-      const BlockTime time = block_time(block, machine_, tokens);
-      return time.ahead ? usual : time.link + time.streamed < time.cpu + time.handover ? 0.0f : rest;
+  } else if (choice.way.ring && rest > 0) {  // what cannot be ahead: Line::copies_on_demand
+    const auto share = [&](int tokens, float usual) {
+      return block_time(block, machine_, tokens).ahead ? usual : tokens > kFewTokens ? 0.0f : rest;
     };
     place.decode_cpu = share(1, place.decode_cpu);
     place.prompt_cpu = share(std::min(asked_.prompt_tokens, choice.way.rows), place.prompt_cpu);

@@ -226,6 +226,31 @@ TEST(Plan, PrefersWhatAllTokensUseToExperts) {
   EXPECT_LT(experts_on_gpu, 16 * 16);
 }
 
+// As the streaming backend does it: few tokens go to the CPU's experts, however fast the link is; many wait for a copy.
+TEST(Plan, ExpertsThatAreNotOnTheGpuAreTheProcessorsInDecoding) {
+  Machine machine = test_machine();
+  machine.gpu_bytes = 4 * kGB;
+  machine.link_rate = 100 * machine.ram_rate;
+  const ModelSizes sizes = test_model(16, 50 * kMB, 800 * kMB, 16, 2);
+  const auto expect_shares = [&](bool on_disk) {
+    const auto plan = make_plan(sizes, machine, {});
+    ASSERT_TRUE(plan);
+    int found = 0;
+    for (size_t i = 0; i < sizes.blocks.size(); ++i) {
+      const Placement& place = plan->places[i];
+      if (sizes.blocks[i].kind != BlockKind::kExpert || place.gpu > 0 || place.disk != on_disk) continue;
+      EXPECT_EQ(place.decode_cpu, 1);
+      EXPECT_EQ(place.prompt_cpu, on_disk ? 1 : 0);
+      ++found;
+    }
+    EXPECT_GT(found, 0);
+    EXPECT_GT(plan->decode.cpu, 0);
+  };
+  expect_shares(false);
+  machine.ram_bytes = 6 * kGB;
+  expect_shares(true);
+}
+
 TEST(Plan, KeepsOftenUsedExpertsOnTheGpu) {
   Machine machine = test_machine();
   machine.gpu_bytes = 4 * kGB;

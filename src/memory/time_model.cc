@@ -63,10 +63,12 @@ BlockTime block_time(const Block& block, const Machine& machine, double tokens) 
   const bool head = block.kind == BlockKind::kHead;
   const double cpu_rate = head ? machine.cpu_head_rate : machine.cpu_decode_rate;
   const double overhead = used * machine.cpu_block_seconds;
-  // Beside a GPU the CPU has products alone to do, and shares the RAM with the link.
-  time.cpu = std::max(cpu_bytes / (machine.has_gpu ? machine.cpu_product_rate : cpu_rate),
-                      operations / machine.cpu_prompt_rate) +
-             overhead;
+  // Beside a GPU the CPU has products alone to do, and shares the RAM with the link; but while it multiplies by experts
+  // that were just chosen, nothing is copied.
+  const bool shares_ram = machine.has_gpu && time.ahead;
+  time.cpu =
+      std::max(cpu_bytes / (shares_ram ? machine.cpu_product_rate : cpu_rate), operations / machine.cpu_prompt_rate) +
+      overhead;
   // First packed, which the time of one token contains, then multiplied by the others.
   const double first = operations / std::max(1.0, tokens);
   time.cpu_file = std::max(file_bytes / machine.cpu_file_rate, first / machine.cpu_prompt_rate) +

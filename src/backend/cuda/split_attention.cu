@@ -52,8 +52,8 @@ __device__ uint32_t pack(float low, float high) {
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
-// Eight numbers of a row of a page, which begins at `row` (in elements, or blocks of them), from number `at` on, to shared
-// memory; zeros if not `there`.
+// Eight numbers of a row of a page, which begins at `row` (in elements, or blocks of them), from number `at` on, to
+// shared memory; zeros if not `there`.
 template <bool kHalves>
 __device__ void copy_numbers(__half* to, const Pages& pages, int64_t row, int at, bool there) {
   if constexpr (kHalves)
@@ -63,7 +63,8 @@ __device__ void copy_numbers(__half* to, const Pages& pages, int64_t row, int at
 }
 
 // Four neighbouring outputs of each lane, of lanes that follow one another; all lanes of a warp call it together.
-__device__ void write_four(const SplitAttentionArgs& s, int64_t row, int head, int at, bool valid, const float* values) {
+__device__ void write_four(const SplitAttentionArgs& s, int64_t row, int head, int at, bool valid,
+                           const float* values) {
   const AttentionArgs& a = s.attention;
   const int width = a.values.width, column = head * width + at;
   if (valid) {
@@ -123,28 +124,33 @@ struct Range {
   int old;              // keys from here on are written by this step
 };
 
-// Keys and values of the sixteen positions from `base` on to shared memory: those of earlier steps, of this step, or
-// both. What is not there becomes zero. Code that runs once is waited for: each lane finds one position's place, and the
-// loop is not unrolled.
-template <int kWidth, bool kHalves>
-__device__ __noinline__ void copy_tile(const AttentionArgs& a, const int32_t* table, Range range, int kv_head, int base,
-                                       bool earlier, bool current, __half* keys) {
-  constexpr int kPieces = kWidth / kPiece, kStride = kWidth + kPiece;
+// Where the sixteen positions from `base` on lie: keys (lanes 0 to 15) and values (the others), in elements or blocks;
+// and a bit for each that this step writes.
+struct TilePlace {
+  int64_t row;
+  unsigned current;
+};
+__device__ __noinline__ TilePlace place_of_tile(const AttentionArgs& a, const int32_t* table, Range range, int kv_head,
+                                                int base) {
   const int lane = int(threadIdx.x) % kWarp, position = base + lane % kTile;
-  const bool is_current = position >= range.old && position < range.to;
-  const unsigned wanted = __ballot_sync(kAllLanes, is_current ? current : earlier);
-  if (wanted == 0) return;
   const unsigned read = unsigned(min(position, range.to - 1)), page = read / unsigned(a.keys.page_tokens),
                  within = read - page * unsigned(a.keys.page_tokens);
-  // Half of the lanes for keys, half for values.
   const Pages& mine = lane < kTile ? a.keys : a.values;
-  const int64_t row = table[page] * mine.page_stride + kv_head * mine.head_stride + int64_t(within) * mine.token_stride;
+  return {table[page] * mine.page_stride + kv_head * mine.head_stride + int64_t(within) * mine.token_stride,
+          __ballot_sync(kAllLanes, position >= range.old && position < range.to)};
+}
+// Those that are `wanted`, of which the first `count` are there, to shared memory; the others become zero. Not
+// unrolled: code that runs once is waited for.
+template <int kWidth, bool kHalves>
+__device__ void copy_tile(const AttentionArgs& a, int64_t row, unsigned wanted, int count, __half* keys) {
+  constexpr int kPieces = kWidth / kPiece, kStride = kWidth + kPiece;
+  const int lane = int(threadIdx.x) % kWarp;
 #pragma unroll 1
   for (int i = lane; i - lane < kTile * kPieces; i += kWarp) {
     const int key = i / kPieces, at = i % kPieces * kPiece;
     const int64_t key_row = __shfl_sync(kAllLanes, row, key), value_row = __shfl_sync(kAllLanes, row, kTile + key);
     if ((wanted >> key & 1) == 0) continue;
-    const bool there = base + key < range.to && at < a.keys.width;
+    const bool there = key < count && at < a.keys.width;
     copy_numbers<kHalves>(keys + key * kStride + at, a.keys, key_row, at, there);
     copy_numbers<kHalves>(keys + (kTile + key) * kStride + at, a.values, value_row, at, there);
   }
@@ -182,31 +188,40 @@ __global__ void __launch_bounds__(kWarps* kWarp) split_kernel(const __grid_const
   const int warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp;
   __half* mine = reinterpret_cast<__half*>(memory) + warp * kStages * kStage;
   const auto base_of = [&](int tile) { return range.from + (tile * kWarps + warp) * kTile; };
-#pragma unroll 1
-  for (int tile = 0; tile < kStages; ++tile)
-    if (base_of(tile) < range.to)
-      copy_tile<kWidth, kHalves>(a, sequence.pages, range, kv_head, base_of(tile), true, false, mine + tile * kStage);
-  wait_for_previous();
-#pragma unroll 1
+  TilePlace places[kStages];
+#pragma unroll
   for (int tile = 0; tile < kStages; ++tile) {
-    if (base_of(tile) < range.to && base_of(tile) + kTile > range.old)
-      copy_tile<kWidth, kHalves>(a, sequence.pages, range, kv_head, base_of(tile), false, true, mine + tile * kStage);
-    end_copies();
+    places[tile].current = 0;
+    if (base_of(tile) >= range.to) continue;
+    places[tile] = place_of_tile(a, sequence.pages, range, kv_head, base_of(tile));
+    copy_tile<kWidth, kHalves>(a, places[tile].row, ~places[tile].current, range.to - base_of(tile),
+                               mine + tile * kStage);
   }
+  wait_for_previous();
 
   // Element (k, n) of a matrix is number k of query n; this lane's: n = lane / 4.
   const int width = a.keys.width;
-  uint32_t query[kWidth / 16][2];
+  float2 numbers[kWidth / 16][2];
   const float* from_query =
       a.query.data + place.row * a.query.row_stride + (first_head + min(lane / 4, heads - 1)) * a.query.head_stride;
-  const float scale = lane / 4 < heads ? a.scale : 0.0f;
 #pragma unroll
   for (int k = 0; k < kWidth / 16; ++k)
     for (int half = 0; half < 2; ++half) {
       const int at = k * 16 + half * 8 + lane % 4 * 2;
-      const float2 v = at < width ? *reinterpret_cast<const float2*>(from_query + at) : make_float2(0, 0);
-      query[k][half] = pack(v.x * scale, v.y * scale);
+      numbers[k][half] = at < width ? *reinterpret_cast<const float2*>(from_query + at) : make_float2(0, 0);
     }
+#pragma unroll
+  for (int tile = 0; tile < kStages; ++tile) {
+    if (places[tile].current != 0)
+      copy_tile<kWidth, kHalves>(a, places[tile].row, places[tile].current, range.to - base_of(tile),
+                                 mine + tile * kStage);
+    end_copies();
+  }
+  uint32_t query[kWidth / 16][2];
+  const float scale = lane / 4 < heads ? a.scale : 0.0f;
+#pragma unroll
+  for (int k = 0; k < kWidth / 16; ++k)
+    for (int half = 0; half < 2; ++half) query[k][half] = pack(numbers[k][half].x * scale, numbers[k][half].y * scale);
 
   // Of queries 2 * (lane % 4) and the next one.
   float result[kWidth / 16][4] = {}, highest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
@@ -257,8 +272,8 @@ __global__ void __launch_bounds__(kWarps* kWarp) split_kernel(const __grid_const
       multiply(result[d], m, low, high);
     }
     __syncwarp();
-    if (base_of(tile + kStages) < range.to)
-      copy_tile<kWidth, kHalves>(a, sequence.pages, range, kv_head, base_of(tile + kStages), true, true,
+    if (const int base = base_of(tile + kStages); base < range.to)
+      copy_tile<kWidth, kHalves>(a, place_of_tile(a, sequence.pages, range, kv_head, base).row, ~0u, range.to - base,
                                  mine + tile % kStages * kStage);
     end_copies();
   }
