@@ -99,8 +99,9 @@ const char* bottleneck(const StepTime& time) {
 }
 
 Json step_json(const StepTime& time) {
-  return {{"seconds", time.total},     {"cpu_seconds", time.cpu},   {"gpu_seconds", time.gpu},
-          {"link_seconds", time.link}, {"disk_seconds", time.disk}, {"fixed_seconds", time.fixed}};
+  return {{"seconds", time.total},      {"cpu_seconds", time.cpu},   {"gpu_seconds", time.gpu},
+          {"link_seconds", time.link},  {"disk_seconds", time.disk}, {"handover_seconds", time.handover},
+          {"fixed_seconds", time.fixed}};
 }
 
 Json spending_json(const Spending& spending) {
@@ -181,9 +182,12 @@ std::string explain_text(const ModelSizes& sizes, const Machine& machine, const 
   if (!sizes.packed)
     text += fmt::format("{:<10} in RAM as the file has them: panels are faster, where they fit\n", "weights");
   const StepTime& time = plan.decode;
-  text += fmt::format("{:<10} {:.3g} tokens/s ({} a token: CPU {}, GPU {}, link {}, disk {}); limited by {}\n",
+  const std::string handovers =
+      time.handover > 0 ? fmt::format(", hand-overs {}", seconds_text(time.handover)) : std::string();
+  text += fmt::format("{:<10} {:.3g} tokens/s ({} a token: CPU {}, GPU {}, link {}, disk {}{}); limited by {}\n",
                       "decoding", plan.tokens_per_second(), seconds_text(time.total), seconds_text(time.cpu),
-                      seconds_text(time.gpu), seconds_text(time.link), seconds_text(time.disk), bottleneck(time));
+                      seconds_text(time.gpu), seconds_text(time.link), seconds_text(time.disk), handovers,
+                      bottleneck(time));
   text +=
       fmt::format("{:<10} first token of a prompt of {} after {} ({:.0f} tokens/s), of {} after {} ({:.0f} tokens/s)\n",
                   "prompts", plan.prompt_tokens, seconds_text(plan.prompt_seconds),

@@ -240,7 +240,8 @@ StepLoad Line::load(const StepKind& kind, const std::vector<Sums>& sums, int on_
   load.gpu = gpu.gpu + with_kv * kind.gpu_attention + disk.disk_gpu;
   load.cpu = (1 - with_kv) * kind.cpu_attention + ram.demand_cpu + disk.demand_file + disk.disk_cpu;
   load.link = disk.disk_link;
-  load.demand = ram.demand_copy + rest.demand_handover + disk.demand_disk;
+  load.demand = ram.demand_copy + disk.demand_disk;
+  load.demand_handover = rest.demand_handover;
   load.disk = disk.disk + disk.demand_disk;
   load.ram = ram.ram_demand + disk.ram_disk;
   load.shared_cpu = ram.shared_cpu;

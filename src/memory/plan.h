@@ -162,7 +162,8 @@ struct Spending {
 struct StepTime {
   double total = 0;
   double cpu = 0, gpu = 0, link = 0, disk = 0;
-  double fixed = 0;  // launches, waking threads, hand-overs
+  double handover = 0;  // between CPU and GPU, while neither computes
+  double fixed = 0;     // of the step as a whole
 };
 
 // A change, and how many times faster the request would be.

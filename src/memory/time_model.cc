@@ -90,7 +90,7 @@ BlockTime block_time(const Block& block, const Machine& machine, double tokens) 
 namespace {
 
 struct ShareOfTime {
-  double total, busy, cpu, gpu, link;  // busy: without the RAM's traffic
+  double total, busy, cpu, gpu, link, handover;  // busy: without the RAM's traffic
 
   // Where the RAM makes all shares equal, the one is best that is so without it, too: its rate may be better than
   // thought.
@@ -107,7 +107,8 @@ ShareOfTime with_share(const StepLoad& load, double share) {
   time.gpu = load.gpu + (1 - share) * load.shared_gpu;
   time.link = load.link + (1 - share) * load.shared_link;
   // One layer after the other: CPU and GPU work at the same time only on the blocks that they share.
-  const double chain = load.gpu + load.cpu + load.demand + (share > 0 ? load.handover : 0) +
+  time.handover = load.demand_handover + (share > 0 ? load.handover : 0);
+  const double chain = load.gpu + load.cpu + load.demand + time.handover +
                        std::max(share * load.shared_cpu, (1 - share) * load.shared_gpu);
   const double ram = load.ram + share * load.ram_cpu + (1 - share) * load.ram_link;
   time.busy = std::max({chain, time.link, load.disk});
@@ -128,7 +129,7 @@ StepTime step_time(const StepLoad& load, Sharing sharing, double& cpu_share) {
       const ShareOfTime time = with_share(load, share);
       if (time.better_than(best)) best = time, cpu_share = share;
     };
-    const double base = load.gpu + load.cpu + load.demand + load.handover;
+    const double base = load.gpu + load.cpu + load.demand + load.demand_handover + load.handover;
     const double ram_slope = load.ram_cpu - load.ram_link;
     struct Line {
       double at_zero, slope;
@@ -143,7 +144,7 @@ StepTime step_time(const StepLoad& load, Sharing sharing, double& cpu_share) {
         if (lines[i].slope != lines[j].slope)
           try_share((lines[j].at_zero - lines[i].at_zero) / (lines[i].slope - lines[j].slope));
   }
-  return {load.fixed + best.total, best.cpu, best.gpu, best.link, load.disk, load.fixed};
+  return {load.fixed + best.total, best.cpu, best.gpu, best.link, load.disk, best.handover, load.fixed};
 }
 
 namespace {

@@ -26,11 +26,12 @@ BlockTime block_time(const Block& block, const Machine& machine, double tokens);
 // What a step has to do. Of the blocks that are ahead, in RAM and not on the GPU, the CPU multiplies by a share of the
 // rows while the others go through the ring; the share is free to choose.
 struct StepLoad {
-  double gpu = 0;       // blocks that stay on it or come there from disk, and attention there
-  double cpu = 0;       // attention, and blocks that only the CPU multiplies by
-  double link = 0;      // copies in any case
-  double handover = 0;  // if the CPU has any share
-  double demand = 0;    // copies and reads that cannot be ahead: all wait for them
+  double gpu = 0;              // blocks that stay on it or come there from disk, and attention there
+  double cpu = 0;              // attention, and blocks that only the CPU multiplies by
+  double link = 0;             // copies in any case
+  double handover = 0;         // if the CPU has any share
+  double demand_handover = 0;  // of what cannot be ahead
+  double demand = 0;           // copies and reads that cannot be ahead: all wait for them
   double shared_cpu = 0, shared_gpu = 0, shared_link = 0;  // the blocks to share, if the CPU or the GPU did them all
   double disk = 0;
   double ram = 0, ram_cpu = 0,

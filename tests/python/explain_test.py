@@ -67,6 +67,19 @@ class ExplainTest(unittest.TestCase):
         for part in ("attention", "feed-forward", "head", "GPU", "tokens/s", "first token", "limited by", "helps", "more GPU"):
             self.assertIn(part, text)
 
+    def test_a_token_of_a_mixture_is_made_of_what_is_said(self):
+        plan = self.plan("--shape", "mixtral-8x7b:q4_k_m", "--machine", PC, "-c", "4096")
+        decode = plan["decode"]
+        self.assertEqual(decode["link_seconds"], 0)  # one token's experts are the processor's
+        self.assertEqual(decode["disk_seconds"], 0)
+        for part in ("cpu_seconds", "gpu_seconds", "handover_seconds"):
+            self.assertGreater(decode[part], 0, part)
+        parts = sum(decode[part + "_seconds"] for part in ("cpu", "gpu", "handover", "fixed"))
+        self.assertAlmostEqual(decode["seconds"], parts, places=9)
+        text = metallic("explain", "--shape", "mixtral-8x7b:q4_k_m", "--machine", PC, "-c", "4096").stdout
+        self.assertIn(", hand-overs ", text)
+        self.assertNotIn("hand-overs", metallic("explain", "--shape", "llama3.1-8b:q4_k_m", "--machine", PC).stdout)
+
     def test_layers_and_the_cache_go_where_they_were_asked_to_go(self):
         plan = self.plan("--shape", "llama3.1-8b:q4_k_m", "--machine", PC, "-ngl", "10", "--kv-offload", "off")
         on_gpu = [run for run in plan["blocks"] if run["gpu_share"] == 1]
