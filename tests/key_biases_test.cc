@@ -10,6 +10,8 @@
 namespace metallic {
 namespace {
 
+constexpr int kLayers = 3;  // of both tiny models
+
 // The tiny qwen2 with biases of one block's keys that are all `usual`, but for one that is `outlier`.
 std::optional<std::string> warning(float usual, float outlier, Format keys) {
   const testing::ChangedFile changed(testing::model_path("qwen2.gguf"), [&](GgufWriter&, auto& tensors) {
@@ -24,7 +26,7 @@ std::optional<std::string> warning(float usual, float outlier, Format keys) {
   });
   const auto file = GgufFile::open(changed.path());
   EXPECT_TRUE(file);
-  return warning_of_key_biases(*file, keys);
+  return warning_of_key_biases(*file, kLayers, keys);
 }
 
 TEST(KeyBiases, OneFarAboveTheOthersIsWarnedOfWhereTheCacheHasFewBits) {
@@ -43,7 +45,7 @@ TEST(KeyBiases, UsualOnesAreNot) {
   EXPECT_FALSE(warning(0, 100, Format::kQ8_0));  // what the others are is not known
   const auto file = GgufFile::open(testing::model_path("llama-tied.gguf"));
   ASSERT_TRUE(file);
-  EXPECT_FALSE(warning_of_key_biases(*file, Format::kQ8_0));
+  EXPECT_FALSE(warning_of_key_biases(*file, kLayers, Format::kQ8_0));
 }
 
 }  // namespace

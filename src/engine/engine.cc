@@ -512,7 +512,7 @@ Result<std::unique_ptr<Engine>> make_engine(PlacedModel placed, const EngineOpti
     log(LogLevel::kWarning,
         "a context of {} is more than the {} positions this model was trained on: answers may degrade", info.context,
         config.context_length);
-  if (const auto warning = warning_of_key_biases(model->file(), options.kv_formats.keys))
+  if (const auto warning = warning_of_key_biases(model->file(), config.layers, options.kv_formats.keys))
     log(LogLevel::kWarning, "{}", *warning);
   for (const TensorInfo& tensor : model->file().tensors()) info.weight_bytes += tensor.bytes;
   if (placed.planned) info.weight_places = places_in_brief(placed.planned->plan, placed.planned->sizes);

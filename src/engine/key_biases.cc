@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <string_view>
 #include <vector>
 
 #include "quant/dequantize.h"
@@ -17,18 +16,17 @@ constexpr float kFarAbove = 16;  // times the median: four of eight bits are los
 
 }  // namespace
 
-std::optional<std::string> warning_of_key_biases(const GgufFile& file, Format keys) {
+std::optional<std::string> warning_of_key_biases(const GgufFile& file, int layers, Format keys) {
   const FormatInfo& info = format_info(keys);
   if (info.block_bytes * 8 > kFewBits * info.block_elements) return std::nullopt;
-  constexpr std::string_view kPrefix = "blk.", kSuffix = ".attn_k.bias";
   float worst = kFarAbove;
   std::optional<std::string> result;
-  for (const TensorInfo& tensor : file.tensors()) {
-    const std::string_view name = tensor.name;
-    if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) continue;
-    const std::string_view block = name.substr(kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size());
-    std::vector<float> sizes(size_t(tensor.elements()));
-    dequantize_row(tensor.format, file.tensor_data(tensor).data(), int64_t(sizes.size()), sizes.data());
+  std::vector<float> sizes;
+  for (int layer = 0; layer < layers; ++layer) {
+    const TensorInfo* tensor = file.find_tensor(fmt::format("blk.{}.attn_k.bias", layer));
+    if (tensor == nullptr) continue;
+    sizes.resize(size_t(tensor->elements()));
+    dequantize_row(tensor->format, file.tensor_data(*tensor).data(), int64_t(sizes.size()), sizes.data());
     for (float& size : sizes) size = std::fabs(size);
     const auto middle = sizes.begin() + ptrdiff_t(sizes.size() / 2);
     std::nth_element(sizes.begin(), middle, sizes.end());
@@ -37,9 +35,8 @@ std::optional<std::string> warning_of_key_biases(const GgufFile& file, Format ke
     worst = most / median;
     result = fmt::format(
         "keys in {}: a bias of block {} is {:.3g}, where half of them are below {:.3g}; the smaller numbers of a key "
-        "lose "
-        "most of their bits beside it, and answers may be worse than with keys in F16",
-        info.name, block, most, median);
+        "lose most of their bits beside it, and answers may be worse than with keys in F16",
+        info.name, layer, most, median);
   }
   return result;
 }

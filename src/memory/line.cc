@@ -149,7 +149,7 @@ Line::Sums Line::slice_sums(const Block& block, const StepKind& kind) const {
     whole.ram_cpu = time.ram_cpu;
     whole.ram_link = time.ram_link;
   } else {
-    const bool copied = copies_on_demand(kind);
+    const bool copied = copies_on_demand(kind.tokens, streams_);
     (copied ? whole.demand_copy : whole.demand_cpu) = copied ? time.link + time.streamed : time.cpu;
     whole.ram_demand = copied ? time.ram_link : time.ram_cpu;
   }
@@ -200,7 +200,7 @@ void Line::add_expert_handovers(const StepKind& kind, std::vector<Sums>& sums) c
     if (block.kind != BlockKind::kExpert || block.layer < 0) continue;
     if (before == nullptr || !costs_the_same(*before, block)) {
       const BlockTime time = block_time(block, machine_, kind.tokens);
-      const bool by_cpu = !time.ahead && !copies_on_demand(kind);
+      const bool by_cpu = !time.ahead && !copies_on_demand(kind.tokens, streams_);
       one = by_cpu ? -kind.tokens * std::log1p(-block.use) / block.slices : 0;
     }
     before = &block;

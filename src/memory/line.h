@@ -69,8 +69,6 @@ class Line {
 
  private:
   Sums slice_sums(const Block& block, const StepKind& kind) const;
-  // Experts in RAM come to the GPU in steps of many tokens; with few the CPU multiplies by them (device_experts.cc).
-  bool copies_on_demand(const StepKind& kind) const { return streams_ && kind.tokens > kFewTokens; }
   void add_expert_handovers(const StepKind& kind, std::vector<Sums>& sums) const;
 
   const ModelSizes& sizes_;

@@ -326,9 +326,10 @@ Placement Planner::place_block(const Choice& choice, const Block& block, int gpu
     place.decode_cpu = place.prompt_cpu = rest;
   } else if (to_gpu) {
     place.decode_cpu = place.prompt_cpu = 0;
-  } else if (choice.way.ring && rest > 0) {  // what cannot be ahead: Line::copies_on_demand
+  } else if (choice.way.ring && rest > 0) {
     const auto share = [&](int tokens, float usual) {
-      return block_time(block, machine_, tokens).ahead ? usual : tokens > kFewTokens ? 0.0f : rest;
+      if (block_time(block, machine_, tokens).ahead) return usual;
+      return copies_on_demand(tokens, choice.way.ring) ? 0.0f : rest;
     };
     place.decode_cpu = share(1, place.decode_cpu);
     place.prompt_cpu = share(std::min(asked_.prompt_tokens, choice.way.rows), place.prompt_cpu);

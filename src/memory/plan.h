@@ -162,7 +162,7 @@ struct Spending {
 struct StepTime {
   double total = 0;
   double cpu = 0, gpu = 0, link = 0, disk = 0;
-  double handover = 0;  // between CPU and GPU, while neither computes
+  double handover = 0;  // of products, between CPU and GPU
   double fixed = 0;     // of the step as a whole
 };
 

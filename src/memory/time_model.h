@@ -23,6 +23,10 @@ struct BlockTime {
 // `tokens` in the step, of one sequence or of several.
 BlockTime block_time(const Block& block, const Machine& machine, double tokens);
 
+// Whether experts that are in RAM come to the GPU when they are chosen: in steps of many tokens, through the ring; with
+// few tokens the CPU multiplies by them (device_experts.cc).
+inline bool copies_on_demand(double tokens, bool ring) { return ring && tokens > kFewTokens; }
+
 // What a step has to do. Of the blocks that are ahead, in RAM and not on the GPU, the CPU multiplies by a share of the
 // rows while the others go through the ring; the share is free to choose.
 struct StepLoad {
