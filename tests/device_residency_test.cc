@@ -8,12 +8,14 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <set>
 
 #include "backend/backend.h"
 #include "backend/test_support.h"
 #include "engine/evaluator.h"
 #include "memory/faulty_reader.h"
 #include "memory/residency.h"
+#include "model/model_sizes.h"
 #include "support/evaluate.h"
 #include "support/fake_device.h"
 #include "support/golden.h"
@@ -175,6 +177,42 @@ TEST_P(AnyPlanOfAMixture, GivesTheBitsOfTheResidentRun) {
 }
 INSTANTIATE_TEST_SUITE_P(, AnyPlanOfAMixture, ::testing::Values("mixtral", "qwen2moe", "deepseek2-lite", "gpt-oss"),
                          [](const auto& test) { return testing::test_name(test.param); });
+
+// Whole experts on the device and in RAM: in a step of few tokens there is one wait for each of their layers.
+TEST(DeviceStreaming, ALayerOfExpertsIsHandedOverOnce) {
+  const testing::ConvertedModel model("qwen2moe");
+  ASSERT_EQ(model.problem(), "");
+  const auto all = testing::read_array<int32_t>((model.folder() / "tokens.npy").string());
+  const auto tokens = std::span(all).first(std::min<size_t>(all.size(), 14));
+  const auto resident = Model::load(model.path(), *open_backend("cpu", 1));
+  ASSERT_TRUE(resident);
+  auto expecting = Evaluator::create(*resident, 32, 32, Format::kF32);
+  const auto expected = outputs(**expecting, tokens, tokens.size());
+  const auto file = open(model.path());
+  const auto sizes = model_sizes(*file, *read_config(*file), {});
+  ASSERT_TRUE(sizes);
+  Plan plan;
+  std::set<int> layers;
+  for (const Block& block : sizes->blocks) {
+    const bool in_ram = block.expert >= 0 && block.expert % 3 != 1;
+    plan.places.push_back({.place = in_ram ? Place::kCpu : Place::kGpu});
+    if (in_ram) layers.insert(block.layer);
+  }
+  plan.gpu.context = 1;  // a GPU computes
+  const auto device = std::make_shared<FakeDevice>();
+  const auto divided = Model::load(file, device, sizes->blocks, plan, make_file_reader, 1);
+  ASSERT_TRUE(divided) << divided.error().message;
+  auto on = Evaluator::create(*divided, 32, 32, Format::kF32);
+  ASSERT_TRUE(on);
+  ASSERT_GT(layers.size(), 1u);
+  for (const size_t chunk : {size_t(1), size_t(4)}) {
+    const int before = device->waits;
+    const auto got = outputs(**on, tokens, chunk);
+    ASSERT_TRUE(got) << got.error().message;
+    ASSERT_EQ(std::memcmp(got->data(), expected->data(), got->size() * sizeof(float)), 0) << "chunks of " << chunk;
+    EXPECT_EQ(device->waits - before, int((tokens.size() + chunk - 1) / chunk * layers.size()));
+  }
+}
 
 TEST(DeviceStreaming, AnAllocationThatFailsIsAnErrorAtWhicheverStep) {
   const auto file = open(model_path("qwen2.gguf"));

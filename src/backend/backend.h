@@ -139,6 +139,14 @@ struct ExpertsOp {
   TensorView out;  // (rows * used, m)
 };
 
+// What each chosen expert makes of its row: up and down of a feed-forward network, and its gate.
+struct ExpertNetworkOp {
+  ExpertsOp gate;  // no experts: there is none
+  ExpertsOp up;    // of the same x
+  ActivateOp activate;
+  ExpertsOp down;
+};
+
 // out (rows, width) += sum over i of weights[r, i] * x[r * used + i].
 struct CombineOp {
   TensorView x;          // (rows * used, width)
@@ -201,6 +209,13 @@ class Backend : public Device {
   virtual void scale(const TensorView& x, float factor, float softcap) = 0;
   virtual void route(const RouteOp& op) = 0;
   virtual void experts(const ExpertsOp& op) = 0;
+  // The same as its operations one after the other.
+  virtual void expert_network(const ExpertNetworkOp& op) {
+    if (!op.gate.experts.empty()) experts(op.gate);
+    experts(op.up);
+    activate(op.activate);
+    experts(op.down);
+  }
   virtual void combine(const CombineOp& op) = 0;
   virtual void softmax(const TensorView& x, const TensorView& out) = 0;  // over the last dimension; f32
   // Batched product of float tensors of any strides: (b, c, n, k) x (b, c, k, m) -> (b, c, n, m), f32 out.

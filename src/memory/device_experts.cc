@@ -52,12 +52,9 @@ Status DeviceExperts::run(const ExpertsOp& op, bool few) {
   const float* x = nullptr;
   float* out = nullptr;
   if (on_host) {  // x first: what the device does meanwhile comes behind it
-    METALLIC_ASSIGN(float* to, pinned_x_.get(transfers_, uint64_t(op.x.shape[0] * op.x.shape[1])));
+    METALLIC_ASSIGN(x, ask_for_input(op));
     METALLIC_ASSIGN(out, pinned_out_.get(transfers_, uint64_t(op.out.shape[0] * op.out.shape[1])));
-    const int64_t bytes = op.x.shape[1] * kFloat;
-    transfers_.copy_rows({op.x.data, to, op.x.stride[0], bytes, bytes, op.x.shape[0]});
     transfers_.wait();
-    x = to;
   }
   if (on_device) METALLIC_TRY(few ? run_resident(op) : run_sorted(op));
   if (!on_host) return {};
@@ -65,6 +62,54 @@ Status DeviceExperts::run(const ExpertsOp& op, bool few) {
   METALLIC_TRY(run_on_host(op, x, out));
   bring_back(op, out);
   return {};
+}
+
+Status DeviceExperts::run_network(const ExpertNetworkOp& op) {
+  // With the choice, whoever it falls on: so that there is one wait for both.
+  METALLIC_ASSIGN(const float* x, ask_for_input(op.up));
+  forget_choice();
+  METALLIC_TRY(fetch_choice(op.up));
+  if (!divide(op)) {
+    if (!op.gate.experts.empty()) METALLIC_TRY(run(op.gate, true));
+    METALLIC_TRY(run(op.up, true));
+    device_.activate(op.activate);
+    return run(op.down, true);
+  }
+  if (ExpertUse* use = residency_.use())
+    for (const ExpertsOp* each : {&op.gate, &op.up, &op.down}) use->count(each->experts, ids_);
+  const auto is_host = [](int32_t id) { return id >= 0; };
+  if (!std::all_of(host_ids_.begin(), host_ids_.end(), is_host)) {
+    if (!op.gate.experts.empty()) METALLIC_TRY(run_resident(op.gate));
+    METALLIC_TRY(run_resident(op.up));
+    device_.activate(op.activate);
+    METALLIC_TRY(run_resident(op.down));
+  }
+  if (std::none_of(host_ids_.begin(), host_ids_.end(), is_host)) return {};
+  METALLIC_ASSIGN(float* out, pinned_out_.get(transfers_, uint64_t(op.down.out.shape[0] * op.down.out.shape[1])));
+  transfers_.submit();
+  METALLIC_TRY(run_network_on_host(op, x, out));
+  bring_back(op.down, out);
+  return {};
+}
+
+// Which choices are the host's; false if an expert is partly its own and partly the device's.
+bool DeviceExperts::divide(const ExpertNetworkOp& op) {
+  host_ids_ = ids_;
+  for (int32_t& id : host_ids_) {
+    const bool host = is_of_host(op.up.experts[size_t(id)], true);
+    if (is_of_host(op.down.experts[size_t(id)], true) != host) return false;
+    if (!op.gate.experts.empty() && is_of_host(op.gate.experts[size_t(id)], true) != host) return false;
+    if (!host) id = -1;
+  }
+  return true;
+}
+
+// x on its way to pinned memory.
+Result<const float*> DeviceExperts::ask_for_input(const ExpertsOp& op) {
+  METALLIC_ASSIGN(float* to, pinned_x_.get(transfers_, uint64_t(op.x.shape[0] * op.x.shape[1])));
+  const int64_t bytes = op.x.shape[1] * kFloat;
+  transfers_.copy_rows({op.x.data, to, op.x.stride[0], bytes, bytes, op.x.shape[0]});
+  return to;
 }
 
 // Which experts were chosen, once for all products with them.
@@ -171,6 +216,26 @@ Status DeviceExperts::run_on_host(const ExpertsOp& op, const float* x, float* ou
   return tl::unexpected<Error>(failure);
 }
 
+// The parts of a network one after the other, for the choices of host_ids_.
+Status DeviceExperts::run_network_on_host(const ExpertNetworkOp& op, const float* x, float* out) {
+  const int64_t pairs = int64_t(op.up.rows) * op.up.used, width = op.up.out.shape[1];
+  for (std::vector<float>* values : {&host_gate_, &host_up_}) values->resize(size_t(pairs * width));
+  if (!op.gate.experts.empty()) METALLIC_TRY(run_on_host(op.gate, x, host_gate_.data()));
+  METALLIC_TRY(run_on_host(op.up, x, host_up_.data()));
+  for_runs_of_host([&](int64_t first, int64_t count) {
+    const auto part = [&](std::vector<float>& whole) {
+      return TensorView::dense(whole.data() + first * width, Format::kF32, {count, width});
+    };
+    ActivateOp activate = op.activate;
+    const bool gated = !op.gate.experts.empty();
+    activate.x = part(gated ? host_gate_ : host_up_);
+    if (gated) activate.factor = part(host_up_);
+    activate.out = part(host_gate_);
+    residency_.host()->activate(activate);
+  });
+  return run_on_host(op.down, host_gate_.data(), out);
+}
+
 // The experts as the host has them, where all that are not on the device are whole in RAM; in the place of the others,
 // which the host is not asked for, stands one of those.
 std::span<const Weight> DeviceExperts::host_table(const ExpertsOp& op) {
@@ -218,15 +283,20 @@ void DeviceExperts::multiply_on_host(LinearOp op) {
   }
 }
 
-// Neighbours in one go.
-void DeviceExperts::bring_back(const ExpertsOp& op, const float* out) {
-  const int64_t width = op.out.shape[1], bytes = width * kFloat;
+// function(first, count) for neighbouring choices that are the host's.
+template <class Function>
+void DeviceExperts::for_runs_of_host(const Function& function) const {
   for (size_t first = 0, end; first < host_ids_.size(); first = end) {
     for (end = first + 1; end < host_ids_.size() && (host_ids_[end] < 0) == (host_ids_[first] < 0);) ++end;
-    if (host_ids_[first] < 0) continue;
-    transfers_.copy_rows({out + int64_t(first) * width, float_at(op.out, int64_t(first)), bytes, op.out.stride[0],
-                          bytes, int64_t(end - first)});
+    if (host_ids_[first] >= 0) function(int64_t(first), int64_t(end - first));
   }
+}
+
+void DeviceExperts::bring_back(const ExpertsOp& op, const float* out) {
+  const int64_t width = op.out.shape[1], bytes = width * kFloat;
+  for_runs_of_host([&](int64_t first, int64_t count) {
+    transfers_.copy_rows({out + first * width, float_at(op.out, first), bytes, op.out.stride[0], bytes, count});
+  });
 }
 
 }  // namespace metallic

@@ -46,9 +46,14 @@ class DeviceExperts {
   void forget_choice() { ids_from_ = nullptr; }
   // `few`: as the order of the ring was chosen for this step. kIo, kOutOfMemory: nothing more is computed.
   Status run(const ExpertsOp& op, bool few);
+  // In a step of few tokens: what goes to the host goes there once, and its results come back once.
+  Status run_network(const ExpertNetworkOp& op);
 
  private:
   Status fetch_choice(const ExpertsOp& op);
+  Result<const float*> ask_for_input(const ExpertsOp& op);
+  bool divide(const ExpertNetworkOp& op);
+  Status run_network_on_host(const ExpertNetworkOp& op, const float* x, float* out);
   Status run_resident(const ExpertsOp& op);
   Status run_sorted(const ExpertsOp& op);
   Status gather(const TensorView& from, std::span<const int32_t> rows, const TensorView& to);
@@ -56,6 +61,8 @@ class DeviceExperts {
   Status fetch_from_disk(const ExpertsOp& op, std::span<const int32_t> experts);
   std::span<const Weight> host_table(const ExpertsOp& op);
   void multiply_on_host(LinearOp op);
+  template <class Function>
+  void for_runs_of_host(const Function& function) const;
   void bring_back(const ExpertsOp& op, const float* out);
 
   Backend& device_;
@@ -72,6 +79,7 @@ class DeviceExperts {
   std::shared_ptr<void> sorted_memory_[2];  // x and results, on the device
   uint64_t sorted_bytes_[2] = {0, 0};
   std::vector<float> inputs_, outputs_;
+  std::vector<float> host_gate_, host_up_;  // of a network, in host memory
 };
 
 }  // namespace metallic

@@ -27,6 +27,7 @@ class DeviceStreamingBackend final : public ForwardingBackend {
   Status synchronize() override;
   void route(const RouteOp& op) override;
   void experts(const ExpertsOp& op) override;
+  void expert_network(const ExpertNetworkOp& op) override;
   void embed(const EmbedOp& op) override;
   void linear(const LinearOp& op) override;
 
@@ -85,6 +86,14 @@ void DeviceStreamingBackend::experts(const ExpertsOp& op) {
   if (std::none_of(op.experts.begin(), op.experts.end(), is_streamed)) return inner_->experts(op);
   if (const Status stop = residency_->check_stop(); !stop) return keep(stop.error());
   if (const Status status = experts_.run(op, few_); !status) keep(status.error());
+}
+
+void DeviceStreamingBackend::expert_network(const ExpertNetworkOp& op) {
+  if (failure_) return;
+  if (!few_ || std::none_of(op.up.experts.begin(), op.up.experts.end(), is_streamed))
+    return ForwardingBackend::expert_network(op);
+  if (const Status stop = residency_->check_stop(); !stop) return keep(stop.error());
+  if (const Status status = experts_.run_network(op); !status) keep(status.error());
 }
 
 // Looked up on the host, which has the embedding.

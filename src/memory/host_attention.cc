@@ -31,6 +31,7 @@ class HostAttentionBackend final : public ForwardingBackend {
   Status synchronize() override;
   void store_kv(const StoreKvOp& op) override;
   void attention(const AttentionOp& op) override;
+  void expert_network(const ExpertNetworkOp& op) override { inner_->expert_network(op); }
 
  private:
   std::optional<TensorView> pinned(PinnedFloats& memory, const TensorView& like);

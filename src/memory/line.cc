@@ -216,8 +216,7 @@ void Line::add_expert_handovers(const StepKind& kind, std::vector<Sums>& sums) c
       double& of_layer = left[size_t(block.layer)];
       of_layer = std::max(0.0, of_layer - of_slice[i]);
       const double then = std::exp(-of_layer);
-      sum += (then - std::exchange(nobody[size_t(block.layer)], then)) * block.products *
-             std::max(1, sizes_.experts_used) * machine_.handover_seconds;
+      sum += (then - std::exchange(nobody[size_t(block.layer)], then)) * machine_.handover_seconds;
     }
     sums[i + 1].demand_handover += sum;
   }

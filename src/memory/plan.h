@@ -51,7 +51,6 @@ struct ModelSizes {
   uint64_t attention_row_bytes = 0;  // of queries, keys, values and results of one layer, for each token
   uint64_t activation_row_bytes = 0, activation_fixed_bytes = 0;  // for each token of a step; for the logits
   uint64_t sorted_row_bytes = 0;                                  // beside them, where experts are copied to a GPU
-  int experts_used = 0;                                           // for each token; 0: no mixture
 };
 
 // What there is to compute with. Rates named after a device are measured of it alone; those of decoding and of prompts

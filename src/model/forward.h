@@ -70,7 +70,7 @@ class Decoder {
   void latent_query_key_value(const LatentAttention& latent, int index, const Batch& batch);
   void latent_values(const LatentAttention& latent, int rows);
   // mixture.cc
-  void activate(const TensorView& gate, const TensorView& up, bool gated);
+  ActivateOp activation(const TensorView& gate, const TensorView& up, bool gated) const;
   void feed_forward(const FeedForward& ffn, int64_t inner, int rows, float* out, bool accumulate = false);
   void mixture(const Experts& experts, int rows, float* out);
 

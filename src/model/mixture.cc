@@ -14,15 +14,15 @@ void Decoder::feed_forward(const FeedForward& ffn, int64_t inner, int rows, floa
   };
   const bool gated = bool(ffn.gate);
   backend_.linear({row_view(a.ffn_input, rows, config_.width), std::span(projections).first(gated ? 2 : 1)});
-  activate(gate, up, gated);
+  backend_.activate(activation(gate, up, gated));
   const LinearTarget down{&ffn.down.weight, ffn.down.bias.data(), row_view(out, rows, config_.width), accumulate};
   backend_.linear({gate, {&down, 1}});
 }
 
 // gate = activation(gate) * up, or activation(up) without a gate.
-void Decoder::activate(const TensorView& gate, const TensorView& up, bool gated) {
-  backend_.activate(gated ? ActivateOp{config_.spec->activation, gate, up, gate, config_.spec->gate_clamp}
-                          : ActivateOp{config_.spec->activation, up, {}, gate});
+ActivateOp Decoder::activation(const TensorView& gate, const TensorView& up, bool gated) const {
+  return gated ? ActivateOp{config_.spec->activation, gate, up, gate, config_.spec->gate_clamp}
+               : ActivateOp{config_.spec->activation, up, {}, gate};
 }
 
 // out = sum over the chosen experts of weight * expert(x), and the shared expert.
@@ -66,10 +66,10 @@ void Decoder::mixture(const Experts& experts, int rows, float* out) {
   const TensorView up = row_view(a.up, pairs, sizes.width);
   const TensorView down = row_view(a.expert_output, pairs, config_.width);
   const bool gated = !experts.gate.empty();
-  if (gated) backend_.experts({x, experts.gate, experts.gate_bias.data(), a.expert_ids, rows, sizes.used, gate});
-  backend_.experts({x, experts.up, experts.up_bias.data(), a.expert_ids, rows, sizes.used, up});
-  activate(gate, up, gated);
-  backend_.experts({gate, experts.down, experts.down_bias.data(), a.expert_ids, rows, sizes.used, down});
+  backend_.expert_network({{x, experts.gate, experts.gate_bias.data(), a.expert_ids, rows, sizes.used, gate},
+                           {x, experts.up, experts.up_bias.data(), a.expert_ids, rows, sizes.used, up},
+                           activation(gate, up, gated),
+                           {gate, experts.down, experts.down_bias.data(), a.expert_ids, rows, sizes.used, down}});
   backend_.combine({down, a.expert_weights, sizes.used, added});
 }
 

@@ -16,7 +16,6 @@ namespace metallic {
 namespace {
 
 constexpr uint64_t kSlicesOfAModel = 256;  // about
-constexpr double kExpertProducts = 3.5;    // of a layer's experts together; the choice is waited for, too
 constexpr uint64_t kLargestSlice = uint64_t{32} << 20;
 
 // The block that a tensor belongs to. Experts of a layer share one entry here.
@@ -105,7 +104,8 @@ class Collector {
  private:
   Block sliced(Block block) const {
     if (block.kind == BlockKind::kHead) block.products = 1;
-    if (block.kind == BlockKind::kExpert) block.products = kExpertProducts / std::max(1, config_.experts.used);
+    if (block.kind == BlockKind::kExpert)  // a layer's are handed over together
+      block.products = 1.0 / std::max(1, config_.experts.used);
     if (block.kind != BlockKind::kEmbedding)
       block.slices = int((std::max(block.gpu_bytes, block.file_bytes) + slice_bytes_ - 1) / slice_bytes_);
     block.slices = std::max(1, block.slices);
@@ -152,7 +152,6 @@ Result<ModelSizes> model_sizes(const GgufFile& file, const Config& given, const 
   sizes.name = file.path().substr(file.path().find_last_of('/') + 1);
   sizes.layers = config.layers;
   sizes.context_length = config.context_length;
-  sizes.experts_used = config.experts.used;
   sizes.page_tokens = options.page_tokens;
   Collector collector(file, config, options);
   for (size_t i = 0; i < file.tensors().size(); ++i) {

@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -26,7 +28,7 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
   std::shared_ptr<uint64_t> used = std::make_shared<uint64_t>(0);
   int64_t fail_copy = -1;  // this one of the copies between host and device fails
   Status failure;          // what synchronize() says next
-  int marks = 0, copies = 0, attentions = 0;
+  int marks = 0, copies = 0, attentions = 0, waits = 0;
 
   void copy_from_host(void* to, const void* from, uint64_t bytes) override {
     if (copy_fails()) return;
@@ -36,7 +38,10 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
     if (copy_fails()) return;
     inner_->copy_to_host(to, from, bytes);
   }
-  Status synchronize() override { return std::exchange(failure, Status()); }
+  Status synchronize() override {
+    deliver();
+    return std::exchange(failure, Status());
+  }
   Result<Weight> load_weight(const TensorView& host, std::shared_ptr<const void>) override {
     expect_bytes(host);
     const uint64_t bytes = uint64_t(host.shape[0] * host.stride[0]);
@@ -86,7 +91,13 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
   Result<std::shared_ptr<void>> allocate_pinned(uint64_t bytes) override {
     if (fail_allocation >= 0 && fail_allocation-- == 0)
       return tl::unexpected<Error>(Error{ErrorCode::kOutOfMemory, "no pinned memory"});
-    return std::shared_ptr<void>(::operator new(bytes), [](void* p) { ::operator delete(p); });
+    void* const memory = ::operator new(bytes);
+    pinned_[static_cast<char*>(memory)] = bytes;
+    return std::shared_ptr<void>(memory, [this](void* p) {
+      deliver();
+      pinned_.erase(static_cast<char*>(p));
+      ::operator delete(p);
+    });
   }
   uint64_t packed_bytes(const TensorView& host) const override {
     return uint64_t(host.shape[0] * host.stride[0] + 255) / 256 * 256;
@@ -130,16 +141,35 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
       std::memcpy(next.to, next.from, next.bytes);
     }
   }
+  // What goes to the host is there when it has been waited for, and spoilt until then.
   void copy_rows(const RowCopy& copy) override {
     if (copy_fails()) return;
-    for (int64_t row = 0; row < copy.rows; ++row)
-      std::memcpy(static_cast<char*>(copy.to) + row * copy.to_stride,
-                  static_cast<const char*>(copy.from) + row * copy.from_stride, size_t(copy.row_bytes));
+    for (int64_t row = 0; row < copy.rows; ++row) {
+      char* const to = static_cast<char*>(copy.to) + row * copy.to_stride;
+      const char* const from = static_cast<const char*>(copy.from) + row * copy.from_stride;
+      if (is_pinned(to)) {
+        arriving_.push_back({to, std::string(from, size_t(copy.row_bytes))});
+        std::memset(to, 0x5a, size_t(copy.row_bytes));
+      } else {
+        std::memcpy(to, from, size_t(copy.row_bytes));
+      }
+    }
   }
   void submit() override {}
-  void wait() override {}
+  void wait() override {
+    ++waits;
+    deliver();
+  }
 
  private:
+  bool is_pinned(const char* at) const {
+    const auto behind = pinned_.upper_bound(const_cast<char*>(at));
+    return behind != pinned_.begin() && at < std::prev(behind)->first + std::prev(behind)->second;
+  }
+  void deliver() {
+    for (const Arriving& each : arriving_) std::memcpy(each.to, each.bytes.data(), each.bytes.size());
+    arriving_.clear();
+  }
   bool copy_fails() {
     if (fail_copy < 0 || fail_copy-- != 0) return false;
     failure = tl::unexpected<Error>(Error{ErrorCode::kDevice, "the copy engine stopped"});
@@ -156,7 +186,13 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
   };
   static void expect_bytes(const TensorView& host) { EXPECT_NE(host.data, nullptr); }
   static const Placed* placed(const Weight& weight) { return static_cast<const Placed*>(weight.packed.get()); }
+  struct Arriving {
+    char* to;
+    std::string bytes;
+  };
   std::map<uint64_t, Copy> waiting_;
+  std::vector<Arriving> arriving_;
+  std::map<char*, uint64_t> pinned_;
 };
 
 }  // namespace metallic::testing
