@@ -90,6 +90,14 @@ Line::Line(const ModelSizes& sizes, const Machine& machine, std::vector<int> ord
       block_end_.push_back(last ? int(slices_.size()) : block_end_.back());
     }
   }
+  layers_behind_.assign(slices_.size() + 1, 0);
+  std::vector<bool> seen(size_t(std::max(0, sizes.layers)), false);
+  for (size_t i = slices_.size(); i-- > 0;) {
+    const Block& block = sizes.blocks[size_t(slices_[i])];
+    const bool fresh = block.layer >= 0 && block.kind != BlockKind::kExpert && !seen[size_t(block.layer)];
+    if (fresh) seen[size_t(block.layer)] = true;
+    layers_behind_[i] = layers_behind_[i + 1] + int(fresh);
+  }
 }
 
 int Line::most_on_gpu(uint64_t bytes) const {
@@ -236,7 +244,8 @@ StepLoad Line::load(const StepKind& kind, const std::vector<Sums>& sums, int on_
   ram.add(disk, -1);
   if (in_ram <= on_gpu) ram = {};
   StepLoad load;
-  load.gpu = gpu.gpu + with_kv * kind.gpu_attention + disk.disk_gpu;
+  load.brought = disk.disk_gpu;
+  load.gpu = gpu.gpu + with_kv * kind.gpu_attention + load.brought;
   load.cpu = (1 - with_kv) * kind.cpu_attention + ram.demand_cpu + disk.demand_file + disk.disk_cpu;
   load.link = disk.disk_link;
   load.demand = ram.demand_copy + disk.demand_disk;

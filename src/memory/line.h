@@ -54,6 +54,9 @@ class Line {
   // Layers whose keys and values are on the GPU.
   std::vector<bool> kv_on_gpu(int on_gpu) const;
 
+  // Layers of which a product's weight is not on the GPU: between them, and behind them, are those that are.
+  int layers_brought(int on_gpu) const { return layers_behind_[size_t(on_gpu)]; }
+
   // Sums over a kind of step, to be handed to load().
   struct Sums {
     double gpu = 0;                                                               // on the GPU
@@ -79,6 +82,7 @@ class Line {
   std::vector<int> slices_;                      // block of each
   std::vector<uint64_t> gpu_bytes_, ram_bytes_;  // (slices + 1) of the slices before
   std::vector<int> attentions_;                  // (slices + 1) layers whose attention is whole before
+  std::vector<int> layers_behind_;               // (slices + 1) layers of which there is a slice behind
   std::vector<int> block_end_;                   // (slices + 1) the last end of a block at or before
 };
 

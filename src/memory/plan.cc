@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "base/error.h"
@@ -18,7 +19,8 @@ namespace metallic {
 namespace {
 
 constexpr int kSteps = 256;     // cuts between GPU and the rest that are looked at before the best is refined
-constexpr int kRingPieces = 4;  // in the GPU's memory: one in use, one complete, two on their way
+// In the GPU's memory: of four, one is in use, one complete, two on their way; more come while blocks that stay compute.
+constexpr int kRings[] = {4, 8, 12}, kNone[] = {0};
 constexpr int kDiskPieces = 8;  // in RAM: as deep a queue as disks like
 constexpr int kLeastContext = 256;
 constexpr int kUsualRows = 512;
@@ -41,7 +43,8 @@ uint64_t largest_slice(const ModelSizes& sizes, uint64_t Block::*bytes) {
 
 // One way to lay out everything but the cut.
 struct Way {
-  bool gpu = false, ring = false;
+  bool gpu = false;
+  int ring = 0;  // pieces
   BlockOrder order = BlockOrder::kByLayer;
   KvPlace kv = KvPlace::kRam;
   int rows = 0, context = 0;
@@ -85,7 +88,7 @@ class Planner {
   uint64_t ram_fixed(const Way& way, bool all_on_gpu) const;
   // Whether the CPU computes anything.
   static bool has_cpu_work(const Way& way, bool all_on_gpu) { return !all_on_gpu || way.kv != KvPlace::kGpu; }
-  uint64_t gpu_ring_bytes() const { return kRingPieces * gpu_piece_; }
+  uint64_t gpu_ring_bytes(const Way& way) const { return uint64_t(way.ring) * gpu_piece_; }
   const Machine& machine_of(const Way& way) const { return way.gpu ? machine_ : cpu_only_; }
   Line line_of(const Way& way) const;
 
@@ -155,12 +158,12 @@ uint64_t Planner::kv_layer_bytes(int context) const {
 
 uint64_t Planner::activation_bytes(const Way& way) const {
   const int rows = std::max(asked_.sequences, std::min(way.rows, way.context));
-  const uint64_t sorted = way.gpu && way.ring ? sizes_.sorted_row_bytes : 0;
+  const uint64_t sorted = way.gpu && way.ring > 0 ? sizes_.sorted_row_bytes : 0;
   return sizes_.activation_fixed_bytes + uint64_t(rows) * (sizes_.activation_row_bytes + sorted);
 }
 
 uint64_t Planner::gpu_fixed(const Way& way) const {
-  return machine_.gpu_context_bytes + asked_.draft_bytes + activation_bytes(way) + (way.ring ? gpu_ring_bytes() : 0) +
+  return machine_.gpu_context_bytes + asked_.draft_bytes + activation_bytes(way) + gpu_ring_bytes(way) +
          (way.kv == KvPlace::kGpu ? kv_bytes(way) : 0);
 }
 
@@ -170,7 +173,7 @@ uint64_t Planner::ram_fixed(const Way& way, bool all_on_gpu) const {
          (has_cpu_work(way, all_on_gpu) ? activation_bytes(way) : 0);
 }
 
-// All but the cut and the rows, simple ones first.
+// All but the cut, the rows and how large a ring is, simple ones first.
 std::vector<Way> Planner::ways(int context) const {
   std::vector<Way> result;
   if (asked_.gpu_layers <= 0 && asked_.kv_offload != KvOffload::kOn && !asked_.needs_gpu)
@@ -181,7 +184,7 @@ std::vector<Way> Planner::ways(int context) const {
     if (asked_.kv_offload == KvOffload::kOff && kv != KvPlace::kRam) continue;
     if (asked_.kv_with_gpu && asked_.kv_offload == KvOffload::kAuto && kv != KvPlace::kGpu) continue;
     for (const BlockOrder order : {BlockOrder::kByLayer, BlockOrder::kHeadFirst, BlockOrder::kAttentionFirst})
-      for (const bool ring : {false, true}) result.push_back({true, ring, order, kv, 0, context});
+      for (const int ring : {0, kRings[0]}) result.push_back({true, ring, order, kv, 0, context});
   }
   return result;
 }
@@ -206,13 +209,13 @@ std::vector<StepKind> Planner::step_kinds(const Way& way, const Machine& machine
 }
 
 Line Planner::line_of(const Way& way) const {
-  return Line(sizes_, machine_of(way), orders_[size_t(way.order)], way.kv, kv_layer_bytes(way.context), way.ring);
+  return Line(sizes_, machine_of(way), orders_[size_t(way.order)], way.kv, kv_layer_bytes(way.context), way.ring > 0);
 }
 
 // The time of a cut, unless it is no better than the best so far.
 void Planner::try_cut(const Way& way, const Tables& tables, int on_gpu, int in_ram) {
   // Long steps are for weights that come for each of them.
-  const bool brought = (way.ring ? on_gpu : in_ram) < tables.line->slices();
+  const bool brought = (way.ring > 0 ? on_gpu : in_ram) < tables.line->slices();
   if (asked_.batch_rows == 0 && way.rows > kUsualRows && !brought) return;
   Choice choice;
   choice.way = way;
@@ -220,8 +223,14 @@ void Planner::try_cut(const Way& way, const Tables& tables, int on_gpu, int in_r
   choice.in_ram = in_ram;
   const auto time = [&](size_t kind, double& share) {
     const bool few = tables.kinds[kind].tokens <= kFewTokens;
-    const Sharing sharing = !way.ring ? Sharing::kCpu : few ? Sharing::kBoth : Sharing::kLink;
-    return step_time(tables.line->load(tables.kinds[kind], tables.sums[kind], on_gpu, in_ram), sharing, share);
+    const Sharing sharing = way.ring == 0 ? Sharing::kCpu : few ? Sharing::kBoth : Sharing::kLink;
+    StepLoad load = tables.line->load(tables.kinds[kind], tables.sums[kind], on_gpu, in_ram);
+    if (way.ring > 0) {
+      load.lead = std::max(1, tables.line->layers_brought(on_gpu)) * ring_lead(machine_, way.ring, gpu_piece_);
+      if (few)
+        for (double* seconds : {&load.link, &load.shared_link}) *seconds /= ring_share(way.ring);
+    }
+    return step_time(load, sharing, share);
   };
   choice.decode = time(0, choice.decode_cpu);
   choice.seconds = asked_.answer_tokens * choice.decode.total;
@@ -251,18 +260,24 @@ std::optional<std::pair<int, int>> Planner::gpu_slices(const Way& way, const Lin
 void Planner::try_way(Way way) {
   const Line line = line_of(way);
   std::vector<Line::Sums> decode_sums;
+  const std::span<const int> rings = way.ring > 0 ? std::span<const int>(kRings) : std::span<const int>(kNone);
   for (const int rows : {asked_.batch_rows > 0 ? asked_.batch_rows : kUsualRows, 4 * kUsualRows}) {
     if (rows == way.rows || (asked_.batch_rows > 0 && way.rows > 0)) continue;
     way.rows = rows;
+    way.ring = rings.front();
     if (way.gpu && gpu_fixed(way) > gpu_budget_) continue;
-    const auto range = gpu_slices(way, line);
-    if (!range) continue;
     Tables tables;
     tables.line = &line;
     tables.kinds = step_kinds(way, machine_of(way));
     for (const StepKind& kind : tables.kinds)
       tables.sums.push_back(tables.sums.empty() && !decode_sums.empty() ? std::move(decode_sums) : line.sums(kind));
-    try_cuts(way, tables, range->first, range->second);
+    for (const int ring : rings) {
+      way.ring = ring;
+      if (way.gpu && gpu_fixed(way) > gpu_budget_) break;
+      const auto range = gpu_slices(way, line);
+      if (!range) break;
+      try_cuts(way, tables, range->first, range->second);
+    }
     decode_sums = std::move(tables.sums[0]);
   }
 }
@@ -275,7 +290,7 @@ void Planner::try_cuts(const Way& way, const Tables& tables, int least, int most
     int in_ram = line.slices();
     if (line.ram_bytes(on_gpu, in_ram) > ram_budget_ - needed) {
       // A GPU gets what is on disk through its ring.
-      if (asked_.no_disk || (way.gpu && !way.ring) || needed + disk_ring_ > ram_budget_) return;
+      if (asked_.no_disk || (way.gpu && way.ring == 0) || needed + disk_ring_ > ram_budget_) return;
       in_ram = line.most_in_ram(on_gpu, ram_budget_ - needed - disk_ring_);
     }
     try_cut(way, tables, on_gpu, in_ram);
@@ -326,10 +341,10 @@ Placement Planner::place_block(const Choice& choice, const Block& block, int gpu
     place.decode_cpu = place.prompt_cpu = rest;
   } else if (to_gpu) {
     place.decode_cpu = place.prompt_cpu = 0;
-  } else if (choice.way.ring && rest > 0) {
+  } else if (choice.way.ring > 0 && rest > 0) {
     const auto share = [&](int tokens, float usual) {
       if (block_time(block, machine_, tokens).ahead) return usual;
-      return copies_on_demand(tokens, choice.way.ring) ? 0.0f : rest;
+      return copies_on_demand(tokens, choice.way.ring > 0) ? 0.0f : rest;
     };
     place.decode_cpu = share(1, place.decode_cpu);
     place.prompt_cpu = share(std::min(asked_.prompt_tokens, choice.way.rows), place.prompt_cpu);
@@ -382,7 +397,7 @@ Plan Planner::plan_of(const Choice& choice) const {
     plan.gpu.activations = activation_bytes(way);
     plan.gpu.context = machine_.gpu_context_bytes;
     plan.gpu.draft = asked_.draft_bytes;
-    if (way.ring) plan.gpu_piece_bytes = gpu_piece_, plan.gpu.ring = plan.gpu_ring_bytes = gpu_ring_bytes();
+    if (way.ring > 0) plan.gpu_piece_bytes = gpu_piece_, plan.gpu.ring = plan.gpu_ring_bytes = gpu_ring_bytes(way);
   }
   plan.ram.budget = ram_budget_;
   plan.ram.weights = line.ram_bytes(choice.on_gpu, choice.in_ram);

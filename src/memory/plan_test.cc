@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <set>
 
 #include "memory/machine.h"
 #include "memory/plan_cases.h"
@@ -33,12 +34,12 @@ class BruteForce {
       uint64_t rest = code;
       for (int& home : homes) home = int(rest % 3), rest /= 3;
       for (const bool gpu : {false, true})
-        for (const bool ring : {false, true})
+        for (const int ring : {0, 4, 8, 12})
           for (const bool kv_on_gpu : {false, true}) {
-            if (!gpu && (ring || kv_on_gpu || !machine_.has_gpu)) continue;
+            if (!gpu && (ring > 0 || kv_on_gpu || !machine_.has_gpu)) continue;
             if (!gpu && std::count(homes.begin(), homes.end(), 0) > 0) continue;
             if (gpu && !machine_.has_gpu) continue;
-            if (gpu && !ring && std::count(homes.begin(), homes.end(), 2) > 0) continue;  // no way from disk to the GPU
+            if (gpu && ring == 0 && std::count(homes.begin(), homes.end(), 2) > 0) continue;  // no way from disk to the GPU
             if (fits(homes, gpu, ring, kv_on_gpu)) least = std::min(least, seconds(homes, gpu, ring, kv_on_gpu));
           }
     }
@@ -46,7 +47,7 @@ class BruteForce {
   }
 
  private:
-  bool fits(const std::vector<int>& homes, bool gpu, bool ring, bool kv_on_gpu) const {
+  bool fits(const std::vector<int>& homes, bool gpu, int ring, bool kv_on_gpu) const {
     const uint64_t kv = uint64_t(sizes_.layers) * sizes_.kv_token_bytes * ((uint64_t(plan_.context) + 63) / 64 * 64);
     const uint64_t activations = sizes_.activation_fixed_bytes + 512 * sizes_.activation_row_bytes;
     uint64_t on_gpu = 0, in_ram = program_bytes(), gpu_piece = 0, disk_piece = 0;
@@ -58,18 +59,18 @@ class BruteForce {
         disk_piece = std::max(disk_piece, (block.file_bytes + 4095) / 4096 * 4096 + 8192);
       if (homes[i] == 0) on_gpu += block.gpu_bytes;
       if (homes[i] == 1) in_ram += block.cpu_bytes;
-      if (homes[i] == 1 && ring && block.kind != BlockKind::kEmbedding) in_ram += block.gpu_bytes;
+      if (homes[i] == 1 && ring > 0 && block.kind != BlockKind::kEmbedding) in_ram += block.gpu_bytes;
       if (homes[i] == 2) disk = true;
       if (homes[i] != 0) all_on_gpu = false;
     }
-    if (gpu) on_gpu += machine_.gpu_context_bytes + activations + (ring ? 4 * gpu_piece : 0);
+    if (gpu) on_gpu += machine_.gpu_context_bytes + activations + uint64_t(ring) * gpu_piece;
     (kv_on_gpu ? on_gpu : in_ram) += kv;
     if (!all_on_gpu || !kv_on_gpu) in_ram += activations;
     if (disk) in_ram += 8 * disk_piece;
     return on_gpu <= plan_.gpu.budget && in_ram <= plan_.ram.budget;
   }
 
-  double seconds(const std::vector<int>& homes, bool gpu, bool ring, bool kv_on_gpu) const {
+  double seconds(const std::vector<int>& homes, bool gpu, int ring, bool kv_on_gpu) const {
     const double depth = std::min<double>(plan_.context, asked_.prompt_tokens + asked_.answer_tokens / 2.0);
     const Machine machine = gpu ? machine_ : [&] {
       Machine cpu = machine_;
@@ -88,13 +89,26 @@ class BruteForce {
            0.25 * prompt(4 * asked_.prompt_tokens);
   }
 
-  double step(const std::vector<int>& homes, const Machine& machine, bool ring, double tokens, double head_share,
+  double step(const std::vector<int>& homes, const Machine& machine, int ring, double tokens, double head_share,
               double attention) const {
     double least = std::numeric_limits<double>::infinity();
-    const int most = ring && tokens > 8 ? 0 : 1000;  // many tokens: all comes by the ring
-    for (int percent = ring ? 0 : 1000; percent <= most; ++percent) {
+    uint64_t piece = 0;
+    std::set<int> brought_layers;
+    for (size_t i = 0; i < homes.size(); ++i) {
+      const Block& block = sizes_.blocks[i];
+      if (block.kind == BlockKind::kEmbedding) continue;
+      piece = std::max(piece, (block.gpu_bytes + 255) / 256 * 256);
+      if (homes[i] != 0 && block.layer >= 0) brought_layers.insert(block.layer);
+    }
+    // Half of the ring but a piece, for each layer that is brought.
+    const double lead = ring == 0 ? 0
+                                  : std::max<double>(1, double(brought_layers.size())) * (ring / 2 - 1) * double(piece) /
+                                        machine.link_rate;
+    const double link_share = ring > 0 && tokens <= 8 ? ring / (ring + 0.8) : 1;
+    const int most = ring > 0 && tokens > 8 ? 0 : 1000;  // many tokens: all comes by the ring
+    for (int percent = ring > 0 ? 0 : 1000; percent <= most; ++percent) {
       const double cpu = percent / 1000.0;
-      double chain = attention, link = 0, disk = 0, ram = 0, cpu_sum = 0, gpu_sum = 0;
+      double chain = attention, link = 0, disk = 0, ram = 0, cpu_sum = 0, gpu_sum = 0, brought = 0;
       for (size_t i = 0; i < homes.size(); ++i) {
         const Block& block = sizes_.blocks[i];
         const bool head = block.kind == BlockKind::kHead;
@@ -110,6 +124,7 @@ class BruteForce {
           disk += times * time.disk;
           ram += times * (time.ram_disk + (machine.has_gpu ? time.ram_link : time.ram_cpu));
           chain += times * (machine.has_gpu ? time.streamed : time.cpu_file);
+          if (machine.has_gpu) brought += times * time.streamed;
           if (machine.has_gpu) link += times * time.link;
           continue;
         }
@@ -119,8 +134,9 @@ class BruteForce {
         link += times * (1 - cpu) * time.link;
         ram += times * (cpu * time.ram_cpu + (1 - cpu) * time.ram_link);
       }
+      const double alone = chain - brought;
       chain += std::max(cpu_sum, gpu_sum);
-      least = std::min(least, std::max({chain, link, disk, ram}));
+      least = std::min(least, std::max({chain, link / link_share + std::max(0.0, alone - lead), disk, ram}));
     }
     return least + 50e-6;
   }

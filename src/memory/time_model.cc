@@ -111,12 +111,20 @@ ShareOfTime with_share(const StepLoad& load, double share) {
   const double chain = load.gpu + load.cpu + load.demand + time.handover +
                        std::max(share * load.shared_cpu, (1 - share) * load.shared_gpu);
   const double ram = load.ram + share * load.ram_cpu + (1 - share) * load.ram_link;
-  time.busy = std::max({chain, time.link, load.disk});
+  // While the others compute, the link fills the ring, and then waits.
+  const double alone = chain - load.brought - std::max(share * load.shared_cpu, (1 - share) * load.shared_gpu);
+  time.busy = std::max({chain, time.link + std::max(0.0, alone - load.lead), load.disk});
   time.total = std::max(time.busy, ram);
   return time;
 }
 
 }  // namespace
+
+double ring_lead(const Machine& machine, int pieces, uint64_t piece_bytes) {
+  return double(pieces / 2 - 1) * double(piece_bytes) / machine.link_rate;
+}
+
+double ring_share(int pieces) { return pieces / (pieces + 0.8); }
 
 StepTime step_time(const StepLoad& load, Sharing sharing, double& cpu_share) {
   cpu_share = sharing == Sharing::kLink ? 0 : 1;
@@ -136,7 +144,8 @@ StepTime step_time(const StepLoad& load, Sharing sharing, double& cpu_share) {
     };
     const Line lines[] = {{base, load.shared_cpu},
                           {base + load.shared_gpu, -load.shared_gpu},
-                          {load.link + load.shared_link, -load.shared_link},
+                          {load.link + load.shared_link + std::max(0.0, base - load.brought - load.lead),
+                           -load.shared_link},
                           {load.ram + load.ram_link, ram_slope}};
     try_share(0);
     for (int i = 0; i < 4; ++i)

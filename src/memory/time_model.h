@@ -41,7 +41,14 @@ struct StepLoad {
   double ram = 0, ram_cpu = 0,
          ram_link = 0;  // traffic: in any case; of the shared blocks, if the CPU or the link read all
   double fixed = 0;
+  double brought = 0;  // of gpu, what comes through the ring in any case
+  double lead = 0;     // copies for which the ring has room while the GPU and the CPU are at blocks that do not need it
 };
+// Seconds of copies for which a ring of so many pieces has room while blocks that stay compute: one half is in use, and
+// the first product behind them needs one more. And the share of the link's rate that it gives in steps of few tokens,
+// where copies are started when the host comes by. Measured: docs/streaming.md.
+double ring_lead(const Machine& machine, int pieces, uint64_t piece_bytes);
+double ring_share(int pieces);
 // The time of a step with the best share for the CPU, which it returns in cpu_share.
 enum class Sharing {
   kCpu,   // nothing can be streamed
