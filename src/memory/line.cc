@@ -16,13 +16,6 @@ uint64_t part(uint64_t bytes, int slice, int slices) {
   return bytes / uint64_t(slices) + (uint64_t(slice) < bytes % uint64_t(slices) ? 1 : 0);
 }
 
-// An order of the layers of which any beginning is spread evenly over the model, as multiples of the golden ratio are
-// over the circle: what is copied for the layers that are left comes while those between them compute.
-double spread(int layer) {
-  constexpr double kGoldenRatio = 0.6180339887498949;
-  return std::fmod(layer * kGoldenRatio, 1.0);
-}
-
 bool costs_the_same(const Block& a, const Block& b) {
   return a.kind == b.kind && a.slices == b.slices && a.file_bytes == b.file_bytes && a.cpu_bytes == b.cpu_bytes &&
          a.gpu_bytes == b.gpu_bytes && a.read_share == b.read_share && a.operations == b.operations && a.use == b.use;
@@ -30,14 +23,26 @@ bool costs_the_same(const Block& a, const Block& b) {
 
 }  // namespace
 
+// As multiples of the golden ratio are spread over the circle.
+std::vector<int> layer_ranks(int layers) {
+  constexpr double kGoldenRatio = 0.6180339887498949;
+  std::vector<int> order(size_t(std::max(0, layers))), ranks(order.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto at = [](int layer) { return std::fmod(layer * kGoldenRatio, 1.0); };
+  std::sort(order.begin(), order.end(), [&](int a, int b) { return std::pair(at(a), a) < std::pair(at(b), b); });
+  for (size_t rank = 0; rank < order.size(); ++rank) ranks[size_t(order[rank])] = int(rank);
+  return ranks;
+}
+
 std::vector<int> ordered_blocks(const ModelSizes& sizes, BlockOrder order, int gpu_layers) {
+  const std::vector<int> ranks = layer_ranks(sizes.layers);
   std::vector<int> blocks(sizes.blocks.size());
   std::iota(blocks.begin(), blocks.end(), 0);
   // First what was asked for, then groups, then experts by use, then layers, spread.
   const auto key = [&](int index) {
     const Block& block = sizes.blocks[size_t(index)];
-    const bool asked =
-        block.kind == BlockKind::kHead ? gpu_layers > sizes.layers : block.layer >= 0 && block.layer < gpu_layers;
+    const int rank = block.layer >= 0 ? ranks[size_t(block.layer)] : -1;
+    const bool asked = block.kind == BlockKind::kHead ? gpu_layers > sizes.layers : rank >= 0 && rank < gpu_layers;
     int group = 2;
     switch (block.kind) {
       case BlockKind::kAttention:
@@ -56,8 +61,7 @@ std::vector<int> ordered_blocks(const ModelSizes& sizes, BlockOrder order, int g
         group = 5;
         break;
     }
-    return std::tuple(!asked, group, group == 4 ? -block.use : 0.0, asked ? double(block.layer) : spread(block.layer),
-                      index);
+    return std::tuple(!asked, group, group == 4 ? -block.use : 0.0, rank, index);
   };
   std::sort(blocks.begin(), blocks.end(), [&](int a, int b) { return key(a) < key(b); });
   return blocks;

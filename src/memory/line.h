@@ -23,8 +23,12 @@ enum class KvPlace {
   kWithAttention  // those of a layer on the GPU if the whole block of its attention stays there
 };
 
-// The order of the blocks: what is looked up comes last, experts by how often they are used. The first `gpu_layers`
-// layers come before all (-1: none).
+// The place of each layer in an order of which any beginning is spread evenly over the model: what is copied for the
+// layers that are left comes while those between them compute.
+std::vector<int> layer_ranks(int layers);
+
+// The order of the blocks: what is looked up comes last, experts by how often they are used. `gpu_layers` layers, those
+// of the first ranks, come before all (-1: none).
 std::vector<int> ordered_blocks(const ModelSizes& sizes, BlockOrder order, int gpu_layers);
 
 // One kind of step: some tokens at once.

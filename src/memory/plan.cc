@@ -247,11 +247,14 @@ std::optional<std::pair<int, int>> Planner::gpu_slices(const Way& way, const Lin
   if (!way.gpu) return std::pair(0, 0);
   const int most = line.most_on_gpu(gpu_budget_ - gpu_fixed(way));
   if (asked_.gpu_layers < 0) return std::pair(0, most);
+  const std::vector<int> ranks = layer_ranks(sizes_.layers);
   int asked = 0;
   for (; asked < line.slices(); ++asked) {
     const Block& block = sizes_.blocks[size_t(line.block_of(asked))];
     const bool head = block.kind == BlockKind::kHead;
-    if (head ? asked_.gpu_layers <= sizes_.layers : block.layer < 0 || block.layer >= asked_.gpu_layers) break;
+    if (head ? asked_.gpu_layers <= sizes_.layers
+             : block.layer < 0 || ranks[size_t(block.layer)] >= asked_.gpu_layers)
+      break;
   }
   if (asked > most) return std::nullopt;
   return std::pair(asked, asked);

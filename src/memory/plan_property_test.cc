@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "memory/plan_cases.h"
@@ -121,10 +122,20 @@ TEST(PlanProperty, LayersThatWereAskedForAreOnTheGpuAndNoOthers) {
     if (plan) {
       ++planned;
       expect_within(plan->gpu, machine.gpu_bytes);
+      std::set<int> layers, on_gpu;
       for (size_t i = 0; i < sizes.blocks.size(); ++i) {
         const Block& block = sizes.blocks[i];
-        const bool wanted = block.kind == BlockKind::kHead ? asked.gpu_layers > sizes.layers
-                                                           : block.layer >= 0 && block.layer < asked.gpu_layers;
+        if (block.layer >= 0) layers.insert(block.layer);
+        if (block.layer >= 0 && plan->places[i].gpu > 0) on_gpu.insert(block.layer);
+      }
+      EXPECT_LE(int(on_gpu.size()), asked.gpu_layers);
+      if (int(layers.size()) == sizes.layers) {
+        EXPECT_EQ(int(on_gpu.size()), std::min(asked.gpu_layers, sizes.layers));
+      }
+      for (size_t i = 0; i < sizes.blocks.size(); ++i) {
+        const Block& block = sizes.blocks[i];
+        const bool wanted =
+            block.kind == BlockKind::kHead ? asked.gpu_layers > sizes.layers : on_gpu.contains(block.layer);
         EXPECT_EQ(plan->places[i].gpu, wanted ? 1 : 0) << i;
       }
       continue;
