@@ -98,7 +98,7 @@ Line::Line(const ModelSizes& sizes, const Machine& machine, std::vector<int> ord
   std::vector<bool> seen(size_t(std::max(0, sizes.layers)), false);
   for (size_t i = slices_.size(); i-- > 0;) {
     const Block& block = sizes.blocks[size_t(slices_[i])];
-    const bool fresh = block.layer >= 0 && block.kind != BlockKind::kExpert && !seen[size_t(block.layer)];
+    const bool fresh = block.layer >= 0 && !seen[size_t(block.layer)];
     if (fresh) seen[size_t(block.layer)] = true;
     layers_behind_[i] = layers_behind_[i + 1] + int(fresh);
   }

@@ -227,8 +227,7 @@ void Planner::try_cut(const Way& way, const Tables& tables, int on_gpu, int in_r
     StepLoad load = tables.line->load(tables.kinds[kind], tables.sums[kind], on_gpu, in_ram);
     if (way.ring > 0) {
       load.lead = std::max(1, tables.line->layers_brought(on_gpu)) * ring_lead(machine_, way.ring, gpu_piece_);
-      if (few)
-        for (double* seconds : {&load.link, &load.shared_link}) *seconds /= ring_share(way.ring);
+      if (few) slow_link(load, way.ring);
     }
     return step_time(load, sharing, share);
   };

@@ -105,7 +105,8 @@ class BruteForce {
     const double lead = ring == 0 ? 0
                                   : std::max<double>(1, double(brought_layers.size())) * (ring / 2 - 1) * double(piece) /
                                         machine.link_rate;
-    const double link_share = ring > 0 && tokens <= 8 ? ring / (ring + 0.8) : 1;
+    const double slower = ring > 0 && tokens <= 8 ? (ring + 0.8) / ring : 1;
+    const double ram_slower = ring > 0 && tokens <= 8 ? slower / 1.1 : 1;
     const int most = ring > 0 && tokens > 8 ? 0 : 1000;  // many tokens: all comes by the ring
     for (int percent = ring > 0 ? 0 : 1000; percent <= most; ++percent) {
       const double cpu = percent / 1000.0;
@@ -133,11 +134,11 @@ class BruteForce {
         cpu_sum += times * cpu * time.cpu;
         gpu_sum += times * (1 - cpu) * time.streamed;
         link += times * (1 - cpu) * time.link;
-        ram += times * (cpu * time.ram_cpu + (1 - cpu) * time.ram_link);
+        ram += times * (cpu * time.ram_cpu + (1 - cpu) * ram_slower * time.ram_link);
       }
       const double alone = chain - brought;
       chain += std::max(cpu_sum, gpu_sum);
-      least = std::min(least, std::max({chain, link / link_share + std::max(0.0, alone - lead), disk, ram}));
+      least = std::min(least, std::max({chain, link * slower + std::max(0.0, alone - lead), disk, ram}));
     }
     return least + 50e-6;
   }

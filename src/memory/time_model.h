@@ -45,10 +45,11 @@ struct StepLoad {
   double lead = 0;     // copies for which the ring has room while the GPU and the CPU are at blocks that do not need it
 };
 // Seconds of copies for which a ring of so many pieces has room while blocks that stay compute: one half is in use, and
-// the first product behind them needs one more. And the share of the link's rate that it gives in steps of few tokens,
-// where copies are started when the host comes by. Measured: docs/streaming.md.
+// the first product behind them needs one more. Measured: docs/streaming.md.
 double ring_lead(const Machine& machine, int pieces, uint64_t piece_bytes);
-double ring_share(int pieces);
+// In a step of few tokens copies are started when the host comes by: the fewer pieces, the less the link gets done, and
+// the less CPU and link together get out of the RAM.
+void slow_link(StepLoad& load, int pieces);
 // The time of a step with the best share for the CPU, which it returns in cpu_share.
 enum class Sharing {
   kCpu,   // nothing can be streamed
