@@ -18,8 +18,9 @@
 namespace metallic {
 namespace {
 
-constexpr int kSteps = 256;     // cuts between GPU and the rest that are looked at before the best is refined
-// In the GPU's memory: of four, one is in use, one complete, two on their way; more come while blocks that stay compute.
+constexpr int kSteps = 256;  // cuts between GPU and the rest that are looked at before the best is refined
+// In the GPU's memory: of four, one is in use, one complete, two on their way; more come while blocks that stay
+// compute.
 constexpr int kRings[] = {4, 8, 12}, kNone[] = {0};
 constexpr int kDiskPieces = 8;  // in RAM: as deep a queue as disks like
 constexpr int kLeastContext = 256;
@@ -251,8 +252,7 @@ std::optional<std::pair<int, int>> Planner::gpu_slices(const Way& way, const Lin
   for (; asked < line.slices(); ++asked) {
     const Block& block = sizes_.blocks[size_t(line.block_of(asked))];
     const bool head = block.kind == BlockKind::kHead;
-    if (head ? asked_.gpu_layers <= sizes_.layers
-             : block.layer < 0 || ranks[size_t(block.layer)] >= asked_.gpu_layers)
+    if (head ? asked_.gpu_layers <= sizes_.layers : block.layer < 0 || ranks[size_t(block.layer)] >= asked_.gpu_layers)
       break;
   }
   if (asked > most) return std::nullopt;

@@ -40,7 +40,8 @@ class BruteForce {
             if (!gpu && (ring > 0 || kv_on_gpu || !machine_.has_gpu)) continue;
             if (!gpu && std::count(homes.begin(), homes.end(), 0) > 0) continue;
             if (gpu && !machine_.has_gpu) continue;
-            if (gpu && ring == 0 && std::count(homes.begin(), homes.end(), 2) > 0) continue;  // no way from disk to the GPU
+            if (gpu && ring == 0 && std::count(homes.begin(), homes.end(), 2) > 0)
+              continue;  // no way from disk to the GPU
             if (fits(homes, gpu, ring, kv_on_gpu)) least = std::min(least, seconds(homes, gpu, ring, kv_on_gpu));
           }
     }
@@ -103,8 +104,8 @@ class BruteForce {
     }
     // Half of the ring but a piece, for each layer that is brought.
     const double lead = ring == 0 ? 0
-                                  : std::max<double>(1, double(brought_layers.size())) * (ring / 2 - 1) * double(piece) /
-                                        machine.link_rate;
+                                  : std::max<double>(1, double(brought_layers.size())) * (ring / 2 - 1) *
+                                        double(piece) / machine.link_rate;
     const double slower = ring > 0 && tokens <= 8 ? (ring + 0.8) / ring : 1;
     const double ram_slower = ring > 0 && tokens <= 8 ? slower / 1.1 : 1;
     const int most = ring > 0 && tokens > 8 ? 0 : 1000;  // many tokens: all comes by the ring

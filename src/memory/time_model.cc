@@ -149,11 +149,11 @@ StepTime step_time(const StepLoad& load, Sharing sharing, double& cpu_share) {
     struct Line {
       double at_zero, slope;
     };
-    const Line lines[] = {{base, load.shared_cpu},
-                          {base + load.shared_gpu, -load.shared_gpu},
-                          {load.link + load.shared_link + std::max(0.0, base - load.brought - load.lead),
-                           -load.shared_link},
-                          {load.ram + load.ram_link, ram_slope}};
+    const Line lines[] = {
+        {base, load.shared_cpu},
+        {base + load.shared_gpu, -load.shared_gpu},
+        {load.link + load.shared_link + std::max(0.0, base - load.brought - load.lead), -load.shared_link},
+        {load.ram + load.ram_link, ram_slope}};
     try_share(0);
     for (int i = 0; i < 4; ++i)
       for (int j = i + 1; j < 4; ++j)

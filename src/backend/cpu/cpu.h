@@ -71,6 +71,7 @@ class CpuBackend final : public HostBackend {
   void norm(const NormOp& op) override;
   void linear(const LinearOp& op) override;
   void experts(const ExpertsOp& op) override;
+  void expert_network(const ExpertNetworkOp& op) override;
   void rope(const RopeOp& op) override;
   void store_kv(const StoreKvOp& op) override;
   void attention(const AttentionOp& op) override;
@@ -90,6 +91,8 @@ class CpuBackend final : public HostBackend {
   double measure_dot();
   // linear() for quantised weights in integers, and for all weights in float.
   void panel_linear(const LinearOp& op);
+  bool has_panels(std::span<const Weight> experts) const;
+  void panel_experts(std::span<const ExpertsOp> ops);
   const PanelKernels& panel_kernels(int64_t tokens, Format format) const;  // the best for a product
   void run_panel_work(int64_t elements);                                   // of all tokens
   void float_linear(const LinearOp& op);

@@ -104,11 +104,31 @@ void CpuBackend::panel_linear(const LinearOp& op) {
   run_panel_work(op.x.shape[0] * op.x.shape[1]);
 }
 
+bool CpuBackend::has_panels(std::span<const Weight> experts) const {
+  return integers_ && std::all_of(experts.begin(), experts.end(), [&](const Weight& expert) {
+           return panel_kernels_.format(expert.view.format) != nullptr;
+         });
+}
+
 void CpuBackend::experts(const ExpertsOp& op) {
-  const bool integers = integers_ && std::all_of(op.experts.begin(), op.experts.end(), [&](const Weight& expert) {
-                          return panel_kernels_.format(expert.view.format) != nullptr;
-                        });
-  if (!integers) return HostBackend::experts(op);
+  has_panels(op.experts) ? panel_experts({&op, 1}) : HostBackend::experts(op);
+}
+
+// Gate and up take the same rows: at once, if their formats do.
+void CpuBackend::expert_network(const ExpertNetworkOp& op) {
+  const auto format = [](const ExpertsOp& part) { return part.experts.front().view.format; };
+  const bool together = !op.gate.experts.empty() && format(op.gate) == format(op.up) && has_panels(op.gate.experts) &&
+                        has_panels(op.up.experts);
+  if (!together) return HostBackend::expert_network(op);
+  const ExpertsOp parts[] = {op.gate, op.up};
+  panel_experts(parts);
+  activate(op.activate);
+  experts(op.down);
+}
+
+// Operations that differ in experts, bias and output alone.
+void CpuBackend::panel_experts(std::span<const ExpertsOp> ops) {
+  const ExpertsOp& op = ops.front();
   expert_pairs_.sort(op);
   const std::vector<int32_t>& pairs = expert_pairs_.pairs;
   in_rows_ = pairs;
@@ -121,8 +141,10 @@ void CpuBackend::experts(const ExpertsOp& op) {
     const PanelKernels& kernels = panel_kernels(tokens, op.experts[expert].view.format);
     const size_t product =
         panel_work_.add_product(kernels, op.x, tokens, in_rows_.data() + first, pairs.data() + first);
-    const float* bias = op.bias != nullptr ? op.bias + int64_t(expert) * op.out.shape[1] : nullptr;
-    panel_work_.add_target(kernels, product, {&op.experts[expert], bias, op.out, false});
+    for (const ExpertsOp& each : ops) {
+      const float* bias = each.bias != nullptr ? each.bias + int64_t(expert) * each.out.shape[1] : nullptr;
+      panel_work_.add_target(kernels, product, {&each.experts[expert], bias, each.out, false});
+    }
   }
   run_panel_work(int64_t(pairs.size()) * op.x.shape[1]);
 }
