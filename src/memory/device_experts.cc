@@ -196,19 +196,26 @@ Status DeviceExperts::fetch_from_disk(const ExpertsOp& op, std::span<const int32
   return residency_.experts()->expect(std::move(pieces));
 }
 
-Status DeviceExperts::run_on_host(const ExpertsOp& op, const float* x, float* out) {
+// The choices of host_ids_, all else in host memory; no experts where the host has not all of its own whole in RAM.
+ExpertsOp DeviceExperts::on_host(const ExpertsOp& op, const float* x, float* out) {
   const int64_t columns = op.x.shape[1], width = op.out.shape[1];
-  METALLIC_TRY(fetch_from_disk(op, host_ids_));
   ExpertsOp host = op;
   host.x = TensorView::dense(const_cast<float*>(x), Format::kF32, {op.x.shape[0], columns});
   host.out = TensorView::dense(out, Format::kF32, {op.out.shape[0], width});
   host.ids = host_ids_.data();
   if (op.bias != nullptr) host.bias = biases_.get(device_, op.bias, int64_t(op.experts.size()) * width);
-  if (const std::span<const Weight> table = host_table(op); !table.empty()) {  // all at once
-    host.experts = table;
+  host.experts = host_table(op);
+  return host;
+}
+
+Status DeviceExperts::run_on_host(const ExpertsOp& op, const float* x, float* out) {
+  ExpertsOp host = on_host(op, x, out);
+  if (!host.experts.empty()) {  // all at once
     residency_.host()->experts(host);
     return {};
   }
+  METALLIC_TRY(fetch_from_disk(op, host_ids_));
+  host.experts = op.experts;
   experts_by_linear(host, inputs_, outputs_, [this](const LinearOp& linear_op) { multiply_on_host(linear_op); });
   if (!failure_) return {};
   const Error failure = std::move(*failure_);
@@ -216,23 +223,27 @@ Status DeviceExperts::run_on_host(const ExpertsOp& op, const float* x, float* ou
   return tl::unexpected<Error>(failure);
 }
 
-// The parts of a network one after the other, for the choices of host_ids_.
 Status DeviceExperts::run_network_on_host(const ExpertNetworkOp& op, const float* x, float* out) {
   const int64_t pairs = int64_t(op.up.rows) * op.up.used, width = op.up.out.shape[1];
+  const bool gated = !op.gate.experts.empty();
   for (std::vector<float>* values : {&host_gate_, &host_up_}) values->resize(size_t(pairs * width));
-  if (!op.gate.experts.empty()) METALLIC_TRY(run_on_host(op.gate, x, host_gate_.data()));
+  // Rows of the device's choices are whatever they were: nobody reads what becomes of them.
+  const TensorView gate = TensorView::dense(host_gate_.data(), Format::kF32, {pairs, width}),
+                   up = TensorView::dense(host_up_.data(), Format::kF32, {pairs, width});
+  ExpertNetworkOp host = op;
+  if (gated) host.gate = on_host(op.gate, x, host_gate_.data());
+  host.up = on_host(op.up, x, host_up_.data());
+  host.activate.x = gated ? gate : up;
+  if (gated) host.activate.factor = up;
+  host.activate.out = gate;
+  host.down = on_host(op.down, host_gate_.data(), out);
+  if (gated == !host.gate.experts.empty() && !host.up.experts.empty() && !host.down.experts.empty()) {
+    residency_.host()->expert_network(host);
+    return {};
+  }
+  if (gated) METALLIC_TRY(run_on_host(op.gate, x, host_gate_.data()));
   METALLIC_TRY(run_on_host(op.up, x, host_up_.data()));
-  for_runs_of_host([&](int64_t first, int64_t count) {
-    const auto part = [&](std::vector<float>& whole) {
-      return TensorView::dense(whole.data() + first * width, Format::kF32, {count, width});
-    };
-    ActivateOp activate = op.activate;
-    const bool gated = !op.gate.experts.empty();
-    activate.x = part(gated ? host_gate_ : host_up_);
-    if (gated) activate.factor = part(host_up_);
-    activate.out = part(host_gate_);
-    residency_.host()->activate(activate);
-  });
+  residency_.host()->activate(host.activate);
   return run_on_host(op.down, host_gate_.data(), out);
 }
 
@@ -283,20 +294,15 @@ void DeviceExperts::multiply_on_host(LinearOp op) {
   }
 }
 
-// function(first, count) for neighbouring choices that are the host's.
-template <class Function>
-void DeviceExperts::for_runs_of_host(const Function& function) const {
-  for (size_t first = 0, end; first < host_ids_.size(); first = end) {
-    for (end = first + 1; end < host_ids_.size() && (host_ids_[end] < 0) == (host_ids_[first] < 0);) ++end;
-    if (host_ids_[first] >= 0) function(int64_t(first), int64_t(end - first));
-  }
-}
-
+// Neighbours in one go.
 void DeviceExperts::bring_back(const ExpertsOp& op, const float* out) {
   const int64_t width = op.out.shape[1], bytes = width * kFloat;
-  for_runs_of_host([&](int64_t first, int64_t count) {
-    transfers_.copy_rows({out + first * width, float_at(op.out, first), bytes, op.out.stride[0], bytes, count});
-  });
+  for (size_t first = 0, end; first < host_ids_.size(); first = end) {
+    for (end = first + 1; end < host_ids_.size() && (host_ids_[end] < 0) == (host_ids_[first] < 0);) ++end;
+    if (host_ids_[first] < 0) continue;
+    transfers_.copy_rows({out + int64_t(first) * width, float_at(op.out, int64_t(first)), bytes, op.out.stride[0],
+                          bytes, int64_t(end - first)});
+  }
 }
 
 }  // namespace metallic

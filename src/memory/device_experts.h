@@ -57,12 +57,11 @@ class DeviceExperts {
   Status run_resident(const ExpertsOp& op);
   Status run_sorted(const ExpertsOp& op);
   Status gather(const TensorView& from, std::span<const int32_t> rows, const TensorView& to);
+  ExpertsOp on_host(const ExpertsOp& op, const float* x, float* out);
   Status run_on_host(const ExpertsOp& op, const float* x, float* out);
   Status fetch_from_disk(const ExpertsOp& op, std::span<const int32_t> experts);
   std::span<const Weight> host_table(const ExpertsOp& op);
   void multiply_on_host(LinearOp op);
-  template <class Function>
-  void for_runs_of_host(const Function& function) const;
   void bring_back(const ExpertsOp& op, const float* out);
 
   Backend& device_;
