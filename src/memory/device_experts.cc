@@ -56,7 +56,8 @@ Status DeviceExperts::run(const ExpertsOp& op, bool few) {
     METALLIC_ASSIGN(out, pinned_out_.get(transfers_, uint64_t(op.out.shape[0] * op.out.shape[1])));
     transfers_.wait();
   }
-  if (on_device) METALLIC_TRY(few ? run_resident(op) : run_sorted(op));
+  if (on_device && few) device_.experts(for_device(op));
+  if (on_device && !few) METALLIC_TRY(run_sorted(op));
   if (!on_host) return {};
   transfers_.submit();
   METALLIC_TRY(run_on_host(op, x, out));
@@ -64,32 +65,28 @@ Status DeviceExperts::run(const ExpertsOp& op, bool few) {
   return {};
 }
 
-Status DeviceExperts::run_network(const ExpertNetworkOp& op) {
+Result<bool> DeviceExperts::run_network(const ExpertNetworkOp& op) {
   // With the choice, whoever it falls on: so that there is one wait for both.
   METALLIC_ASSIGN(const float* x, ask_for_input(op.up));
   forget_choice();
   METALLIC_TRY(fetch_choice(op.up));
-  if (!divide(op)) {
-    if (!op.gate.experts.empty()) METALLIC_TRY(run(op.gate, true));
-    METALLIC_TRY(run(op.up, true));
-    device_.activate(op.activate);
-    return run(op.down, true);
-  }
+  if (!divide(op)) return false;
   if (ExpertUse* use = residency_.use())
     for (const ExpertsOp* each : {&op.gate, &op.up, &op.down}) use->count(each->experts, ids_);
   const auto is_host = [](int32_t id) { return id >= 0; };
   if (!std::all_of(host_ids_.begin(), host_ids_.end(), is_host)) {
-    if (!op.gate.experts.empty()) METALLIC_TRY(run_resident(op.gate));
-    METALLIC_TRY(run_resident(op.up));
-    device_.activate(op.activate);
-    METALLIC_TRY(run_resident(op.down));
+    ExpertNetworkOp resident = op;
+    if (!op.gate.experts.empty()) resident.gate = for_device(op.gate);
+    resident.up = for_device(op.up);
+    resident.down = for_device(op.down);
+    device_.expert_network(resident);
   }
-  if (std::none_of(host_ids_.begin(), host_ids_.end(), is_host)) return {};
+  if (std::none_of(host_ids_.begin(), host_ids_.end(), is_host)) return true;
   METALLIC_ASSIGN(float* out, pinned_out_.get(transfers_, uint64_t(op.down.out.shape[0] * op.down.out.shape[1])));
   transfers_.submit();
   METALLIC_TRY(run_network_on_host(op, x, out));
   bring_back(op.down, out);
-  return {};
+  return true;
 }
 
 // Which choices are the host's; false if an expert is partly its own and partly the device's.
@@ -128,8 +125,8 @@ Status DeviceExperts::fetch_choice(const ExpertsOp& op) {
   return {};
 }
 
-// By the device's own operation, for all: what it makes of an expert that it has not is written over.
-Status DeviceExperts::run_resident(const ExpertsOp& op) {
+// With the experts that the device has, for all choices: what it makes of those that it has not is written over.
+ExpertsOp DeviceExperts::for_device(const ExpertsOp& op) {
   std::vector<Weight>& experts = stand_ins_[op.experts.data()];
   if (experts.empty()) {
     const auto resident =
@@ -139,8 +136,7 @@ Status DeviceExperts::run_resident(const ExpertsOp& op) {
   }
   ExpertsOp whole = op;
   whole.experts = experts;
-  device_.experts(whole);
-  return {};
+  return whole;
 }
 
 // to[i] = from[rows[i]].
@@ -197,7 +193,7 @@ Status DeviceExperts::fetch_from_disk(const ExpertsOp& op, std::span<const int32
 }
 
 // The choices of host_ids_, all else in host memory; no experts where the host has not all of its own whole in RAM.
-ExpertsOp DeviceExperts::on_host(const ExpertsOp& op, const float* x, float* out) {
+ExpertsOp DeviceExperts::for_host(const ExpertsOp& op, const float* x, float* out) {
   const int64_t columns = op.x.shape[1], width = op.out.shape[1];
   ExpertsOp host = op;
   host.x = TensorView::dense(const_cast<float*>(x), Format::kF32, {op.x.shape[0], columns});
@@ -209,7 +205,7 @@ ExpertsOp DeviceExperts::on_host(const ExpertsOp& op, const float* x, float* out
 }
 
 Status DeviceExperts::run_on_host(const ExpertsOp& op, const float* x, float* out) {
-  ExpertsOp host = on_host(op, x, out);
+  ExpertsOp host = for_host(op, x, out);
   if (!host.experts.empty()) {  // all at once
     residency_.host()->experts(host);
     return {};
@@ -231,12 +227,12 @@ Status DeviceExperts::run_network_on_host(const ExpertNetworkOp& op, const float
   const TensorView gate = TensorView::dense(host_gate_.data(), Format::kF32, {pairs, width}),
                    up = TensorView::dense(host_up_.data(), Format::kF32, {pairs, width});
   ExpertNetworkOp host = op;
-  if (gated) host.gate = on_host(op.gate, x, host_gate_.data());
-  host.up = on_host(op.up, x, host_up_.data());
+  if (gated) host.gate = for_host(op.gate, x, host_gate_.data());
+  host.up = for_host(op.up, x, host_up_.data());
   host.activate.x = gated ? gate : up;
   if (gated) host.activate.factor = up;
   host.activate.out = gate;
-  host.down = on_host(op.down, host_gate_.data(), out);
+  host.down = for_host(op.down, host_gate_.data(), out);
   if (gated == !host.gate.experts.empty() && !host.up.experts.empty() && !host.down.experts.empty()) {
     residency_.host()->expert_network(host);
     return {};

@@ -46,18 +46,19 @@ class DeviceExperts {
   void forget_choice() { ids_from_ = nullptr; }
   // `few`: as the order of the ring was chosen for this step. kIo, kOutOfMemory: nothing more is computed.
   Status run(const ExpertsOp& op, bool few);
-  // In a step of few tokens: what goes to the host goes there once, and its results come back once.
-  Status run_network(const ExpertNetworkOp& op);
+  // In a step of few tokens: what goes to the host goes there once, and its results come back once. False: nothing was
+  // done, as an expert is partly the host's.
+  Result<bool> run_network(const ExpertNetworkOp& op);
 
  private:
   Status fetch_choice(const ExpertsOp& op);
   Result<const float*> ask_for_input(const ExpertsOp& op);
   bool divide(const ExpertNetworkOp& op);
   Status run_network_on_host(const ExpertNetworkOp& op, const float* x, float* out);
-  Status run_resident(const ExpertsOp& op);
+  ExpertsOp for_device(const ExpertsOp& op);
   Status run_sorted(const ExpertsOp& op);
   Status gather(const TensorView& from, std::span<const int32_t> rows, const TensorView& to);
-  ExpertsOp on_host(const ExpertsOp& op, const float* x, float* out);
+  ExpertsOp for_host(const ExpertsOp& op, const float* x, float* out);
   Status run_on_host(const ExpertsOp& op, const float* x, float* out);
   Status fetch_from_disk(const ExpertsOp& op, std::span<const int32_t> experts);
   std::span<const Weight> host_table(const ExpertsOp& op);

@@ -93,7 +93,9 @@ void DeviceStreamingBackend::expert_network(const ExpertNetworkOp& op) {
   if (!few_ || std::none_of(op.up.experts.begin(), op.up.experts.end(), is_streamed))
     return ForwardingBackend::expert_network(op);
   if (const Status stop = residency_->check_stop(); !stop) return keep(stop.error());
-  if (const Status status = experts_.run_network(op); !status) keep(status.error());
+  const Result<bool> done = experts_.run_network(op);
+  if (!done) return keep(done.error());
+  if (!*done) ForwardingBackend::expert_network(op);
 }
 
 // Looked up on the host, which has the embedding.

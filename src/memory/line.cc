@@ -21,9 +21,8 @@ bool costs_the_same(const Block& a, const Block& b) {
          a.gpu_bytes == b.gpu_bytes && a.read_share == b.read_share && a.operations == b.operations && a.use == b.use;
 }
 
-}  // namespace
-
-// As multiples of the golden ratio are spread over the circle.
+// The place of each layer in an order of which any beginning is spread evenly over the model, as multiples of the
+// golden ratio are over the circle: what is copied for the layers that are left comes while those between them compute.
 std::vector<int> layer_ranks(int layers) {
   constexpr double kGoldenRatio = 0.6180339887498949;
   std::vector<int> order(size_t(std::max(0, layers))), ranks(order.size());
@@ -34,7 +33,18 @@ std::vector<int> layer_ranks(int layers) {
   return ranks;
 }
 
-std::vector<int> ordered_blocks(const ModelSizes& sizes, BlockOrder order, int gpu_layers) {
+}  // namespace
+
+std::vector<bool> asked_blocks(const ModelSizes& sizes, int gpu_layers) {
+  const std::vector<int> ranks = layer_ranks(sizes.layers);
+  std::vector<bool> asked;
+  for (const Block& block : sizes.blocks)
+    asked.push_back(block.kind == BlockKind::kHead ? gpu_layers > sizes.layers
+                                                   : block.layer >= 0 && ranks[size_t(block.layer)] < gpu_layers);
+  return asked;
+}
+
+std::vector<int> ordered_blocks(const ModelSizes& sizes, BlockOrder order, const std::vector<bool>& asked) {
   const std::vector<int> ranks = layer_ranks(sizes.layers);
   std::vector<int> blocks(sizes.blocks.size());
   std::iota(blocks.begin(), blocks.end(), 0);
@@ -42,7 +52,6 @@ std::vector<int> ordered_blocks(const ModelSizes& sizes, BlockOrder order, int g
   const auto key = [&](int index) {
     const Block& block = sizes.blocks[size_t(index)];
     const int rank = block.layer >= 0 ? ranks[size_t(block.layer)] : -1;
-    const bool asked = block.kind == BlockKind::kHead ? gpu_layers > sizes.layers : rank >= 0 && rank < gpu_layers;
     int group = 2;
     switch (block.kind) {
       case BlockKind::kAttention:
@@ -61,7 +70,7 @@ std::vector<int> ordered_blocks(const ModelSizes& sizes, BlockOrder order, int g
         group = 5;
         break;
     }
-    return std::tuple(!asked, group, group == 4 ? -block.use : 0.0, rank, index);
+    return std::tuple(!asked[size_t(index)], group, group == 4 ? -block.use : 0.0, rank, index);
   };
   std::sort(blocks.begin(), blocks.end(), [&](int a, int b) { return key(a) < key(b); });
   return blocks;

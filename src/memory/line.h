@@ -23,13 +23,11 @@ enum class KvPlace {
   kWithAttention  // those of a layer on the GPU if the whole block of its attention stays there
 };
 
-// The place of each layer in an order of which any beginning is spread evenly over the model: what is copied for the
-// layers that are left comes while those between them compute.
-std::vector<int> layer_ranks(int layers);
-
-// The order of the blocks: what is looked up comes last, experts by how often they are used. `gpu_layers` layers, those
-// of the first ranks, come before all (-1: none).
-std::vector<int> ordered_blocks(const ModelSizes& sizes, BlockOrder order, int gpu_layers);
+// Of each block whether it is of the `gpu_layers` layers that were asked for (-1: none): they are spread evenly over
+// the model. The head is asked for by more than all layers.
+std::vector<bool> asked_blocks(const ModelSizes& sizes, int gpu_layers);
+// The order of the blocks: what was asked for first; what is looked up comes last, experts by how often they are used.
+std::vector<int> ordered_blocks(const ModelSizes& sizes, BlockOrder order, const std::vector<bool>& asked);
 
 // One kind of step: some tokens at once.
 struct StepKind {

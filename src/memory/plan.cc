@@ -105,6 +105,7 @@ class Planner {
   uint64_t gpu_budget_ = 0, ram_budget_ = 0;
   uint64_t gpu_piece_ = 0, disk_ring_ = 0;
   int longest_context_ = 0;
+  std::vector<bool> asked_blocks_;          // -ngl
   std::array<std::vector<int>, 3> orders_;  // by BlockOrder
   Choice best_;
 };
@@ -242,19 +243,14 @@ void Planner::try_cut(const Way& way, const Tables& tables, int on_gpu, int in_r
   if (choice.seconds < best_.seconds) best_ = choice;
 }
 
-// How many slices may be on the GPU, at least and at most; none if what was asked for does not fit.
+// How many slices may be on the GPU, at least and at most; none if what must be there does not fit.
 std::optional<std::pair<int, int>> Planner::gpu_slices(const Way& way, const Line& line) const {
   if (!way.gpu) return std::pair(0, 0);
+  if (gpu_fixed(way) > gpu_budget_) return std::nullopt;
   const int most = line.most_on_gpu(gpu_budget_ - gpu_fixed(way));
   if (asked_.gpu_layers < 0) return std::pair(0, most);
-  const std::vector<int> ranks = layer_ranks(sizes_.layers);
   int asked = 0;
-  for (; asked < line.slices(); ++asked) {
-    const Block& block = sizes_.blocks[size_t(line.block_of(asked))];
-    const bool head = block.kind == BlockKind::kHead;
-    if (head ? asked_.gpu_layers <= sizes_.layers : block.layer < 0 || ranks[size_t(block.layer)] >= asked_.gpu_layers)
-      break;
-  }
+  while (asked < line.slices() && asked_blocks_[size_t(line.block_of(asked))]) ++asked;
   if (asked > most) return std::nullopt;
   return std::pair(asked, asked);
 }
@@ -267,7 +263,7 @@ void Planner::try_way(Way way) {
     if (rows == way.rows || (asked_.batch_rows > 0 && way.rows > 0)) continue;
     way.rows = rows;
     way.ring = rings.front();
-    if (way.gpu && gpu_fixed(way) > gpu_budget_) continue;
+    if (!gpu_slices(way, line)) continue;
     Tables tables;
     tables.line = &line;
     tables.kinds = step_kinds(way, machine_of(way));
@@ -275,7 +271,6 @@ void Planner::try_way(Way way) {
       tables.sums.push_back(tables.sums.empty() && !decode_sums.empty() ? std::move(decode_sums) : line.sums(kind));
     for (const int ring : rings) {
       way.ring = ring;
-      if (way.gpu && gpu_fixed(way) > gpu_budget_) break;
       const auto range = gpu_slices(way, line);
       if (!range) break;
       try_cuts(way, tables, range->first, range->second);
@@ -315,8 +310,9 @@ Result<Plan> Planner::run() {
 }
 
 bool Planner::search() {
+  asked_blocks_ = asked_blocks(sizes_, asked_.gpu_layers);
   for (const BlockOrder order : {BlockOrder::kByLayer, BlockOrder::kHeadFirst, BlockOrder::kAttentionFirst})
-    orders_[size_t(order)] = ordered_blocks(sizes_, order, asked_.gpu_layers);
+    orders_[size_t(order)] = ordered_blocks(sizes_, order, asked_blocks_);
   for (int context = longest_context_;; context /= 2) {
     for (const Way& way : ways(context)) try_way(way);
     if (best_.seconds < std::numeric_limits<double>::infinity()) return true;
@@ -346,7 +342,7 @@ Placement Planner::place_block(const Choice& choice, const Block& block, int gpu
   } else if (choice.way.ring > 0 && rest > 0) {
     const auto share = [&](int tokens, float usual) {
       if (block_time(block, machine_, tokens).ahead) return usual;
-      return copies_on_demand(tokens, choice.way.ring > 0) ? 0.0f : rest;
+      return copies_on_demand(tokens, true) ? 0.0f : rest;
     };
     place.decode_cpu = share(1, place.decode_cpu);
     place.prompt_cpu = share(std::min(asked_.prompt_tokens, choice.way.rows), place.prompt_cpu);
