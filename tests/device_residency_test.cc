@@ -16,6 +16,7 @@
 #include "memory/faulty_reader.h"
 #include "memory/residency.h"
 #include "model/model_sizes.h"
+#include "support/engine_bench.h"
 #include "support/evaluate.h"
 #include "support/fake_device.h"
 #include "support/golden.h"
@@ -164,6 +165,50 @@ TEST_P(AnyPlanOfAMixtureOnCuda, GivesTheOutputsOfTheResidentRun) {
   expect_the_outputs_of_the_resident_run(model.path(), std::span(tokens).first(std::min<size_t>(tokens.size(), 16)));
 }
 INSTANTIATE_TEST_SUITE_P(, AnyPlanOfAMixtureOnCuda, ::testing::Values("mixtral", "qwen2moe", "deepseek2-lite"),
+                         [](const auto& test) { return testing::test_name(test.param); });
+
+// Steps so long that weights are decoded before they are multiplied by: slices come while their product is under way.
+class LongStepsOnCuda : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(LongStepsOnCuda, GiveTheOutputsOfTheResidentRun) {
+  METALLIC_SKIP_IF_ABSENT("cuda");
+  constexpr int kTokens = 450;
+  RandomModelSpec spec = testing::sliced_model();
+  spec.shape.width = 256;
+  spec.shape.layers = 3;
+  spec.type = find_quantize_type(GetParam()).value();
+  const auto random_file = MemoryFile::of_random_model(spec, 1);
+  ASSERT_TRUE(random_file) << random_file.error().message;
+  std::vector<TokenId> tokens(kTokens);
+  std::mt19937 random(7);
+  for (TokenId& token : tokens) token = TokenId(random() % 256);
+  const auto resident = Model::load(random_file->path(), *open_backend("cuda", 1));
+  ASSERT_TRUE(resident) << resident.error().message;
+  auto expecting = Evaluator::create(*resident, 512, 512, Format::kF16);
+  for (uint32_t seed = 0; seed < 6; ++seed) {
+    SCOPED_TRACE(seed);
+    const auto file = open(random_file->path());
+    RandomPlan plan(*file, seed, largest_slice(*file) * (4 + 3 * seed),
+                    seed % 3 == 2 ? RandomPlan::kAnywhere : RandomPlan::kRam);
+    const auto model = Model::load(file, *open_backend("cuda", 1), plan.blocks, plan.plan, make_file_reader, 2);
+    ASSERT_TRUE(model) << model.error().message;
+    auto on = Evaluator::create(*model, 512, 512, Format::kF16);
+    ASSERT_TRUE(on);
+    for (const size_t chunk : {size_t(kTokens), size_t(400), size_t(70)}) {
+      const auto expected = outputs(**expecting, tokens, chunk), got = outputs(**on, tokens, chunk);
+      ASSERT_TRUE(expected) << expected.error().message;
+      ASSERT_TRUE(got) << got.error().message;
+      double difference = 0, norm = 0;
+      for (size_t i = 0; i < got->size(); ++i) {
+        difference += std::pow(double((*got)[i]) - (*expected)[i], 2);
+        norm += std::pow(double((*expected)[i]), 2);
+      }
+      EXPECT_LE(std::sqrt(difference / norm), 0.01)
+          << "chunks of " << chunk;  // bfloat16 between products that are fused
+    }
+  }
+}
+INSTANTIATE_TEST_SUITE_P(, LongStepsOnCuda, ::testing::Values("q4_0", "q8_0", "q4_k_m", "f16", "bf16", "f32", "iq4_nl"),
                          [](const auto& test) { return testing::test_name(test.param); });
 
 // Experts on the device, in RAM and on disk, side by side.

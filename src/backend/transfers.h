@@ -32,6 +32,9 @@ class Transfers {
   virtual Weight unplaced(const TensorView& host) const = 0;
   virtual void place(const Weight& weight, void* device_memory) = 0;
 
+  // Whether products of so many rows decode weights before they multiply, so that the place of a slice is free again
+  // soon, and slices are best given one by one.
+  virtual bool decodes_first(int64_t rows) const = 0;
   // A point behind all operations called so far.
   virtual uint64_t mark() = 0;
   // Starts a copy from pinned memory, once the device has come to the point `after` (0: the beginning). Returns its
@@ -41,6 +44,9 @@ class Transfers {
   // working_bytes() of the device's memory at `working`.
   virtual uint64_t working_bytes(const TensorView& host) const = 0;
   virtual uint64_t copy_and_pack(const TensorView& host, void* to, void* working, uint64_t after) = 0;
+  // From here on, marks, copies and waits for copies take their places among the operations and happen when those are
+  // handed to the device, so that operations on both sides of them are planned together. Or, as at first, at once.
+  virtual void defer(bool deferred) = 0;
   // Whether a copy is done, so that its source may be written again; and waiting for that.
   virtual bool is_done(uint64_t copy) = 0;
   virtual void finish_copy(uint64_t copy) = 0;

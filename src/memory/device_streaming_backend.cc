@@ -3,6 +3,7 @@
 // no model knows.
 #include <algorithm>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "backend/forwarding_backend.h"
@@ -22,7 +23,7 @@ class DeviceStreamingBackend final : public ForwardingBackend {
       : ForwardingBackend(std::move(inner)),
         transfers_(*find_transfers(*inner_)),
         residency_(std::move(residency)),
-        experts_(*inner_, transfers_, *residency_, [this](const LinearOp& op) { linear(op); }) {}
+        experts_(*inner_, transfers_, *residency_, [this](const LinearOp& op) { multiply(op); }) {}
 
   Status synchronize() override;
   void route(const RouteOp& op) override;
@@ -35,6 +36,8 @@ class DeviceStreamingBackend final : public ForwardingBackend {
   using Slice = StreamedMatrix::Slice;
   // Whether the host multiplies by it in this step.
   bool is_of_host(const Slice& slice) const { return slice.host.rows() > 0 && (few_ || slice.ring < 0); }
+  void defer(bool deferred);
+  void multiply(const LinearOp& op);
   void multiply_on_device(const LinearOp& op);
   bool collect_host_parts(const LinearOp& op);
   void multiply_on_host(const TensorView& x);
@@ -49,6 +52,7 @@ class DeviceStreamingBackend final : public ForwardingBackend {
   std::shared_ptr<Residency> residency_;
   std::optional<Error> failure_;     // the first since synchronize()
   bool few_ = false;                 // tokens in this step
+  bool deferred_ = false;            // marks and copies of the ring
   std::vector<LinearTarget> parts_;  // of one operation, whose weights are at their places
   std::vector<LinearTarget> host_parts_;
   std::vector<RowCopy> host_results_;  // back to the device
@@ -85,6 +89,7 @@ void DeviceStreamingBackend::experts(const ExpertsOp& op) {
   if (failure_) return;
   if (std::none_of(op.experts.begin(), op.experts.end(), is_streamed)) return inner_->experts(op);
   if (const Status stop = residency_->check_stop(); !stop) return keep(stop.error());
+  defer(false);  // while the host looks at the choice of the next layer, copies are to go on
   if (const Status status = experts_.run(op, few_); !status) keep(status.error());
 }
 
@@ -102,6 +107,7 @@ void DeviceStreamingBackend::expert_network(const ExpertNetworkOp& op) {
 void DeviceStreamingBackend::embed(const EmbedOp& op) {
   if (failure_) return;
   few_ = int64_t(op.ids.size()) <= kFewTokens;
+  defer(false);
   if (residency_->device_ring()) residency_->device_ring()->choose_order(few_);
   if (!is_streamed(*op.weight)) return inner_->embed(op);
   if (const Status status = residency_->read_rows(streamed_matrix(*op.weight), op.ids, rows_); !status)
@@ -119,7 +125,17 @@ void DeviceStreamingBackend::embed(const EmbedOp& op) {
   transfers_.copy_rows({values, op.out.data, columns * kFloat, op.out.stride[0], columns * kFloat, count});
 }
 
+void DeviceStreamingBackend::defer(bool deferred) {
+  if (std::exchange(deferred_, deferred) != deferred) transfers_.defer(deferred);
+}
+
+// A long step goes to the device as one list: products by slices are planned with what stands around them.
 void DeviceStreamingBackend::linear(const LinearOp& op) {
+  if (!failure_ && !few_) defer(true);
+  multiply(op);
+}
+
+void DeviceStreamingBackend::multiply(const LinearOp& op) {
   if (failure_) return;
   DeviceRing* ring = residency_->device_ring();
   if (ring) ring->release_all();
@@ -139,6 +155,7 @@ void DeviceStreamingBackend::linear(const LinearOp& op) {
   transfers_.wait();
   multiply_on_device(op);
   transfers_.submit();
+  if (ring) ring->release_all();  // copies go on while the host multiplies
   if (failure_) return;
   multiply_on_host(TensorView::dense(x, Format::kF32, {rows, columns}));
 }
@@ -146,6 +163,7 @@ void DeviceStreamingBackend::linear(const LinearOp& op) {
 // All slices but those that the host takes.
 void DeviceStreamingBackend::multiply_on_device(const LinearOp& op) {
   parts_.clear();
+  const bool one_by_one = deferred_ && transfers_.decodes_first(op.x.shape[0]);
   for (const LinearTarget& target : op.targets) {
     if (!is_streamed(*target.weight)) {
       parts_.push_back(target);
@@ -164,9 +182,14 @@ void DeviceStreamingBackend::multiply_on_device(const LinearOp& op) {
       part.out.data = float_at(target.out, 0) + slice.first;
       part.out.shape.size[1] = slice.rows;
       parts_.push_back(part);
+      if (slice.ring >= 0 && one_by_one) {
+        issue(op.x);
+        residency_->device_ring()->release_all();
+      }
     }
   }
   issue(op.x);
+  if (deferred_ && residency_->device_ring()) residency_->device_ring()->release_all();  // as soon as it is decoded
 }
 
 // Null after a failure.

@@ -29,6 +29,7 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
   int64_t fail_copy = -1;  // this one of the copies between host and device fails
   Status failure;          // what synchronize() says next
   int marks = 0, copies = 0, attentions = 0, waits = 0;
+  bool is_deferred = false;
 
   void copy_from_host(void* to, const void* from, uint64_t bytes) override {
     if (copy_fails()) return;
@@ -119,6 +120,7 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
     const_cast<Placed*>(placed(weight))->view.data = device_memory;
   }
   uint64_t mark() override { return uint64_t(++marks); }
+  bool decodes_first(int64_t rows) const override { return rows > 16; }
   uint64_t copy_ahead(void* to, const void* from, uint64_t bytes, uint64_t after) override {
     EXPECT_LE(after, uint64_t(marks));
     std::memset(to, 0x5a, bytes);
@@ -132,6 +134,7 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
     std::memset(working, 0xa5, bytes);
     return copy_ahead(to, host.data, bytes, after);
   }
+  void defer(bool deferred) override { is_deferred = deferred; }
   bool is_done(uint64_t copy) override { return !waiting_.contains(copy); }
   void finish_copy(uint64_t copy) override { wait_for_copy(copy); }
   // One after the other, as by a copy engine.

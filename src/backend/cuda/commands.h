@@ -17,6 +17,7 @@ namespace metallic::cuda {
 enum class Layout : int32_t {
   kBlocks,  // as in the file, `columns` weights a row, densely
   kPlanes,  // split into planes (planes.h)
+  kSlices,  // in slices of either kind (slices.h); only in lists that a launcher has joined
 };
 
 // A matrix as kernels see it.

@@ -62,7 +62,9 @@ class CudaBackend final : public Backend, public Transfers, public RunAhead {
   Weight unplaced(const TensorView& host) const override;
   void place(const Weight& weight, void* device_memory) override;
   uint64_t mark() override;
+  bool decodes_first(int64_t rows) const override;
   uint64_t copy_ahead(void* to, const void* from, uint64_t bytes, uint64_t after) override;
+  void defer(bool deferred) override;
   uint64_t working_bytes(const TensorView& host) const override;
   uint64_t copy_and_pack(const TensorView& host, void* to, void* working, uint64_t after) override;
   bool is_done(uint64_t copy) override;

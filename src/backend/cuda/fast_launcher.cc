@@ -26,15 +26,19 @@ class FastLauncher final : public Launcher {
     dependent_ = stream.properties().major >= 9;
   }
 
-  void run(std::span<const Command> commands, Stream& stream) override {
+  void run(std::span<const Command> commands, Points& points, Stream& stream) override {
     stream_ = &stream;
     ready_ = {};
-    wide_.begin();
-    for (size_t at = 0; at < commands.size();) {
-      if (commands[at].kind != CommandKind::kLinear) ready_ = {};  // it is for the very next command
-      const size_t taken = step(commands.subspan(at));
-      if (!stream.check(cudaGetLastError(), "launching a kernel") || taken == 0) return;
-      at += taken;
+    wide_.begin(points);
+    if (points.empty()) {
+      for (size_t at = 0, taken = 1; at < commands.size() && taken > 0; at += taken)
+        taken = launch_some(commands.subspan(at));
+      return;
+    }
+    joined_.join(commands, points, [this](const LinearArgs& linear) { return wide_.takes_slices(linear); });
+    for (size_t at = 0, taken = 1; at < joined_.commands().size() && taken > 0; at += taken) {
+      if (!joined_.is_joined(at)) points.pass(joined_.origin(at));
+      taken = launch_some(joined_.from(at));
     }
   }
   uint64_t generation() const override {
@@ -44,6 +48,11 @@ class FastLauncher final : public Launcher {
 
  private:
   // Launches the first commands of the list and says how many; 0 after a failure.
+  size_t launch_some(std::span<const Command> commands) {
+    if (commands.front().kind != CommandKind::kLinear) ready_ = {};  // it is for the very next command
+    const size_t taken = step(commands);
+    return stream_->check(cudaGetLastError(), "launching a kernel") ? taken : 0;
+  }
   size_t step(std::span<const Command> commands) {
     if (const size_t taken = wide_.step(commands); taken > 0) return taken;
     const Command& command = commands.front();
@@ -51,6 +60,10 @@ class FastLauncher final : public Launcher {
       case CommandKind::kNorm:
         return norm(commands);
       case CommandKind::kLinear:
+        if (command.linear.count > 0 && command.linear.targets[0].weight.layout == Layout::kSlices) {
+          stream_->check(cudaErrorUnknown, "multiplying by a matrix in slices");  // unless the cause is known
+          return 0;
+        }
         return linear(commands, nullptr);
       case CommandKind::kAttention:
         attention(commands);
@@ -377,6 +390,7 @@ class FastLauncher final : public Launcher {
   Stream* stream_ = nullptr;
   Scratch quantised_, next_codes_, partial_, arrived_, few_partial_, few_arrived_, gate_arrived_;
   WideLauncher wide_;
+  JoinedCommands joined_;
   // What the kernel before has left in eight bits for the product that comes next.
   struct {
     Rows x;

@@ -11,6 +11,7 @@
 #include "backend/cuda/fast.h"
 #include "backend/cuda/launch.h"
 #include "backend/cuda/queue.h"
+#include "backend/cuda/slices.h"
 #include "base/log.h"
 
 namespace metallic::cuda {
@@ -100,14 +101,21 @@ class LtGemm final : public Gemm {
       done += rows;
       return rows == 0 || multiply(panel, columns, product, done - rows, rows, columns, false);
     };
-    for (const WeightRef& weight : product.weights) {
+    const auto reach = [&](size_t weight) {
+      if (product.reach) product.reach(weight);
+    };
+    for (size_t i = 0; i < product.weights.size(); ++i) {
+      const WeightRef& weight = product.weights[i];
       if (is_direct(weight)) {
-        if (!flush() || !multiply(weight.codes, weight.row_bytes / 2, product, done, weight.rows, columns,
-                                  weight.format == Format::kF16))
+        if (!flush()) return false;
+        reach(i);
+        if (!multiply(weight.codes, weight.row_bytes / 2, product, done, weight.rows, columns,
+                      weight.format == Format::kF16))
           return false;
         done += weight.rows;
         continue;
       }
+      reach(i);
       for (int row = 0; row < weight.rows;) {
         const int rows = std::min(most - waiting, weight.rows - row);
         launch_to_bf16(weight, row, rows, panel + int64_t(waiting) * columns * 2, stream_.get());
@@ -116,6 +124,7 @@ class LtGemm final : public Gemm {
         if (waiting == most && !flush()) return false;
       }
     }
+    reach(product.weights.size());
     return flush();
   }
 
@@ -189,7 +198,10 @@ class LtGemm final : public Gemm {
 
 }  // namespace
 
-bool Gemm::wants_half(const WeightRef& weight) { return weight.format == Format::kF16 && is_direct(weight); }
+bool Gemm::wants_half(const WeightRef& weight) {
+  const WeightRef& part = weight.layout == Layout::kSlices ? slices_of(weight).front().weight : weight;
+  return part.format == Format::kF16 && is_direct(part);
+}
 
 std::unique_ptr<Gemm> Gemm::create(Stream& stream) {
   Library library;

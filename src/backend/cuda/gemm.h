@@ -2,6 +2,7 @@
 // multiplies.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -24,6 +25,8 @@ class Gemm {
     int64_t stride = 0;
     bool out_bf16 = false;  // or floats
     bool accumulate = false;
+    // Called before the weight of this number is read, and with their count when all have been; may be empty.
+    std::function<void(size_t)> reach = {};
   };
   // Whether x is to be in half precision, as weights in F16 are; other weights want bfloat16.
   static bool wants_half(const WeightRef& weight);

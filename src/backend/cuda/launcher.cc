@@ -8,9 +8,10 @@ namespace {
 // Float32 throughout, in one order.
 class ExactLauncher final : public Launcher {
  public:
-  void run(std::span<const Command> commands, Stream& stream) override {
-    for (const Command& command : commands) {
-      launch_exact(command, stream.get());
+  void run(std::span<const Command> commands, Points& points, Stream& stream) override {
+    for (size_t at = 0; at < commands.size(); ++at) {
+      points.pass(at);
+      launch_exact(commands[at], stream.get());
       if (!stream.check(cudaGetLastError(), "launching a kernel")) return;
     }
   }

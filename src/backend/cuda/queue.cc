@@ -97,7 +97,7 @@ const void* Queue::stage_bytes(const void* values, uint64_t bytes) {
 void Queue::add(const Command& command) { commands_.push_back(command); }
 
 void Queue::flush() {
-  if (commands_.empty()) return;
+  if (commands_.empty() && points_.empty()) return;
   if (!stream_->failed()) {
     (void)cudaSetDevice(stream_->device());
     Staging& staging = staging_[current_];
@@ -112,20 +112,25 @@ void Queue::flush() {
       stream_->check(cudaGetLastError(), "writing parameters");
     }
     launch_commands();
+    points_.pass_all();
   }
   commands_.clear();
+  points_.clear();
   staged_.clear();
   used_ = 0;
 }
 
+// Points are not captured.
 void Queue::launch_commands() {
+  if (!points_.empty()) return launcher_->run(commands_, points_, *stream_);
+  if (commands_.empty()) return;
   const auto same = [this](const Replay& replay) {
     return replay.commands.size() == commands_.size() &&
            std::memcmp(replay.commands.data(), commands_.data(), commands_.size() * sizeof(Command)) == 0;
   };
   const auto found = std::find_if(replays_.begin(), replays_.end(), same);
   if (found == replays_.end()) {
-    launcher_->run(commands_, *stream_);
+    launcher_->run(commands_, points_, *stream_);
     replays_.push_front({commands_, launcher_->generation(), nullptr, false});
     if (replays_.size() > kReplays) {
       if (replays_.back().graph != nullptr) (void)cudaGraphExecDestroy(replays_.back().graph);
@@ -143,7 +148,7 @@ void Queue::launch_commands() {
   if (replay.graph != nullptr)
     stream_->check(cudaGraphLaunch(replay.graph, stream_->get()), "launching a graph");
   else
-    launcher_->run(commands_, *stream_);
+    launcher_->run(commands_, points_, *stream_);
 }
 
 // Nothing may be allocated while a stream is captured: the commands ran once before, so that all memory is there.
@@ -152,7 +157,7 @@ void Queue::capture(Replay& replay) {
   const uint64_t generation = launcher_->generation();
   if (!stream_->check(cudaStreamBeginCapture(stream_->get(), cudaStreamCaptureModeThreadLocal), "capturing a graph"))
     return;
-  launcher_->run(replay.commands, *stream_);
+  launcher_->run(replay.commands, points_, *stream_);
   const cudaError_t ended = cudaStreamEndCapture(stream_->get(), &graph);
   replay.generation = launcher_->generation();
   replay.hopeless = ended != cudaSuccess || replay.generation != generation;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backend/cuda/commands.h"
+#include "backend/cuda/points.h"
 #include "backend/cuda/stream.h"
 
 namespace metallic::cuda {
@@ -34,7 +35,9 @@ class Scratch {
 class Launcher {
  public:
   virtual ~Launcher() = default;
-  virtual void run(std::span<const Command> commands, Stream& stream) = 0;
+  // Passes the points in front of each command before what it launches for that command; those behind the last are
+  // left.
+  virtual void run(std::span<const Command> commands, Points& points, Stream& stream) = 0;
   // Changes when memory that launched kernels refer to has moved.
   virtual uint64_t generation() const = 0;
 };
@@ -55,6 +58,8 @@ class Queue {
     return static_cast<const T*>(stage_bytes(values.data(), values.size_bytes()));
   }
   void add(const Command& command);
+  // Done on the host when the commands before it have been launched.
+  void add_point(std::function<void()> act) { points_.add(commands_.size(), std::move(act)); }
   // Launches all that waits.
   void flush();
   // The commands that were waiting must not refer to memory that is freed; nor must a graph.
@@ -86,6 +91,7 @@ class Queue {
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<Launcher> launcher_;
   std::vector<Command> commands_;
+  Points points_;              // between them
   std::list<Replay> replays_;  // the latest first
   Staging staging_[kStagings];
   int current_ = 0;

@@ -5,6 +5,7 @@
 #include "backend/cuda/launch.h"
 #include "backend/cuda/planes.h"
 #include "backend/cuda/status.h"
+#include "backend/cuda/wide.h"
 #include "base/check.h"
 #include "base/error.h"
 
@@ -37,6 +38,7 @@ Result<std::unique_ptr<CopyStream>> CopyStream::open(std::shared_ptr<Queue> queu
 }
 
 CopyStream::~CopyStream() {
+  queue_->flush();  // points refer to this
   (void)cudaSetDevice(queue_->stream().device());
   if (stream_ != nullptr) {
     (void)cudaStreamSynchronize(stream_);
@@ -47,10 +49,23 @@ CopyStream::~CopyStream() {
       if (event != nullptr) (void)cudaEventDestroy(event);
 }
 
+void CopyStream::defer(bool deferred) {
+  if (deferred_ && !deferred) queue_->flush();
+  deferred_ = deferred;
+}
+
+void CopyStream::put(std::function<void()> act) {
+  if (deferred_)
+    queue_->add_point(std::move(act));
+  else
+    act();
+}
+
 uint64_t CopyStream::mark() {
-  queue_->flush();
-  ++last_mark_;
-  queue_->stream().check(cudaEventRecord(event_of(marks_, last_mark_), queue_->stream().get()), "marking a point");
+  if (!deferred_) queue_->flush();
+  put([this, number = ++last_mark_] {
+    queue_->stream().check(cudaEventRecord(event_of(marks_, number), queue_->stream().get()), "marking a point");
+  });
   return last_mark_;
 }
 
@@ -60,27 +75,33 @@ uint64_t CopyStream::copy(void* to, const void* from, uint64_t bytes, uint64_t a
 
 uint64_t CopyStream::copy(void* to, const void* from, uint64_t bytes, uint64_t after,
                           const std::function<void(cudaStream_t)>& then) {
-  Stream& stream = queue_->stream();
-  if (after > 0)
-    stream.check(cudaStreamWaitEvent(stream_, event_of(marks_, after)), "waiting before a copy of weights");
-  stream.check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_), "copying weights to the GPU");
-  if (then && !stream.failed()) {
-    then(stream_);
-    stream.check(cudaGetLastError(), "bringing weights into their layout");
-  }
-  ++last_copy_;
-  stream.check(cudaEventRecord(event_of(copies_, last_copy_), stream_), "copying weights to the GPU");
+  put([this, to, from, bytes, after, then, number = ++last_copy_] {
+    Stream& stream = queue_->stream();
+    if (after > 0)
+      stream.check(cudaStreamWaitEvent(stream_, event_of(marks_, after)), "waiting before a copy of weights");
+    stream.check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_), "copying weights to the GPU");
+    if (then && !stream.failed()) {
+      then(stream_);
+      stream.check(cudaGetLastError(), "bringing weights into their layout");
+    }
+    stream.check(cudaEventRecord(event_of(copies_, number), stream_), "copying weights to the GPU");
+    last_started_ = number;
+  });
   return last_copy_;
 }
 
 void CopyStream::wait_for(uint64_t copy) {
-  queue_->flush();
-  queue_->stream().check(cudaStreamWaitEvent(queue_->stream().get(), event_of(copies_, copy)), "waiting for weights");
+  if (!deferred_) queue_->flush();
+  put([this, copy] {
+    Stream& stream = queue_->stream();
+    stream.check(cudaStreamWaitEvent(stream.get(), event_of(copies_, copy)), "waiting for weights");
+  });
 }
 
 // A stream that has failed is not asked: nothing more is going to arrive.
 bool CopyStream::is_done(uint64_t copy) {
   if (queue_->stream().failed()) return true;
+  if (copy > last_started_) return false;
   const cudaError_t state = cudaEventQuery(event_of(copies_, copy));
   if (state == cudaErrorNotReady) return false;
   queue_->stream().check(state, "copying weights to the GPU");
@@ -88,6 +109,7 @@ bool CopyStream::is_done(uint64_t copy) {
 }
 
 void CopyStream::finish(uint64_t copy) {
+  if (copy > last_started_) queue_->flush();
   queue_->stream().check(cudaEventSynchronize(event_of(copies_, copy)), "copying weights to the GPU");
 }
 
@@ -163,6 +185,11 @@ CopyStream* CudaBackend::copies() {
   return copies_.get();
 }
 
+// Smaller ones are read as they are; those that are not decoded after all only take more launches.
+bool CudaBackend::decodes_first(int64_t rows) const {
+  return !reproducible_ && rows > most_tiled_rows(has_warpgroups());
+}
+
 uint64_t CudaBackend::mark() { return copies() ? copies()->mark() : 0; }
 uint64_t CudaBackend::copy_ahead(void* to, const void* from, uint64_t bytes, uint64_t after) {
   return copies() ? copies()->copy(to, from, bytes, after) : 0;
@@ -178,11 +205,15 @@ uint64_t CudaBackend::copy_and_pack(const TensorView& host, void* to, void* work
   if (!copies()) return 0;
   auto* memory = static_cast<uint8_t*>(to);
   const PlanePointers planes{memory, memory + sizes->high, memory + sizes->scales, memory + sizes->supers};
-  return copies()->copy(working, host.data, bytes, after, [&](cudaStream_t stream) {
-    launch_repack(host.format, working, 0, host.shape.elements() / 32, planes, stream);
+  const int64_t groups = host.shape.elements() / 32;
+  return copies()->copy(working, host.data, bytes, after, [=, format = host.format](cudaStream_t stream) {
+    launch_repack(format, working, 0, groups, planes, stream);
   });
 }
 
+void CudaBackend::defer(bool deferred) {
+  if ((copies_ || deferred) && copies()) copies_->defer(deferred);
+}
 bool CudaBackend::is_done(uint64_t copy) { return !copies() || copies()->is_done(copy); }
 void CudaBackend::finish_copy(uint64_t copy) {
   if (copies()) copies()->finish(copy);

@@ -28,16 +28,21 @@ class CopyStream {
   bool is_done(uint64_t copy);
   void finish(uint64_t copy);
   void wait_for(uint64_t copy);
+  void defer(bool deferred);
 
  private:
   static constexpr uint64_t kEvents = 256;
   explicit CopyStream(std::shared_ptr<Queue> queue) : queue_(std::move(queue)) {}
+  // At once, or in its place among the commands.
+  void put(std::function<void()> act);
   cudaEvent_t& event_of(std::array<cudaEvent_t, kEvents>& events, uint64_t number) { return events[number % kEvents]; }
 
   std::shared_ptr<Queue> queue_;
   cudaStream_t stream_ = nullptr;
   std::array<cudaEvent_t, kEvents> marks_ = {}, copies_ = {};
   uint64_t last_mark_ = 0, last_copy_ = 0;
+  uint64_t last_started_ = 0;  // of the copies
+  bool deferred_ = false;
 };
 
 }  // namespace metallic::cuda

@@ -54,6 +54,8 @@ constexpr int kMostWarpgroupTokens = 128;
 constexpr int kMostTileBlocks = 1024;  // in a launch
 // Whether the current device has warpgroups, and the code for them was compiled.
 bool has_warpgroups();
+// Above, decoding the weights once for a product by the library is faster than reading them as they are.
+inline int most_tiled_rows(bool warpgroups) { return warpgroups ? 384 : 64; }
 // Tokens are padded to so many tiles of 8.
 int token_tiles(int tokens, bool warpgroups);
 int64_t tile_partials(const TileProductArgs& args);

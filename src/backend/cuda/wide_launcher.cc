@@ -8,9 +8,6 @@
 namespace metallic::cuda {
 namespace {
 
-// Above, decoding the weights once for a product by the library is faster.
-constexpr int kMostTiledRows = 64, kMostWarpgroupRows = 384;
-
 bool all_of(const LinearArgs& linear, auto&& holds) {
   return std::all_of(linear.targets, linear.targets + linear.count,
                      [&](const LinearArgs::Target& target) { return holds(target.weight); });
@@ -83,7 +80,7 @@ WideLauncher::Way WideLauncher::way_of(const LinearArgs& linear) const {
              gemm_->can_multiply(product) && !(target.bias && target.accumulate);
   }
   const bool planes = all_of(linear, [](const WeightRef& weight) { return weight.layout == Layout::kPlanes; });
-  if (planes && (linear.rows <= (warpgroups_ ? kMostWarpgroupRows : kMostTiledRows) || !panels)) return Way::kTiles;
+  if (planes && (linear.rows <= most_tiled_rows(warpgroups_) || !panels)) return Way::kTiles;
   return panels ? Way::kPanels : Way::kNone;
 }
 
@@ -154,6 +151,7 @@ size_t WideLauncher::linear(std::span<const Command> commands) {
   const LinearArgs& linear = commands.front().linear;
   const Way way = way_of(linear);
   if (way == Way::kNone) return apart(linear) ? 1 : 0;
+  last_matrix_ = linear.targets[linear.count - 1].weight.codes;
   if (!prepare(linear, way, nullptr, commands)) return 0;
   for (const auto fused : {&WideLauncher::gate, &WideLauncher::query_key_value, &WideLauncher::residual})
     if (const size_t taken = (this->*fused)(commands, way); taken > 0) return taken;
@@ -357,7 +355,20 @@ bool WideLauncher::tiles(TileProductArgs& args, const LinearArgs& linear) {
   return true;
 }
 
-void WideLauncher::multiply(const Gemm::Product& product) {
+void WideLauncher::multiply(Gemm::Product product) {
+  if (product.weights.front().layout == Layout::kSlices) {
+    parts_.clear();
+    brought_.clear();
+    for (const WeightRef& weight : product.weights)
+      for (const Slice& slice : slices_of(weight)) {
+        parts_.push_back(slice.weight);
+        brought_.push_back(slice.command);
+      }
+    // What is behind a command may only be passed when all of its weights have been read.
+    brought_.push_back(brought_.back() + (product.weights.back().codes == last_matrix_ ? 1 : 0));
+    product.weights = parts_;
+    product.reach = [this](size_t part) { points_->pass(brought_[part]); };
+  }
   if (!gemm_->multiply(product)) stream_.check(cudaErrorUnknown, "multiplying with cuBLASLt");
 }
 

@@ -3,10 +3,12 @@
 
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "backend/cuda/commands.h"
 #include "backend/cuda/gemm.h"
 #include "backend/cuda/queue.h"
+#include "backend/cuda/slices.h"
 #include "backend/cuda/wide.h"
 
 namespace metallic::cuda {
@@ -19,8 +21,13 @@ class WideLauncher {
   // For an attention that step() has left to others: where its result goes in 16 bits, for the product behind it; or no
   // data.
   Sixteen attention_output(std::span<const Command> commands);
-  // A new list begins.
-  void begin() { ready_ = {}; }
+  // Whether products of matrices in slices (slices.h) are possible.
+  bool takes_slices(const LinearArgs& linear) const { return way_of(linear) == Way::kPanels; }
+  // A new list begins, with points that products of such matrices pass.
+  void begin(Points& points) {
+    ready_ = {};
+    points_ = &points;
+  }
   uint64_t generation() const;
 
  private:
@@ -39,7 +46,7 @@ class WideLauncher {
   bool apart(const LinearArgs& linear);
   bool tiles(TileProductArgs& args, const LinearArgs& linear);
   bool tiles_by_format(const LinearArgs& linear);
-  void multiply(const Gemm::Product& product);
+  void multiply(Gemm::Product product);
   Sixteen sixteen(int buffer, Way way, int rows, int columns, bool half);
 
   Stream& stream_;
@@ -47,6 +54,10 @@ class WideLauncher {
   Scratch x_[2], product_, partial_, arrived_;
   int32_t dependent_ = 0;
   bool warpgroups_ = false;
+  Points* points_ = nullptr;
+  std::vector<WeightRef> parts_;       // of one product
+  std::vector<size_t> brought_;        // the commands that brought them, and how far points may be passed behind them
+  const void* last_matrix_ = nullptr;  // of the product that is being launched
   // What x_[buffer] holds for the product that comes next.
   struct {
     Rows x;
