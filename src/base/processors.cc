@@ -94,6 +94,8 @@ Cores cores_to_bind(int threads) {
   return cores;
 }
 
+int threads_beside_gpu(int asked) { return asked > 0 ? asked : std::max(1, available_cores() - 1); }
+
 std::string processor_name() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {

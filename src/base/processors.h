@@ -25,6 +25,10 @@ Cores available_core_processors(const Cores& machine = machine_cores());
 // up; at least 1. `cgroup` is where Linux describes that; what cannot be read there limits nothing.
 int available_cores(const std::string& cgroup = "/sys/fs/cgroup", const Cores& machine = machine_cores());
 
+// How many threads to have beside a GPU, if `asked` is 0: all but one, which is for the driver and for everybody else.
+// Teams that take all cores are bound to them, and then wait for one another whenever something else runs.
+int threads_beside_gpu(int asked);
+
 // What Linux calls the processor; "processor" where it does not say.
 std::string processor_name();
 

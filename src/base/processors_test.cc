@@ -74,6 +74,11 @@ TEST_F(Processors, WhatIsNoLimitIsNone) {
     EXPECT_EQ(cores_with_limit(text), cores) << text;
 }
 
+TEST_F(Processors, ACoreIsLeftBesideAGpuUnlessAskedOtherwise) {
+  EXPECT_EQ(threads_beside_gpu(0), std::max(1, available_cores() - 1));
+  EXPECT_EQ(threads_beside_gpu(3), 3);
+}
+
 // Which logical processors each thread of a pool may run on; the caller's own first.
 std::vector<cpu_set_t> threads_processors(int threads) {
   ThreadPool pool(threads);

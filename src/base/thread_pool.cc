@@ -8,6 +8,8 @@ namespace {
 
 // Some tens of microseconds: longer than the gap between two operations of a forward pass.
 constexpr int kSpins = 2000;
+// Where a core is left to others: as long as a GPU takes for its part of a layer.
+constexpr int kLongSpins = 20000;
 
 void relax() {
 #if defined(__x86_64__)
@@ -33,7 +35,8 @@ ThreadPool::ThreadPool(int threads) {
   METALLIC_CHECK(threads >= 0);
   const int processors = available_processors();
   const int size = threads == 0 ? available_cores() : threads;
-  spins_ = size <= processors ? kSpins : 0;  // a spinning thread must not keep the one it waits for off its processor
+  // A spinning thread must not keep the one it waits for off its processor.
+  spins_ = size < available_cores() ? kLongSpins : size <= processors ? kSpins : 0;
   const Cores cores = cores_to_bind(size);
   for (int thread = 1; thread < size; ++thread)
     workers_.emplace_back([this, thread, core = cores.empty() ? std::vector<int>{} : cores[size_t(thread)]] {

@@ -20,7 +20,9 @@ namespace metallic::cli {
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("-m,--model", options.path, "the GGUF file; of a split model, any part")->required();
-  command.add_option("-t,--threads", options.engine.threads, "threads to compute with (0: one per core)")
+  command
+      .add_option("-t,--threads", options.engine.threads,
+                  "threads to compute with (0: one per core; beside a GPU one less)")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
   command.add_flag_callback(

@@ -541,7 +541,9 @@ Result<std::unique_ptr<Engine>> Engine::load(const std::string& path, const Engi
   METALLIC_TRY(check_engine_options(options));
   METALLIC_ASSIGN(PlacedModel placed, load_model(path, options));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  METALLIC_ASSIGN(auto engine, make_engine(std::move(placed), options, real_surroundings()));
+  Surroundings surroundings = real_surroundings();
+  surroundings.host_threads = options.threads;
+  METALLIC_ASSIGN(auto engine, make_engine(std::move(placed), options, std::move(surroundings)));
   static_cast<EngineImpl&>(*engine).add_load_seconds(seconds);
   return engine;
 }

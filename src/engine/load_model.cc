@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "memory/explain.h"
+#include "memory/file_reader.h"
 
 namespace metallic {
 namespace {
@@ -56,7 +57,8 @@ Result<PlacedModel> load_model(const std::string& path, const EngineOptions& giv
   if (all_stay(made.plan) && !kv_beside_gpu(made.plan)) {
     METALLIC_ASSIGN(placed.model, Model::load(file, std::move(backend)));
   } else {
-    METALLIC_ASSIGN(placed.model, Model::load(file, std::move(backend), made.sizes.blocks, made.plan));
+    METALLIC_ASSIGN(placed.model, Model::load(file, std::move(backend), made.sizes.blocks, made.plan, make_file_reader,
+                                              options.threads));
   }
   return placed;
 }

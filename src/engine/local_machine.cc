@@ -79,6 +79,7 @@ class LocalMachine {
     constexpr Field kFields[] = {{"decode", &LayerRates::decode_bytes_per_second},
                                  {"head", &LayerRates::head_bytes_per_second},
                                  {"prompt", &LayerRates::prompt_operations_per_second},
+                                 {"long prompt", &LayerRates::long_prompt_operations_per_second},
                                  {"attention", &LayerRates::attention_bytes_per_second},
                                  {"prompt attention", &LayerRates::attention_operations_per_second}};
     LayerRates rates;
@@ -100,7 +101,7 @@ class LocalMachine {
   // Where a machine keeps what is measured of one of its devices.
   struct DeviceRates {
     double Machine::*decode, Machine::*prompt, Machine::*head, Machine::*attention, Machine::*attention_operations,
-        Machine::*block_seconds;
+        Machine::*block_seconds, Machine::*long_prompt = nullptr;
   };
 
   // Of whole layers, or where they cannot be run, of products.
@@ -108,6 +109,7 @@ class LocalMachine {
     METALLIC_ASSIGN(const LayerRates whole, layers(backend, name));
     machine_.*to.decode = whole.decode_bytes_per_second;
     machine_.*to.prompt = whole.prompt_operations_per_second;
+    if (to.long_prompt) machine_.*to.long_prompt = whole.long_prompt_operations_per_second;
     machine_.*to.head = whole.head_bytes_per_second;
     machine_.*to.attention = whole.attention_bytes_per_second;
     machine_.*to.attention_operations = whole.attention_operations_per_second;
@@ -151,7 +153,7 @@ class LocalMachine {
       METALLIC_TRY(measure_device(
           backend, machine_.gpu_name,
           {&Machine::gpu_decode_rate, &Machine::gpu_prompt_rate, &Machine::gpu_head_rate, &Machine::gpu_attention_rate,
-           &Machine::gpu_attention_operation_rate, &Machine::gpu_block_seconds}));
+           &Machine::gpu_attention_operation_rate, &Machine::gpu_block_seconds, &Machine::gpu_long_prompt_rate}));
       return measure_sharing(backend);
     }
     return {};
@@ -160,10 +162,15 @@ class LocalMachine {
   // What host and device reach while both work.
   Status measure_sharing(const std::shared_ptr<Backend>& device) {
     const std::string link = machine_.gpu_name + " link", handover = machine_.gpu_name + " handover";
-    const std::string beside = cpu_name_ + " beside copies " + model_key(config_, sizes_);
+    const int threads = threads_beside_gpu(options_.threads);
+    const std::string beside =
+        fmt::format("{} with {} threads beside copies {}", processor_name(), threads, model_key(config_, sizes_));
     machine_.link_rate = cache_.find(link).value_or(0);
     machine_.handover_seconds = cache_.find(handover).value_or(0);
-    METALLIC_ASSIGN(const std::shared_ptr<Backend> host, open("cpu", true));
+    std::shared_ptr<Backend> host;
+    if (measures()) {
+      METALLIC_ASSIGN(host, open_backend("cpu", threads));
+    }
     if (host != nullptr && machine_.handover_seconds == 0)
       cache_.set(handover, machine_.handover_seconds = measure_handover(*device, *host));
     machine_.cpu_product_rate = cache_.find(beside).value_or(0);

@@ -35,6 +35,7 @@ constexpr RateField kRates[] = {
     {"gpu_tflop_per_s", 1e12, &Machine::gpu_operation_rate},
     {"gpu_decode_gb_per_s", 1e9, &Machine::gpu_decode_rate},
     {"gpu_prompt_tflop_per_s", 1e12, &Machine::gpu_prompt_rate},
+    {"gpu_long_prompt_tflop_per_s", 1e12, &Machine::gpu_long_prompt_rate},
     {"gpu_head_gb_per_s", 1e9, &Machine::gpu_head_rate},
     {"gpu_attention_gb_per_s", 1e9, &Machine::gpu_attention_rate},
     {"gpu_attention_tflop_per_s", 1e12, &Machine::gpu_attention_operation_rate},

@@ -21,10 +21,9 @@ namespace {
 constexpr int kSteps = 256;  // cuts between GPU and the rest that are looked at before the best is refined
 // In the GPU's memory: of four, one is in use, one complete, two on their way; more come while blocks that stay
 // compute.
-constexpr int kRings[] = {4, 8, 12}, kNone[] = {0};
+constexpr int kRings[] = {4, 8, 12, 16}, kNone[] = {0};
 constexpr int kDiskPieces = 8;  // in RAM: as deep a queue as disks like
 constexpr int kLeastContext = 256;
-constexpr int kUsualRows = 512;
 constexpr double kLongPrompt = 4;          // times the prompt
 constexpr double kLongPromptShare = 0.25;  // of the requests
 
@@ -218,7 +217,7 @@ Line Planner::line_of(const Way& way) const {
 void Planner::try_cut(const Way& way, const Tables& tables, int on_gpu, int in_ram) {
   // Long steps are for weights that come for each of them.
   const bool brought = (way.ring > 0 ? on_gpu : in_ram) < tables.line->slices();
-  if (asked_.batch_rows == 0 && way.rows > kUsualRows && !brought) return;
+  if (asked_.batch_rows == 0 && way.rows > kUsualStep && !brought) return;
   Choice choice;
   choice.way = way;
   choice.on_gpu = on_gpu;
@@ -228,7 +227,7 @@ void Planner::try_cut(const Way& way, const Tables& tables, int on_gpu, int in_r
     const Sharing sharing = way.ring == 0 ? Sharing::kCpu : few ? Sharing::kBoth : Sharing::kLink;
     StepLoad load = tables.line->load(tables.kinds[kind], tables.sums[kind], on_gpu, in_ram);
     if (way.ring > 0) {
-      load.lead = std::max(1, tables.line->layers_brought(on_gpu)) * ring_lead(machine_, way.ring, gpu_piece_);
+      load.lead = std::max(1, tables.line->layers_brought(on_gpu)) * ring_lead(machine_, way.ring, gpu_piece_, few);
       if (few) slow_link(load, way.ring);
     }
     return step_time(load, sharing, share);
@@ -259,7 +258,7 @@ void Planner::try_way(Way way) {
   const Line line = line_of(way);
   std::vector<Line::Sums> decode_sums;
   const std::span<const int> rings = way.ring > 0 ? std::span<const int>(kRings) : std::span<const int>(kNone);
-  for (const int rows : {asked_.batch_rows > 0 ? asked_.batch_rows : kUsualRows, 4 * kUsualRows}) {
+  for (const int rows : {asked_.batch_rows > 0 ? asked_.batch_rows : kUsualStep, 4 * kUsualStep}) {
     if (rows == way.rows || (asked_.batch_rows > 0 && way.rows > 0)) continue;
     way.rows = rows;
     way.ring = rings.front();
@@ -417,7 +416,7 @@ Plan Planner::plan_of(const Choice& choice) const {
 tl::unexpected<Error> Planner::nothing_fits() const {
   int context = longest_context_;
   while (asked_.context == 0 && context / 2 >= kLeastContext) context /= 2;
-  const Way way{.rows = asked_.batch_rows > 0 ? asked_.batch_rows : kUsualRows, .context = context};
+  const Way way{.rows = asked_.batch_rows > 0 ? asked_.batch_rows : kUsualStep, .context = context};
   if (const int layers = most_layers(); layers >= 0)
     return fail(ErrorCode::kOutOfMemory,
                 "{} layers on the GPU (-ngl) do not fit into {:.2f} GB of its memory, {} would; without -ngl metallic "

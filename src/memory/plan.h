@@ -72,13 +72,14 @@ struct Machine {
 
   bool has_gpu = false;
   std::string gpu_name;
-  uint64_t gpu_bytes = 0;          // free, before a context was made
-  uint64_t gpu_context_bytes = 0;  // that the CUDA context, its libraries and graphs take
-  double gpu_rate = 0;             // read from its memory
-  double gpu_operation_rate = 0;   // operations of dense 16-bit matrix products
-  double gpu_decode_rate = 0;      // bytes of weights, multiplied by one token
-  double gpu_prompt_rate = 0;      // operations, of many tokens
-  double gpu_head_rate = 0;        // as for the CPU, these four
+  uint64_t gpu_bytes = 0;           // free, before a context was made
+  uint64_t gpu_context_bytes = 0;   // that the CUDA context, its libraries and graphs take
+  double gpu_rate = 0;              // read from its memory
+  double gpu_operation_rate = 0;    // operations of dense 16-bit matrix products
+  double gpu_decode_rate = 0;       // bytes of weights, multiplied by one token
+  double gpu_prompt_rate = 0;       // operations, of kUsualStep tokens in a step
+  double gpu_long_prompt_rate = 0;  // of those beyond that
+  double gpu_head_rate = 0;         // as for the CPU, these four
   double gpu_attention_rate = 0, gpu_attention_operation_rate = 0;
   double gpu_block_seconds = -1;
   double link_rate = 0;         // host to device, pinned, while the CPU reads RAM
@@ -86,6 +87,8 @@ struct Machine {
 
   double disk_rate = 0;  // reads of the model's file past the page cache
 };
+// Tokens of the steps of prompts that are measured; of those that follow in a longer step a GPU does more a second.
+inline constexpr int kUsualStep = 512;
 // With estimates in place of the rates that are not known: docs/memory.md lists them.
 Machine with_defaults(Machine machine);
 

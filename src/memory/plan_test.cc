@@ -102,10 +102,10 @@ class BruteForce {
       piece = std::max(piece, (block.gpu_bytes + 255) / 256 * 256);
       if (homes[i] != 0 && block.layer >= 0) brought_layers.insert(block.layer);
     }
-    // Half of the ring but a piece, for each layer that is brought.
+    // Half of the ring but a piece, for each layer that is brought; in long steps not all of that is reached.
     const double lead = ring == 0 ? 0
                                   : std::max<double>(1, double(brought_layers.size())) * (ring / 2 - 1) *
-                                        double(piece) / machine.link_rate;
+                                        (tokens <= 8 ? 1 : 0.65) * double(piece) / machine.link_rate;
     const double slower = ring > 0 && tokens <= 8 ? (ring + 0.8) / ring : 1;
     const double ram_slower = ring > 0 && tokens <= 8 ? slower / 1.1 : 1;
     const int most = ring > 0 && tokens > 8 ? 0 : 1000;  // many tokens: all comes by the ring
@@ -210,6 +210,39 @@ TEST(Plan, SharesALayerBetweenCpuAndLinkAsTheirRatesAre) {
   ASSERT_NE(split, plan->places.end());
   EXPECT_NEAR(split->decode_cpu, 45.0 / (45.0 + 24.0), 0.03);
   EXPECT_LT(split->prompt_cpu, 0.2);  // many tokens: the GPU multiplies much faster, one copy serves all
+}
+
+// All shares take the RAM about the same time: its rate decides how long a token takes, and nothing else.
+TEST(Plan, ShareIsThatOfCpuAndLinkWhereTheRamIsTheLimit) {
+  Machine machine = test_machine();
+  machine.gpu_bytes = 4 * kGB;
+  machine.link_rate = 40e9;
+  machine.cpu_product_rate = 80e9;
+  machine.ram_rate = machine.ram_traffic_rate = 60e9;
+  ModelSizes sizes = test_model(16, 100 * kMB, 700 * kMB);
+  for (const double cpu_bytes : {0.99, 1.0, 1.01}) {
+    for (Block& block : sizes.blocks) block.cpu_bytes = uint64_t(double(block.gpu_bytes) * cpu_bytes);
+    const auto plan = make_plan(sizes, machine, {});
+    ASSERT_TRUE(plan);
+    int shared = 0;
+    for (const Placement& place : plan->places) {
+      if (place.place != Place::kSplit || place.gpu > 0) continue;
+      EXPECT_NEAR(place.decode_cpu, 2.0 / 3, 0.12);
+      ++shared;
+    }
+    EXPECT_GT(shared, 0);
+  }
+}
+
+TEST(Plan, TokensBeyondAUsualStepAreMultipliedAtTheirOwnRate) {
+  Machine machine = with_defaults(test_machine());
+  machine.gpu_prompt_rate = 100e12;
+  machine.gpu_long_prompt_rate = 200e12;
+  machine.gpu_block_seconds = 0;
+  const Block block = test_model(1, 100 * kMB, 300 * kMB).blocks.front();
+  const double usual = block_time(block, machine, kUsualStep).gpu;
+  EXPECT_NEAR(usual, block.operations * kUsualStep / 100e12, 1e-9);
+  EXPECT_NEAR(block_time(block, machine, 4 * kUsualStep).gpu, 2.5 * usual, 1e-9);
 }
 
 TEST(Plan, LeavesOnDiskWhatDoesNotFitIntoRam) {

@@ -1,7 +1,9 @@
 #include "memory/time_model.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <span>
 
 namespace metallic {
 namespace {
@@ -43,6 +45,7 @@ Machine with_defaults(Machine machine) {
   assume(machine.gpu_operation_rate, 200 * machine.gpu_rate);
   assume(machine.gpu_decode_rate, 0.5 * machine.gpu_rate);
   assume(machine.gpu_prompt_rate, 0.4 * machine.gpu_operation_rate);
+  assume(machine.gpu_long_prompt_rate, machine.gpu_prompt_rate);
   assume(machine.gpu_head_rate, machine.gpu_decode_rate);
   assume(machine.gpu_attention_rate, machine.gpu_decode_rate);
   assume(machine.gpu_attention_operation_rate, kGpuAttention * machine.gpu_prompt_rate);
@@ -78,7 +81,10 @@ BlockTime block_time(const Block& block, const Machine& machine, double tokens) 
   time.ram_disk = file_bytes / machine.ram_traffic_rate;
   if (!machine.has_gpu) return time;
   const double gpu_rate = head ? machine.gpu_head_rate : machine.gpu_decode_rate;
-  time.gpu = std::max(gpu_bytes / gpu_rate, operations / machine.gpu_prompt_rate) + used * machine.gpu_block_seconds;
+  const double first_tokens = std::min(1.0, kUsualStep / std::max(1.0, tokens));
+  const double multiplying =
+      operations * (first_tokens / machine.gpu_prompt_rate + (1 - first_tokens) / machine.gpu_long_prompt_rate);
+  time.gpu = std::max(gpu_bytes / gpu_rate, multiplying) + used * machine.gpu_block_seconds;
   // What comes through the ring is written before it is read.
   time.streamed = time.gpu + gpu_bytes / machine.gpu_rate + used * kRingPiece * block.slices;
   time.handover = used * block.products * machine.handover_seconds;
@@ -91,14 +97,6 @@ namespace {
 
 struct ShareOfTime {
   double total, busy, cpu, gpu, link, handover;  // busy: without the RAM's traffic
-
-  // Where the RAM makes all shares equal, the one is best that is so without it, too: its rate may be better than
-  // thought.
-  bool better_than(const ShareOfTime& other) const {
-    constexpr double kEqual = 1e-9;
-    if (std::abs(total - other.total) > kEqual * other.total) return total < other.total;
-    return busy < other.busy;
-  }
 };
 
 ShareOfTime with_share(const StepLoad& load, double share) {
@@ -120,11 +118,13 @@ ShareOfTime with_share(const StepLoad& load, double share) {
 
 }  // namespace
 
-double ring_lead(const Machine& machine, int pieces, uint64_t piece_bytes) {
-  return double(pieces / 2 - 1) * double(piece_bytes) / machine.link_rate;
+// This and the next fitted to what rings of 4 to 24 pieces gave: docs/streaming.md.
+double ring_lead(const Machine& machine, int pieces, uint64_t piece_bytes, bool few) {
+  constexpr double kReached = 0.65;  // in long steps, whose products come at uneven intervals
+  return (few ? 1 : kReached) * double(pieces / 2 - 1) * double(piece_bytes) / machine.link_rate;
 }
 
-// Both fitted to what rings of 4 to 24 pieces gave: docs/streaming.md. The rate of the RAM is as with eight.
+// The rate of the RAM is as with eight.
 void slow_link(StepLoad& load, int pieces) {
   constexpr double kLost = 0.8, kUsual = 8;  // pieces
   const double slower = (pieces + kLost) / pieces;
@@ -135,15 +135,11 @@ void slow_link(StepLoad& load, int pieces) {
 
 StepTime step_time(const StepLoad& load, Sharing sharing, double& cpu_share) {
   cpu_share = sharing == Sharing::kLink ? 0 : 1;
-  ShareOfTime best = with_share(load, cpu_share);
+  ShareOfTime chosen = with_share(load, cpu_share);
+  double least = chosen.total;
   if (sharing == Sharing::kBoth && load.shared_cpu > 0) {
     // The total is the greatest of some straight lines over the share: least at an end or where a rising one meets a
     // falling one.
-    const auto try_share = [&](double share) {
-      if (!(share >= 0 && share < 1)) return;
-      const ShareOfTime time = with_share(load, share);
-      if (time.better_than(best)) best = time, cpu_share = share;
-    };
     const double base = load.gpu + load.cpu + load.demand + load.demand_handover + load.handover;
     const double ram_slope = load.ram_cpu - load.ram_link;
     struct Line {
@@ -154,13 +150,26 @@ StepTime step_time(const StepLoad& load, Sharing sharing, double& cpu_share) {
         {base + load.shared_gpu, -load.shared_gpu},
         {load.link + load.shared_link + std::max(0.0, base - load.brought - load.lead), -load.shared_link},
         {load.ram + load.ram_link, ram_slope}};
-    try_share(0);
+    std::array<double, 8> shares = {1, 0};
+    size_t count = 2;
     for (int i = 0; i < 4; ++i)
       for (int j = i + 1; j < 4; ++j)
         if (lines[i].slope != lines[j].slope)
-          try_share((lines[j].at_zero - lines[i].at_zero) / (lines[i].slope - lines[j].slope));
+          shares[count++] = (lines[j].at_zero - lines[i].at_zero) / (lines[i].slope - lines[j].slope);
+    const auto end = std::remove_if(shares.begin(), shares.begin() + count,
+                                    [](double share) { return !(share >= 0 && share <= 1); });
+    const std::span<const double> candidates(shares.begin(), end);
+    for (const double share : candidates) least = std::min(least, with_share(load, share).total);
+    // The rate of the RAM is the least certain, and where it decides, shares hardly differ: among those that it makes
+    // about equal, the one is best that is so without it.
+    constexpr double kAboutEqual = 1.05;
+    for (const double share : candidates) {
+      const ShareOfTime time = with_share(load, share);
+      if (time.total <= kAboutEqual * least && (chosen.total > kAboutEqual * least || time.busy < chosen.busy))
+        chosen = time, cpu_share = share;
+    }
   }
-  return {load.fixed + best.total, best.cpu, best.gpu, best.link, load.disk, best.handover, load.fixed};
+  return {load.fixed + least, chosen.cpu, chosen.gpu, chosen.link, load.disk, chosen.handover, load.fixed};
 }
 
 namespace {

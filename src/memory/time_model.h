@@ -46,7 +46,7 @@ struct StepLoad {
 };
 // Seconds of copies for which a ring of so many pieces has room while blocks that stay compute: one half is in use, and
 // the first product behind them needs one more. Measured: docs/streaming.md.
-double ring_lead(const Machine& machine, int pieces, uint64_t piece_bytes);
+double ring_lead(const Machine& machine, int pieces, uint64_t piece_bytes, bool few);
 // In a step of few tokens copies are started when the host comes by: the fewer pieces, the less the link gets done, and
 // the less CPU and link together get out of the RAM.
 void slow_link(StepLoad& load, int pieces);

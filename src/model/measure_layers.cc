@@ -18,6 +18,7 @@ constexpr uint64_t kLeastRead = uint64_t{256} << 20, kMostRead = uint64_t{1} << 
 constexpr int kPageTokens = 32;
 constexpr int kDeep = 512;        // positions before a token, where attention is measured
 constexpr int kDecodeSteps = 9;   // of which the median counts
+constexpr int kLongStep = 4;      // usual ones
 constexpr int kPromptSteps = 3;   // likewise, after one to get ready
 constexpr double kEnough = 0.75;  // seconds of prompts after which one more step is not worth it
 
@@ -101,12 +102,26 @@ class LayerTimer {
   uint32_t last_token_ = 0;
 };
 
+Result<LayerTimer> make_timer(const Config& config, const Weights& weights, Backend& backend, int prompt) {
+  const int context = kDeep + prompt;
+  METALLIC_ASSIGN(Decoder decoder, Decoder::create(config, weights, backend, prompt, context));
+  METALLIC_ASSIGN(KvCache cache, KvCache::create(config, backend, context / kPageTokens, kPageTokens, KvFormats()));
+  return LayerTimer(config, std::move(decoder), std::move(cache));
+}
+
+// 0 where memory is short.
+double long_step(const Config& config, const Weights& weights, Backend& backend) {
+  const int prompt = kLongStep * kUsualStep;
+  auto timer = make_timer(config, weights, backend, prompt);
+  return timer ? timer->step(prompt, 0, false, kPromptSteps).value_or(0) : 0;
+}
+
 }  // namespace
 
 Result<LayerRates> measure_layers(std::shared_ptr<Backend> backend, std::shared_ptr<const GgufFile> file,
                                   const Config& given, const ModelSizes& sizes, bool decode_only) {
   const bool gpu = !backend->name().starts_with("cpu");
-  const int prompt = gpu ? 512 : 256;
+  const int prompt = gpu ? kUsualStep : kUsualStep / 2;
   const Work work = first_layers(sizes, gpu);
   double head_bytes = 0;
   for (const Block& block : sizes.blocks)
@@ -116,10 +131,7 @@ Result<LayerRates> measure_layers(std::shared_ptr<Backend> backend, std::shared_
   Config config = given;
   config.layers = work.layers;
   METALLIC_ASSIGN(const Weights weights, load_first_layers(file, config, *backend));
-  const int context = kDeep + prompt;
-  METALLIC_ASSIGN(Decoder decoder, Decoder::create(config, weights, *backend, prompt, context));
-  METALLIC_ASSIGN(KvCache cache, KvCache::create(config, *backend, context / kPageTokens, kPageTokens, KvFormats()));
-  LayerTimer timer(config, std::move(decoder), std::move(cache));
+  METALLIC_ASSIGN(LayerTimer timer, make_timer(config, weights, *backend, prompt));
 
   // A backend may lay its weights out when they are used for the second time; many tokens use all experts.
   for (int i = 0; i < 2; ++i) METALLIC_TRY(timer.once(prompt, 0, true));
@@ -144,6 +156,13 @@ Result<LayerRates> measure_layers(std::shared_ptr<Backend> backend, std::shared_
                                rates.attention_operations_per_second
                          : 0;
   rates.prompt_operations_per_second = work.operations * prompt / std::max(first_prompt - own, 0.5 * first_prompt);
+  if (gpu && rates.attention_operations_per_second > 0) {
+    const double attention_seconds = double(work.layers) * sizes.attention_operations / 2 *
+                                     (kLongStep * kLongStep - 1) * prompt * prompt /
+                                     rates.attention_operations_per_second;
+    if (const double seconds = long_step(config, weights, *backend) - first_prompt - attention_seconds; seconds > 0)
+      rates.long_prompt_operations_per_second = work.operations * (kLongStep - 1) * prompt / seconds;
+  }
   if (deep > decode)
     rates.attention_bytes_per_second = double(work.layers) * kDeep * double(sizes.kv_token_bytes) / (deep - decode);
   return rates;

@@ -11,11 +11,12 @@ namespace metallic {
 
 // All 0 where it could not be measured: memory is short, or the model reads a text whole.
 struct LayerRates {
-  double decode_bytes_per_second = 0;          // of the weights of layers, by one token with little before it
-  double head_bytes_per_second = 0;            // of the head
-  double prompt_operations_per_second = 0;     // of layers, by many tokens, attention not counted
-  double attention_bytes_per_second = 0;       // of keys and values, by one token
-  double attention_operations_per_second = 0;  // by many tokens
+  double decode_bytes_per_second = 0;            // of the weights of layers, by one token with little before it
+  double head_bytes_per_second = 0;              // of the head
+  double prompt_operations_per_second = 0;       // of layers, by kUsualStep tokens, attention not counted
+  double long_prompt_operations_per_second = 0;  // of a GPU, by those that follow in a step of four times as many
+  double attention_bytes_per_second = 0;         // of keys and values, by one token
+  double attention_operations_per_second = 0;    // by many tokens
 };
 
 // Loads the first layers of the file, as many as no cache holds, and the head, and runs steps of them; on a CPU of two

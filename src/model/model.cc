@@ -2,6 +2,7 @@
 
 #include "backend/transfers.h"
 #include "base/error.h"
+#include "base/processors.h"
 #include "memory/host_attention.h"
 #include "model/vocab_from_gguf.h"
 
@@ -46,7 +47,7 @@ Result<std::shared_ptr<const Model>> Model::place(ModelParts parts, const std::v
                                                   bool all_stay, ReaderFactory make_reader, int host_threads) {
   const bool on_device = find_transfers(*parts.backend) != nullptr, kv_on_host = on_device && kv_beside_gpu(plan);
   if (parts.host == nullptr && on_device && (kv_on_host || !all_stay)) {
-    METALLIC_ASSIGN(parts.host, open_backend("cpu", host_threads));
+    METALLIC_ASSIGN(parts.host, open_backend("cpu", threads_beside_gpu(host_threads)));
   }
   std::shared_ptr<Backend> in_front = parts.backend;
   std::shared_ptr<Residency> residency;
