@@ -114,6 +114,52 @@ TEST_P(AnyPlanOfADevice, GivesTheBitsOfTheResidentRun) {
 INSTANTIATE_TEST_SUITE_P(, AnyPlanOfADevice, ::testing::Values("llama-tied", "llama-bias", "qwen2", "gemma3"),
                          [](const auto& test) { return testing::test_name(test.param); });
 
+// A long step whose head multiplies few rows leaves the host its share of them; for many rows the ring brings all.
+TEST(LongStepsOfADevice, BringAllOfTheHeadForManyOutputsAlone) {
+  const auto random_file = MemoryFile::of_random_model(testing::sliced_model(), 1);
+  ASSERT_TRUE(random_file) << random_file.error().message;
+  const auto resident = Model::load(random_file->path(), *open_backend("cpu", 1));
+  ASSERT_TRUE(resident) << resident.error().message;
+  auto expecting = Evaluator::create(*resident, 64, 64, Format::kF32);
+  const auto file = open(random_file->path());
+  RandomPlan plan(*file, 0, 4 * largest_slice(*file), RandomPlan::kRam);
+  for (size_t i = 0; i < plan.blocks.size(); ++i)
+    if (plan.blocks[i].kind == BlockKind::kHead) {
+      plan.plan.places[i].place = Place::kSplit;
+      plan.plan.places[i].decode_cpu = 0.5f;
+    }
+  const auto device = std::make_shared<FakeDevice>();
+  const auto model = Model::load(file, device, plan.blocks, plan.plan, make_file_reader, 1);
+  ASSERT_TRUE(model) << model.error().message;
+  auto on = Evaluator::create(*model, 64, 64, Format::kF32);
+  std::vector<TokenId> tokens(24);
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = TokenId(i * 7 % 256);
+  std::vector<int32_t> all(tokens.size());
+  for (size_t i = 0; i < all.size(); ++i) all[i] = int32_t(i);
+  const std::span<const int32_t> last = std::span(all).last(1);
+  const auto copies_of = [&](std::span<const int32_t> wanted) {
+    std::vector<float> expected, got;
+    (*expecting)->rewind(0);
+    (*on)->rewind(0);
+    EXPECT_TRUE((*expecting)->feed(tokens, wanted, expected));
+    const int before = device->copies;
+    const Status status = (*on)->feed(tokens, wanted, got);
+    EXPECT_TRUE(status) << status.error().message;
+    EXPECT_TRUE(got == expected);
+    return device->copies - before;
+  };
+  copies_of(last);
+  const int few = copies_of(last);
+  copies_of(all);
+  const int many = copies_of(all);
+  EXPECT_GT(many, few);
+  copies_of(last);
+  EXPECT_EQ(copies_of(last), few);
+  copies_of({});  // the head is not asked
+  copies_of(last);
+  EXPECT_EQ(copies_of(last), few);
+}
+
 // The same on a GPU: from wherever weights come, the outputs are those of the resident run; where the host multiplies
 // by some, to the accuracy of codes of 8 bits.
 void expect_the_outputs_of_the_resident_run(const std::string& path, std::span<const TokenId> tokens) {

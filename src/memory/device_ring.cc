@@ -11,14 +11,14 @@ DeviceRing::~DeviceRing() {
   if (last_copy_ > 0) transfers_.finish_copy(last_copy_);  // one after the other: all of them
 }
 
-Result<int> DeviceRing::add(const TensorView& host, bool not_for_few) {
+Result<int> DeviceRing::add(const TensorView& host, RingOrder last) {
   Item item;
   item.bytes = room_for(transfers_, host, false);
   METALLIC_ASSIGN(item.pinned, transfers_.allocate_pinned(item.bytes));
   METALLIC_TRY(transfers_.pack(host, item.pinned.get()));
   item.weight = transfers_.unplaced(host);
   pinned_bytes_ += item.bytes;
-  return add(std::move(item), not_for_few);
+  return add(std::move(item), last);
 }
 
 uint64_t DeviceRing::room_for(const Transfers& transfers, const TensorView& shape, bool from_disk) {
@@ -31,13 +31,13 @@ int DeviceRing::add_from_disk(const TensorView& shape, int piece) {
   item.piece = piece;
   item.file_view = shape;
   item.weight = transfers_.unplaced(shape);
-  return add(std::move(item), false);
+  return add(std::move(item), RingOrder::kFew);
 }
 
-int DeviceRing::add(Item item, bool not_for_few) {
+int DeviceRing::add(Item item, RingOrder last) {
   largest_ = std::max(largest_, item.bytes);
   const int number = int(items_.size());
-  for (int order = 0; order < (not_for_few ? 1 : 2); ++order) {
+  for (int order = 0; order <= int(last); ++order) {
     item.at[order] = int(orders_[order].size());
     orders_[order].push_back(number);
   }
@@ -61,7 +61,7 @@ Status DeviceRing::start(uint64_t ring_bytes, DiskRing* disk) {
 // Starts copies as far as there is room and, of what comes from disk, as it is there; with `wait`, the next one to be
 // used is waited for.
 Status DeviceRing::copy_ahead(bool wait) {
-  const std::vector<int>& order = orders_[order_];
+  const std::vector<int>& order = orders_[int(order_)];
   release_reads(false);
   while (!order.empty() && next_copy_ - (next_use_ - held_) <= order.size()) {
     const Item& item = items_[size_t(order[next_copy_ % order.size()])];
@@ -119,20 +119,21 @@ void DeviceRing::skip_to(uint64_t use) {
   next_copy_ = std::max(next_copy_, use);
 }
 
-void DeviceRing::choose_order(bool few) {
-  if (order_ == int(few)) return;
+void DeviceRing::choose_order(RingOrder order, int next) {
+  if (order_ == order) return;
   release_all();
   entries_.clear();
   places_.clear();
-  next_copy_ = next_use_ = 0;
-  order_ = int(few);
+  order_ = order;
+  METALLIC_CHECK(next < 0 || comes(next));
+  next_copy_ = next_use_ = next < 0 ? 0 : uint64_t(items_[size_t(next)].at[int(order)]);
   if (!copy_ahead(false)) drop_all();
 }
 
 Result<const Weight*> DeviceRing::acquire(int number) {
-  METALLIC_CHECK(items_[size_t(number)].at[order_] >= 0);
-  const uint64_t count = orders_[order_].size();
-  const uint64_t ahead = (uint64_t(items_[size_t(number)].at[order_]) + count - next_use_ % count) % count;
+  METALLIC_CHECK(comes(number));
+  const uint64_t count = orders_[int(order_)].size();
+  const uint64_t ahead = (uint64_t(items_[size_t(number)].at[int(order_)]) + count - next_use_ % count) % count;
   if (ahead > 0) {
     if (held_ > 0) return nullptr;
     skip_to(next_use_ + ahead);

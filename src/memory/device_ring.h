@@ -23,6 +23,10 @@ struct DeviceRingStatistics {
   uint64_t bytes_copied = 0;
 };
 
+// The matrices that come in a step, in the order of their use: all of them; in a long step without what the host has
+// of the head, which multiplies few outputs; in a step of few tokens without what the host has of anything.
+enum class RingOrder { kAll, kLong, kFew };
+
 class DeviceRing {
  public:
   DeviceRing(Backend& backend, Transfers& transfers) : backend_(backend), transfers_(transfers) {}
@@ -31,8 +35,8 @@ class DeviceRing {
   DeviceRing& operator=(const DeviceRing&) = delete;
 
   // Loading, in the order of use: `host` is brought into the device's layout, into pinned memory. Returns its number.
-  // What is not for few tokens is left out of one of the two orders.
-  Result<int> add(const TensorView& host, bool not_for_few);
+  // It comes in the orders up to `last`.
+  Result<int> add(const TensorView& host, RingOrder last);
   // The same for a piece of a file, whose bytes are a matrix of this shape and format.
   int add_from_disk(const TensorView& shape, int piece);
   // What of the ring a matrix from RAM or from disk needs.
@@ -40,8 +44,9 @@ class DeviceRing {
   // After all are added; `disk` has the pieces, if there are any. kOutOfMemory says what is missing.
   Status start(uint64_t ring_bytes, DiskRing* disk);
 
-  // The order of the next step: of all matrices, or without those that are not for few tokens.
-  void choose_order(bool few);
+  // The order from here on, if it is another one; the next to come is matrix `next` of it, or the first.
+  void choose_order(RingOrder order, int next = -1);
+  bool comes(int number) const { return items_[size_t(number)].at[size_t(order_)] >= 0; }
 
   // The weight at its place, for operations called from here on until release_all(). Null if what is held is to be
   // released first: half of the ring is there for what comes meanwhile. kIo if the disk failed: what is held has been
@@ -54,13 +59,14 @@ class DeviceRing {
   const DeviceRingStatistics& statistics() const { return statistics_; }
 
  private:
+  static constexpr int kOrders = 3;
   struct Item {
     Weight weight;
     std::shared_ptr<void> pinned;
     uint64_t bytes = 0;    // of the ring
     int piece = -1;        // from disk
     TensorView file_view;  // likewise: its shape
-    int at[2] = {-1, -1};  // in the orders
+    int at[kOrders] = {-1, -1, -1};
   };
   struct Entry {
     uint64_t use = 0, offset = 0, copy = 0;
@@ -69,7 +75,7 @@ class DeviceRing {
     int piece = -1;
     uint64_t copy = 0;
   };
-  int add(Item item, bool not_for_few);
+  int add(Item item, RingOrder last);
   Status copy_ahead(bool wait);
   Result<uint64_t> copy_from_disk(const Item& item, char* to);
   void release_reads(bool wait);
@@ -79,8 +85,8 @@ class DeviceRing {
   Backend& backend_;
   Transfers& transfers_;
   std::vector<Item> items_;
-  std::vector<int> orders_[2];  // of items: all; for few tokens
-  int order_ = 0;
+  std::vector<int> orders_[kOrders];  // of items
+  RingOrder order_ = RingOrder::kAll;
   uint64_t pinned_bytes_ = 0, largest_ = 0;
   std::shared_ptr<void> memory_;  // of the device
   RingAllocator places_{0};

@@ -35,7 +35,10 @@ class DeviceStreamingBackend final : public ForwardingBackend {
  private:
   using Slice = StreamedMatrix::Slice;
   // Whether the host multiplies by it in this step.
-  bool is_of_host(const Slice& slice) const { return slice.host.rows() > 0 && (few_ || slice.ring < 0); }
+  bool is_of_host(const Slice& slice) const {
+    return slice.host.rows() > 0 && (slice.ring < 0 || !residency_->device_ring()->comes(slice.ring));
+  }
+  void look_at_outputs(const LinearOp& op);
   void defer(bool deferred);
   void multiply(const LinearOp& op);
   void multiply_on_device(const LinearOp& op);
@@ -52,6 +55,7 @@ class DeviceStreamingBackend final : public ForwardingBackend {
   std::shared_ptr<Residency> residency_;
   std::optional<Error> failure_;     // the first since synchronize()
   bool few_ = false;                 // tokens in this step
+  bool many_outputs_ = false;        // in the long step before
   bool deferred_ = false;            // marks and copies of the ring
   std::vector<LinearTarget> parts_;  // of one operation, whose weights are at their places
   std::vector<LinearTarget> host_parts_;
@@ -108,7 +112,10 @@ void DeviceStreamingBackend::embed(const EmbedOp& op) {
   if (failure_) return;
   few_ = int64_t(op.ids.size()) <= kFewTokens;
   defer(false);
-  if (residency_->device_ring()) residency_->device_ring()->choose_order(few_);
+  if (residency_->device_ring())
+    residency_->device_ring()->choose_order(few_            ? RingOrder::kFew
+                                            : many_outputs_ ? RingOrder::kAll
+                                                            : RingOrder::kLong);
   if (!is_streamed(*op.weight)) return inner_->embed(op);
   if (const Status status = residency_->read_rows(streamed_matrix(*op.weight), op.ids, rows_); !status)
     return keep(status.error());
@@ -142,6 +149,7 @@ void DeviceStreamingBackend::multiply(const LinearOp& op) {
   const auto stays = [](const LinearTarget& target) { return !is_streamed(*target.weight); };
   if (std::all_of(op.targets.begin(), op.targets.end(), stays)) return inner_->linear(op);
   if (const Status stop = residency_->check_stop(); !stop) return keep(stop.error());
+  if (!few_) look_at_outputs(op);
   bool with_host = false;
   for (const LinearTarget& target : op.targets)
     if (!stays(target))
@@ -158,6 +166,18 @@ void DeviceStreamingBackend::multiply(const LinearOp& op) {
   if (ring) ring->release_all();  // copies go on while the host multiplies
   if (failure_) return;
   multiply_on_host(TensorView::dense(x, Format::kF32, {rows, columns}));
+}
+
+// Few rows of a long step reach the head as a rule, and the host has its share of those; of many, as when a text is
+// judged, the ring brings all. The next step is expected to be like this one.
+void DeviceStreamingBackend::look_at_outputs(const LinearOp& op) {
+  for (const LinearTarget& target : op.targets) {
+    if (!is_streamed(*target.weight) || !streamed_matrix(*target.weight).is_head) continue;
+    many_outputs_ = op.x.shape[0] > kFewTokens;
+    if (!many_outputs_) continue;
+    for (const Slice& slice : streamed_matrix(*target.weight).slices)
+      if (slice.ring >= 0) return residency_->device_ring()->choose_order(RingOrder::kAll, slice.ring);
+  }
 }
 
 // All slices but those that the host takes.

@@ -47,6 +47,8 @@ Result<std::shared_ptr<Residency>> Residency::create(std::shared_ptr<const GgufF
   for (size_t i = 0; i < blocks.size(); ++i) {
     const Placement& placement = residency->plan_.places[i];
     for (const int tensor : blocks[i].tensors) residency->places_[key_of(tensor, blocks[i].expert)] = placement;
+    if (blocks[i].kind == BlockKind::kHead)
+      residency->heads_.insert(blocks[i].tensors.begin(), blocks[i].tensors.end());
   }
   METALLIC_CHECK(host != nullptr || !residency->on_device());
   if (residency->on_device()) residency->host_ = std::move(host);
@@ -72,6 +74,7 @@ Weight Residency::matrix(const TensorInfo& info, int expert, int64_t first, int6
   matrix->info = &info;
   matrix->placement = *place_of(info, expert);
   matrix->is_expert = expert >= 0 && places_.contains(key_of(&info - file_->tensors().data(), expert));
+  matrix->is_head = heads_.contains(&info - file_->tensors().data());
   matrix->row_bytes = int64_t(*format_bytes(info.format, uint64_t(columns)));
   matrix->bytes = {info.file, info.offset + uint64_t(first * matrix->row_bytes), uint64_t(rows * matrix->row_bytes)};
   Weight weight;
@@ -209,7 +212,8 @@ Status Residency::slice(const Weight& weight, StreamedMatrix& matrix, std::vecto
       pieces.push_back({matrix.bytes.file, matrix.bytes.offset + uint64_t(first * matrix.row_bytes), part_bytes});
     } else {
       if (plan_.gpu_ring_bytes > 0) {
-        METALLIC_ASSIGN(slice.ring, device_ring_->add(part, by_the_host));
+        const RingOrder last = !by_the_host ? RingOrder::kFew : matrix.is_head ? RingOrder::kAll : RingOrder::kLong;
+        METALLIC_ASSIGN(slice.ring, device_ring_->add(part, last));
       }
       if (by_the_host) {
         METALLIC_ASSIGN(slice.host, host_->load_weight(part, file_));

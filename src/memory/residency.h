@@ -15,6 +15,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -39,11 +40,12 @@ struct StreamedMatrix {
   // From disk, on the host: pieces of so many rows, in the order of use; -1: has none, rows are only looked up.
   int64_t piece_rows = 0;
   int first_piece = -1;
+  bool is_head = false;
   bool is_expert = false;  // in no order:
   int expert_piece = -1;   // its number among the experts
 
-  // On a device: slices of rows that lie on top of one another. Each stays there, comes through the ring, or (of few
-  // tokens) is multiplied by the host; none: rows are only looked up, on the host.
+  // On a device: slices of rows that lie on top of one another. Each stays there, comes through the ring, or is
+  // multiplied by the host where it does not come; none: rows are only looked up, on the host.
   struct Slice {
     int64_t first = 0;
     Weight resident;  // on the device
@@ -126,6 +128,7 @@ class Residency {
   std::shared_ptr<ExpertUse> use_;
   std::function<bool()> stop_;
   std::unordered_map<int64_t, Placement> places_;  // by tensor and expert
+  std::set<int64_t> heads_;                        // tensors
   std::unique_ptr<DiskRing> disk_ring_;
   std::unique_ptr<ExpertCache> experts_;
   std::unique_ptr<DeviceRing> device_ring_;  // after the disk's, whose pieces it holds

@@ -15,6 +15,7 @@ namespace metallic::testing {
 
 inline std::vector<Block> blocks_of(const GgufFile& file) {
   std::vector<Block> blocks;
+  const bool tied = file.find_tensor("output.weight") == nullptr;
   for (size_t i = 0; i < file.tensors().size(); ++i) {
     const TensorInfo& info = file.tensors()[i];
     const bool experts = info.name.find("_exps.") != std::string_view::npos && info.rank == 3;
@@ -22,6 +23,7 @@ inline std::vector<Block> blocks_of(const GgufFile& file) {
       Block block;
       block.expert = expert;
       block.tensors = {int(i)};
+      if (info.name == (tied ? "token_embd.weight" : "output.weight")) block.kind = BlockKind::kHead;
       blocks.push_back(block);
     }
   }
