@@ -129,7 +129,7 @@ TEST(LongStepsOfADevice, BringAllOfTheHeadForManyOutputsAlone) {
       plan.plan.places[i].decode_cpu = 0.5f;
     }
   const auto device = std::make_shared<FakeDevice>();
-  const auto model = Model::load(file, device, plan.blocks, plan.plan, make_file_reader, 1);
+  auto model = Model::load(file, device, plan.blocks, plan.plan, make_file_reader, 1);
   ASSERT_TRUE(model) << model.error().message;
   auto on = Evaluator::create(*model, 64, 64, Format::kF32);
   std::vector<TokenId> tokens(24);
@@ -158,6 +158,10 @@ TEST(LongStepsOfADevice, BringAllOfTheHeadForManyOutputsAlone) {
   copies_of({});  // the head is not asked
   copies_of(last);
   EXPECT_EQ(copies_of(last), few);
+  EXPECT_TRUE(device->is_deferred);
+  on->reset();
+  model->reset();
+  EXPECT_FALSE(device->is_deferred);  // whoever uses it next starts afresh
 }
 
 // The same on a GPU: from wherever weights come, the outputs are those of the resident run; where the host multiplies

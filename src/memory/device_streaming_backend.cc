@@ -25,6 +25,9 @@ class DeviceStreamingBackend final : public ForwardingBackend {
         residency_(std::move(residency)),
         experts_(*inner_, transfers_, *residency_, [this](const LinearOp& op) { multiply(op); }) {}
 
+  // The device outlives it.
+  ~DeviceStreamingBackend() override { defer(false); }
+
   Status synchronize() override;
   void route(const RouteOp& op) override;
   void experts(const ExpertsOp& op) override;
