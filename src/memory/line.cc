@@ -149,6 +149,14 @@ void Line::Sums::add(const Sums& other, double factor) {
   for (double Sums::*one : kAll) this->*one += factor * other.*one;
 }
 
+// Of the head the CPU has its share in long steps, too, which ask for few outputs; the others come for it alone.
+void Line::share_head(Sums& head) const {
+  const double share = machine_.cpu_product_rate / (machine_.cpu_product_rate + machine_.link_rate);
+  head.demand_cpu = share * head.shared_cpu;
+  head.ram_demand = share * head.ram_cpu;
+  for (double Sums::*part : {&Sums::shared_gpu, &Sums::shared_link, &Sums::ram_link}) head.*part *= 1 - share;
+}
+
 Line::Sums Line::slice_sums(const Block& block, const StepKind& kind) const {
   const bool head = block.kind == BlockKind::kHead;
   const BlockTime time = block_time(block, machine_, head ? 1 : kind.tokens);
@@ -169,6 +177,7 @@ Line::Sums Line::slice_sums(const Block& block, const StepKind& kind) const {
     whole.handover = time.handover;
     whole.ram_cpu = time.ram_cpu;
     whole.ram_link = time.ram_link;
+    if (head && streams_ && kind.tokens > kFewTokens) share_head(whole);
   } else {
     const bool copied = copies_on_demand(kind.tokens, streams_);
     (copied ? whole.demand_copy : whole.demand_cpu) = copied ? time.link + time.streamed : time.cpu;

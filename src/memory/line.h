@@ -73,6 +73,7 @@ class Line {
   StepLoad load(const StepKind& kind, const std::vector<Sums>& sums, int on_gpu, int in_ram) const;
 
  private:
+  void share_head(Sums& head) const;
   Sums slice_sums(const Block& block, const StepKind& kind) const;
   void add_expert_handovers(const StepKind& kind, std::vector<Sums>& sums) const;
 

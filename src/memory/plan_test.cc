@@ -133,9 +133,14 @@ class BruteForce {
         }
         if (cpu > 0) chain += times * time.handover;
         cpu_sum += times * cpu * time.cpu;
-        gpu_sum += times * (1 - cpu) * time.streamed;
-        link += times * (1 - cpu) * time.link;
-        ram += times * (cpu * time.ram_cpu + (1 - cpu) * ram_slower * time.ram_link);
+        // Of the head the CPU has a share in long steps, too.
+        const double shared = head && ring > 0 && tokens > 8
+                                  ? machine.cpu_product_rate / (machine.cpu_product_rate + machine.link_rate)
+                                  : cpu;
+        if (shared != cpu) chain += times * shared * time.cpu;
+        gpu_sum += times * (1 - shared) * time.streamed;
+        link += times * (1 - shared) * time.link;
+        ram += times * (shared * time.ram_cpu + (1 - shared) * ram_slower * time.ram_link);
       }
       const double alone = chain - brought;
       chain += std::max(cpu_sum, gpu_sum);
