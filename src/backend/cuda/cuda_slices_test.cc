@@ -98,6 +98,27 @@ TEST_F(CudaSlices, MatricesWithTheSameInputBecomeTargetsOfOneProduct) {
   EXPECT_EQ(slices_of(linear.targets[1].weight)[1].command, 2u);
 }
 
+// A mark behind a command says that its weights are no longer needed, all of them.
+TEST_F(CudaSlices, PointsBehindACommandWaitForAllOfItsMatrices) {
+  Command both = linear(0, 1, 8, 8);
+  both.linear.count = 2;
+  both.linear.targets[1] = target(2, 0, 16);
+  point(0, 'w');
+  point(2, 'm');
+  join({linear(0, 1, 0, 8), both, other()});
+  ASSERT_EQ(joined_.commands().size(), 2u);
+  const LinearArgs& joined = joined_.commands()[0].linear;
+  const WeightRef matrices[] = {joined.targets[0].weight, joined.targets[1].weight};
+  Parts parts;
+  collect_parts(joined, matrices, parts);
+  EXPECT_EQ(parts.reached, (std::vector<size_t>{0, 1, 1, 2}));
+  EXPECT_EQ(parts.weights.size(), 3u);
+  collect_parts(joined, std::span(matrices).first(1), parts);  // one after the other
+  EXPECT_EQ(parts.reached, (std::vector<size_t>{0, 1, 1}));
+  collect_parts(joined, std::span(matrices).last(1), parts);
+  EXPECT_EQ(parts.reached, (std::vector<size_t>{1, 2}));
+}
+
 TEST_F(CudaSlices, WhatDoesNotContinueStaysApart) {
   const float bias[kWidth] = {};
   for (const char* const why : {"input", "bias", "accumulate", "format", "gap", "target is the input"}) {

@@ -85,6 +85,18 @@ class Joining {
 
 }  // namespace
 
+void collect_parts(const LinearArgs& joined, std::span<const WeightRef> matrices, Parts& to) {
+  to.weights.clear();
+  to.reached.clear();
+  for (const WeightRef& matrix : matrices)
+    for (const Slice& slice : slices_of(matrix)) {
+      to.weights.push_back(slice.weight);
+      to.reached.push_back(slice.command);
+    }
+  const bool all = matrices.back().codes == joined.targets[joined.count - 1].weight.codes;
+  to.reached.push_back(to.reached.back() + (all ? 1 : 0));
+}
+
 void JoinedCommands::join(std::span<const Command> commands, const Points& points,
                           const std::function<bool(const LinearArgs&)>& can_join) {
   commands_.clear();

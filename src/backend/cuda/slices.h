@@ -22,6 +22,16 @@ struct Slice {
 using Slices = std::vector<Slice>;
 inline const Slices& slices_of(const WeightRef& weight) { return *static_cast<const Slices*>(weight.codes); }
 
+// What a product by some of a joined command's matrices reads.
+struct Parts {
+  std::vector<WeightRef> weights;  // the slices, one after the other
+  // The command up to which points may be passed before each of them is read, and when all have been: what is behind a
+  // command only once all of its weights have been read, of other matrices, too.
+  std::vector<size_t> reached;
+};
+// `matrices`: targets of `joined` that follow one another.
+void collect_parts(const LinearArgs& joined, std::span<const WeightRef> matrices, Parts& to);
+
 // A list with points. Good until the next join().
 class JoinedCommands {
  public:

@@ -151,7 +151,7 @@ size_t WideLauncher::linear(std::span<const Command> commands) {
   const LinearArgs& linear = commands.front().linear;
   const Way way = way_of(linear);
   if (way == Way::kNone) return apart(linear) ? 1 : 0;
-  last_matrix_ = linear.targets[linear.count - 1].weight.codes;
+  launching_ = &linear;
   if (!prepare(linear, way, nullptr, commands)) return 0;
   for (const auto fused : {&WideLauncher::gate, &WideLauncher::query_key_value, &WideLauncher::residual})
     if (const size_t taken = (this->*fused)(commands, way); taken > 0) return taken;
@@ -357,17 +357,9 @@ bool WideLauncher::tiles(TileProductArgs& args, const LinearArgs& linear) {
 
 void WideLauncher::multiply(Gemm::Product product) {
   if (product.weights.front().layout == Layout::kSlices) {
-    parts_.clear();
-    brought_.clear();
-    for (const WeightRef& weight : product.weights)
-      for (const Slice& slice : slices_of(weight)) {
-        parts_.push_back(slice.weight);
-        brought_.push_back(slice.command);
-      }
-    // What is behind a command may only be passed when all of its weights have been read.
-    brought_.push_back(brought_.back() + (product.weights.back().codes == last_matrix_ ? 1 : 0));
-    product.weights = parts_;
-    product.reach = [this](size_t part) { points_->pass(brought_[part]); };
+    collect_parts(*launching_, product.weights, parts_);
+    product.weights = parts_.weights;
+    product.reach = [this](size_t part) { points_->pass(parts_.reached[part]); };
   }
   if (!gemm_->multiply(product)) stream_.check(cudaErrorUnknown, "multiplying with cuBLASLt");
 }

@@ -3,7 +3,6 @@
 
 #include <memory>
 #include <span>
-#include <vector>
 
 #include "backend/cuda/commands.h"
 #include "backend/cuda/gemm.h"
@@ -55,9 +54,8 @@ class WideLauncher {
   int32_t dependent_ = 0;
   bool warpgroups_ = false;
   Points* points_ = nullptr;
-  std::vector<WeightRef> parts_;       // of one product
-  std::vector<size_t> brought_;        // the commands that brought them, and how far points may be passed behind them
-  const void* last_matrix_ = nullptr;  // of the product that is being launched
+  const LinearArgs* launching_ = nullptr;
+  Parts parts_;  // of its product
   // What x_[buffer] holds for the product that comes next.
   struct {
     Rows x;
