@@ -160,8 +160,11 @@ Result<LayerRates> measure_layers(std::shared_ptr<Backend> backend, std::shared_
     const double attention_seconds = double(work.layers) * sizes.attention_operations / 2 *
                                      (kLongStep * kLongStep - 1) * prompt * prompt /
                                      rates.attention_operations_per_second;
-    if (const double seconds = long_step(config, weights, *backend) - first_prompt - attention_seconds; seconds > 0)
-      rates.long_prompt_operations_per_second = work.operations * (kLongStep - 1) * prompt / seconds;
+    constexpr double kLeast = 0.25;  // of the first: times of small models are uncertain
+    if (const double seconds = long_step(config, weights, *backend); seconds > first_prompt)
+      rates.long_prompt_operations_per_second =
+          work.operations * (kLongStep - 1) * prompt /
+          std::max(seconds - first_prompt - attention_seconds, kLeast * first_prompt);
   }
   if (deep > decode)
     rates.attention_bytes_per_second = double(work.layers) * kDeep * double(sizes.kv_token_bytes) / (deep - decode);
