@@ -33,8 +33,7 @@ __device__ float load_page(const Pages& pages, int64_t row, int i) {
 }
 // Where the row of a head at a position of a sequence begins: in elements, or blocks of them.
 __device__ int64_t page_row(const Pages& pages, const DeviceSequence& sequence, int64_t head, int position) {
-  return sequence.pages[position / pages.page_tokens] * pages.page_stride + head * pages.head_stride +
-         position % pages.page_tokens * pages.token_stride;
+  return place_on_page(pages, sequence.pages[position / pages.page_tokens], position) + head * pages.head_stride;
 }
 
 // One row of a head to its page, by all threads of a block.

@@ -96,9 +96,8 @@ __global__ void __launch_bounds__(kThreads, kWidth <= 64    ? 4
     const int t = tile + int(threadIdx.x);
     if (threadIdx.x >= kKeys) return;
     const int page = t < end ? sequence.pages[t / a.keys.page_tokens] : 0;
-    to.keys[threadIdx.x] = t < end ? page * a.keys.page_stride + t % a.keys.page_tokens * a.keys.token_stride : 0;
-    to.values[threadIdx.x] =
-        t < end ? page * a.values.page_stride + t % a.values.page_tokens * a.values.token_stride : 0;
+    to.keys[threadIdx.x] = t < end ? place_on_page(a.keys, page, t) : 0;
+    to.values[threadIdx.x] = t < end ? place_on_page(a.values, page, t) : 0;
   };
   const int first_tile = begin / kKeys * kKeys;
   find(first_tile, places[0]);

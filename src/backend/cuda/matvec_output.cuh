@@ -47,7 +47,7 @@ __device__ inline Output output_of(const MatvecArgs& args, const RowGroup& rows,
   if (first.store != 0) {
     const Pages& pages = pages_of(args, first);
     const int4 place = *reinterpret_cast<const int4*>(args.places + token);
-    const int64_t row = place.w * pages.page_stride + place.z % pages.page_tokens * pages.token_stride;
+    const int64_t row = place_on_page(pages, place.w, place.z);
     const auto place_of = [&](int at) {
       const int head = at / first.head_width;
       return row + head * pages.head_stride + at - head * first.head_width;

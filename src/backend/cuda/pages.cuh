@@ -22,6 +22,11 @@ inline bool has_aligned_rows(const Pages& pages) {
          (pages.format != Format::kQ8_0 || pages.width % quant::Q8_0::kBlock == 0);
 }
 
+// Where a position's row of the first head begins on its page, in elements or blocks; heads lie head_stride apart.
+__device__ inline int64_t place_on_page(const Pages& pages, int page, int position) {
+  return page * pages.page_stride + position % pages.page_tokens * pages.token_stride;
+}
+
 // To place `at`, in elements, of pages that are not in blocks.
 __device__ inline void store_page(const Pages& pages, int64_t at, float value) {
   if (pages.format == Format::kF16)

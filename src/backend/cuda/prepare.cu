@@ -137,8 +137,7 @@ __global__ void __launch_bounds__(kSpreadThreads) spread_kernel(const __grid_con
     }
     if (p.part > 0) {
       const Pages& pages = p.part == 1 ? a.keys : a.values;
-      const int64_t at = place.page * pages.page_stride + p.head * pages.head_stride +
-                         place.position % pages.page_tokens * pages.token_stride;
+      const int64_t at = place_on_page(pages, place.page, place.position) + p.head * pages.head_stride;
       store_page(pages, at + p.first, turned_x);
       store_page(pages, at + p.second, turned_y);
     }
