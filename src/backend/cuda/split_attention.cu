@@ -7,6 +7,7 @@
 // values of earlier steps are under way before the wait for the kernel ahead.
 #include <cuda_fp16.h>
 
+#include "backend/cuda/arrive.cuh"
 #include "backend/cuda/dependent.cuh"
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/fast.h"
@@ -335,18 +336,8 @@ __global__ void __launch_bounds__(kWarps* kWarp) split_kernel(const __grid_const
     }
   });
   if (active == 1) return;  // nothing to put together
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    int32_t* arrived = s.arrived + row * gridDim.y + blockIdx.y;
-    last = atomicAdd(arrived, 1) == active - 1;
-    if (last) *arrived = 0;  // for the next launch
-  }
-  __syncthreads();
-  if (last) {
-    __threadfence();
+  if (is_last_to_arrive(s.arrived + row * gridDim.y + blockIdx.y, active, &last))
     combine(s, place.row, row, first_head, heads, active);
-  }
 }
 
 int head_blocks(const AttentionArgs& a) { return int(divide_up(a.heads / a.kv_heads, kHeads)); }

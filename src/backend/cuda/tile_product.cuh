@@ -2,6 +2,7 @@
 // weights unpacked in registers, and which part of the work a block has.
 #pragma once
 
+#include "backend/cuda/arrive.cuh"
 #include "backend/cuda/device.cuh"
 #include "backend/cuda/planes.cuh"
 #include "backend/cuda/wide.cuh"
@@ -94,16 +95,7 @@ struct SharedTile {
   __device__ int64_t part_of(int block) const { return int64_t(block) * 2 + (share(total, block) < first_chunk); }
   // By all threads, once they have stored this block's part: whether all parts are there, and to be read by this block.
   __device__ bool is_complete(int32_t* arrived, int* shared) const {
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-      *shared = atomicAdd(arrived, 1) == last_block - first_block;
-      if (*shared) *arrived = 0;  // for the next launch
-    }
-    __syncthreads();
-    const bool complete = *shared;
-    if (complete) __threadfence();
-    return complete;
+    return is_last_to_arrive(arrived, last_block - first_block + 1, shared);
   }
 };
 
