@@ -7,8 +7,8 @@
 
 namespace metallic::cuda {
 
-// Called by all threads of a block that has stored its part of a result of `blocks` blocks: whether the others have, too,
-// so that this block may read all of it. `arrived` counts, and is 0 again then; `shared` is the block's own.
+// Called by all threads of a block that has stored its part of a result of `blocks` blocks: whether the others have,
+// too, so that this block may read all of it. `arrived` counts, and is 0 again then; `shared` is the block's own.
 __device__ inline bool is_last_to_arrive(int32_t* arrived, int blocks, int* shared) {
   __threadfence();
   __syncthreads();
