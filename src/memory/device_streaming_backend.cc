@@ -178,8 +178,12 @@ void DeviceStreamingBackend::look_at_outputs(const LinearOp& op) {
     if (!is_streamed(*target.weight) || !streamed_matrix(*target.weight).is_head) continue;
     many_outputs_ = op.x.shape[0] > kFewTokens;
     if (!many_outputs_) continue;
-    for (const Slice& slice : streamed_matrix(*target.weight).slices)
-      if (slice.ring >= 0) return residency_->device_ring()->choose_order(RingOrder::kAll, slice.ring);
+    DeviceRing* ring = residency_->device_ring();
+    const auto& slices = streamed_matrix(*target.weight).slices;
+    const auto left_out = [&](const Slice& slice) { return slice.ring >= 0 && !ring->comes(slice.ring); };
+    if (std::none_of(slices.begin(), slices.end(), left_out)) continue;
+    const auto first = std::find_if(slices.begin(), slices.end(), [](const Slice& slice) { return slice.ring >= 0; });
+    ring->choose_order(RingOrder::kAll, first->ring);
   }
 }
 
