@@ -70,7 +70,7 @@ TEST_F(CudaSlices, SlicesOfAMatrixBecomeOneProduct) {
   point(1, 'w');
   join({linear(0, 1, 0, 8), linear(0, 1, 8, 4), linear(0, 1, 12, 4), other()});
   ASSERT_EQ(joined_.commands().size(), 2u);
-  ASSERT_TRUE(joined_.is_joined(0));
+  ASSERT_TRUE(is_joined(joined_.commands()[0]));
   const LinearArgs& linear = joined_.commands()[0].linear;
   ASSERT_EQ(linear.count, 1);
   EXPECT_EQ(linear.targets[0].weight.rows, kWidth);
@@ -173,9 +173,9 @@ TEST_F(CudaSlices, ProductsWithoutPointsStayAsTheyAre) {
   point(3, 'w');
   join({linear(0, 1, 0, 8), other(), other(), linear(1, 2, 0, 8)});
   ASSERT_EQ(joined_.commands().size(), 4u);
-  EXPECT_FALSE(joined_.is_joined(0));
+  EXPECT_FALSE(is_joined(joined_.commands()[0]));
   EXPECT_EQ(joined_.commands()[0].linear.targets[0].weight.layout, Layout::kPlanes);
-  EXPECT_TRUE(joined_.is_joined(3));
+  EXPECT_TRUE(is_joined(joined_.commands()[3]));
 }
 
 // What has to read its weights where they are is launched behind its points, with nothing before it.
@@ -189,7 +189,7 @@ TEST_F(CudaSlices, WhatCannotBeJoinedIsBehindAFence) {
   EXPECT_EQ(joined_.from(1).size(), 2u);
   EXPECT_EQ(joined_.from(3).size(), 2u);
   for (size_t i = 0; i < 5; ++i) {
-    EXPECT_FALSE(joined_.is_joined(i));
+    EXPECT_FALSE(is_joined(joined_.commands()[i]));
     EXPECT_EQ(joined_.origin(i), i);
   }
 }

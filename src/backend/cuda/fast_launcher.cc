@@ -37,10 +37,11 @@ class FastLauncher final : public Launcher {
     }
     joined_.join(commands, points, [this](const LinearArgs& linear) { return wide_.takes_slices(linear); });
     for (size_t at = 0, taken = 1; at < joined_.commands().size() && taken > 0; at += taken) {
-      if (!joined_.is_joined(at)) points.pass(joined_.origin(at));
+      if (!is_joined(joined_.commands()[at])) points.pass(joined_.origin(at));
       taken = launch_some(joined_.from(at));
     }
   }
+  bool decodes_first(int64_t rows) const override { return wide_.decodes_first(rows); }
   uint64_t generation() const override {
     return quantised_.generation() + next_codes_.generation() + partial_.generation() + arrived_.generation() +
            few_partial_.generation() + few_arrived_.generation() + gate_arrived_.generation() + wide_.generation();
@@ -60,7 +61,7 @@ class FastLauncher final : public Launcher {
       case CommandKind::kNorm:
         return norm(commands);
       case CommandKind::kLinear:
-        if (command.linear.count > 0 && command.linear.targets[0].weight.layout == Layout::kSlices) {
+        if (is_joined(command)) {
           stream_->check(cudaErrorUnknown, "multiplying by a matrix in slices");  // unless the cause is known
           return 0;
         }

@@ -38,6 +38,8 @@ class Launcher {
   // Passes the points in front of each command before what it launches for that command; those behind the last are
   // left.
   virtual void run(std::span<const Command> commands, Points& points, Stream& stream) = 0;
+  // As Transfers::decodes_first().
+  virtual bool decodes_first(int64_t rows) const = 0;
   // Changes when memory that launched kernels refer to has moved.
   virtual uint64_t generation() const = 0;
 };
@@ -49,6 +51,7 @@ class Queue {
   ~Queue();
 
   Stream& stream() { return *stream_; }
+  const Launcher& launcher() const { return *launcher_; }
 
   // Before the parameters of one command: makes room for `bytes` of them and 16 for each array.
   void reserve(uint64_t bytes);

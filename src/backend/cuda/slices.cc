@@ -133,12 +133,6 @@ void JoinedCommands::join(std::span<const Command> commands, const Points& point
   }
 }
 
-bool JoinedCommands::is_joined(size_t at) const {
-  const Command& command = commands_[at];
-  return command.kind == CommandKind::kLinear && command.linear.count > 0 &&
-         command.linear.targets[0].weight.layout == Layout::kSlices;
-}
-
 std::span<const Command> JoinedCommands::from(size_t at) const {
   const auto next = std::find(fences_.begin() + ptrdiff_t(at) + 1, fences_.end(), true);
   return std::span(commands_).subspan(at, size_t(next - fences_.begin()) - at);

@@ -21,6 +21,11 @@ struct Slice {
 // What WeightRef::codes points to in Layout::kSlices: on the host, while a list is launched.
 using Slices = std::vector<Slice>;
 inline const Slices& slices_of(const WeightRef& weight) { return *static_cast<const Slices*>(weight.codes); }
+// Whether the matrices of a command are in slices: all or none are.
+inline bool is_joined(const Command& command) {
+  return command.kind == CommandKind::kLinear && command.linear.count > 0 &&
+         command.linear.targets[0].weight.layout == Layout::kSlices;
+}
 
 // What a product by some of a joined command's matrices reads.
 struct Parts {
@@ -43,7 +48,6 @@ class JoinedCommands {
   std::span<const Command> commands() const { return commands_; }
   // The number that command `at` had, or the first that are joined in it.
   size_t origin(size_t at) const { return origins_[at]; }
-  bool is_joined(size_t at) const;
   // What can be launched together from command `at` on.
   std::span<const Command> from(size_t at) const;
 

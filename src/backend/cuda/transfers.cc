@@ -5,7 +5,6 @@
 #include "backend/cuda/launch.h"
 #include "backend/cuda/planes.h"
 #include "backend/cuda/status.h"
-#include "backend/cuda/wide.h"
 #include "base/check.h"
 #include "base/error.h"
 
@@ -185,10 +184,7 @@ CopyStream* CudaBackend::copies() {
   return copies_.get();
 }
 
-// Smaller ones are read as they are; those that are not decoded after all only take more launches.
-bool CudaBackend::decodes_first(int64_t rows) const {
-  return !reproducible_ && rows > most_tiled_rows(has_warpgroups());
-}
+bool CudaBackend::decodes_first(int64_t rows) const { return queue_->launcher().decodes_first(rows); }
 
 uint64_t CudaBackend::mark() { return copies() ? copies()->mark() : 0; }
 uint64_t CudaBackend::copy_ahead(void* to, const void* from, uint64_t bytes, uint64_t after) {

@@ -80,7 +80,7 @@ WideLauncher::Way WideLauncher::way_of(const LinearArgs& linear) const {
              gemm_->can_multiply(product) && !(target.bias && target.accumulate);
   }
   const bool planes = all_of(linear, [](const WeightRef& weight) { return weight.layout == Layout::kPlanes; });
-  if (planes && (linear.rows <= most_tiled_rows(warpgroups_) || !panels)) return Way::kTiles;
+  if (planes && (!decodes_first(linear.rows) || !panels)) return Way::kTiles;
   return panels ? Way::kPanels : Way::kNone;
 }
 

@@ -22,6 +22,8 @@ class WideLauncher {
   Sixteen attention_output(std::span<const Command> commands);
   // Whether products of matrices in slices (slices.h) are possible.
   bool takes_slices(const LinearArgs& linear) const { return way_of(linear) == Way::kPanels; }
+  // Smaller products read weights as they are; those that do so after all only take more launches.
+  bool decodes_first(int64_t rows) const { return rows > most_tiled_rows(warpgroups_); }
   // A new list begins, with points that products of such matrices pass.
   void begin(Points& points) {
     ready_ = {};
