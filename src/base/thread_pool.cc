@@ -33,10 +33,10 @@ void wait_while(const std::atomic<T>& value, T old, int spins) {
 
 ThreadPool::ThreadPool(int threads) {
   METALLIC_CHECK(threads >= 0);
-  const int processors = available_processors();
-  const int size = threads == 0 ? available_cores() : threads;
+  const int processors = available_processors(), available = available_cores();
+  const int size = threads == 0 ? available : threads;
   // A spinning thread must not keep the one it waits for off its processor.
-  spins_ = size < available_cores() ? kLongSpins : size <= processors ? kSpins : 0;
+  spins_ = size < available ? kLongSpins : size <= processors ? kSpins : 0;
   const Cores cores = cores_to_bind(size);
   for (int thread = 1; thread < size; ++thread)
     workers_.emplace_back([this, thread, core = cores.empty() ? std::vector<int>{} : cores[size_t(thread)]] {

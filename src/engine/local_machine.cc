@@ -42,7 +42,7 @@ class LocalMachine {
     machine_.name = "this machine";
     machine_.ram_bytes = available_memory();
     const int threads = options_.threads > 0 ? options_.threads : available_cores();
-    cpu_name_ = fmt::format("{} with {} threads", processor_name(), threads);
+    cpu_name_ = name_with(threads);
     METALLIC_TRY(describe_cpu());
     METALLIC_TRY(describe_gpu());
     describe_disk();
@@ -52,6 +52,8 @@ class LocalMachine {
 
  private:
   bool measures() const { return options_.measure != Measure::kKnown; }
+
+  static std::string name_with(int threads) { return fmt::format("{} with {} threads", processor_name(), threads); }
 
   // A backend to measure, or none where only what is known counts.
   Result<std::shared_ptr<Backend>> open(const std::string& name, bool repack) {
@@ -163,8 +165,7 @@ class LocalMachine {
   Status measure_sharing(const std::shared_ptr<Backend>& device) {
     const std::string link = machine_.gpu_name + " link", handover = machine_.gpu_name + " handover";
     const int threads = threads_beside_gpu(options_.threads);
-    const std::string beside =
-        fmt::format("{} with {} threads beside copies {}", processor_name(), threads, model_key(config_, sizes_));
+    const std::string beside = name_with(threads) + " beside copies " + model_key(config_, sizes_);
     machine_.link_rate = cache_.find(link).value_or(0);
     machine_.handover_seconds = cache_.find(handover).value_or(0);
     std::shared_ptr<Backend> host;

@@ -106,11 +106,11 @@ ShareOfTime with_share(const StepLoad& load, double share) {
   time.link = load.link + (1 - share) * load.shared_link;
   // One layer after the other: CPU and GPU work at the same time only on the blocks that they share.
   time.handover = load.demand_handover + (share > 0 ? load.handover : 0);
-  const double chain = load.gpu + load.cpu + load.demand + time.handover +
-                       std::max(share * load.shared_cpu, (1 - share) * load.shared_gpu);
+  const double shared = std::max(share * load.shared_cpu, (1 - share) * load.shared_gpu);
+  const double chain = load.gpu + load.cpu + load.demand + time.handover + shared;
   const double ram = load.ram + share * load.ram_cpu + (1 - share) * load.ram_link;
   // While the others compute, the link fills the ring, and then waits.
-  const double alone = chain - load.brought - std::max(share * load.shared_cpu, (1 - share) * load.shared_gpu);
+  const double alone = chain - load.brought - shared;
   time.busy = std::max({chain, time.link + std::max(0.0, alone - load.lead), load.disk});
   time.total = std::max(time.busy, ram);
   return time;
