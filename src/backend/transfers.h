@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "backend/backend.h"
 
@@ -16,7 +17,7 @@ struct RowCopy {
   int64_t from_stride, to_stride, row_bytes, rows;
 };
 
-// One thread at a time, the backend's. Nothing here waits but pack(), finish_copy() and wait(); failures are latched,
+// One thread at a time, the backend's. Nothing here waits but pack(), finish_copy(), wait_for_mark() and wait(); failures are latched,
 // as those of operations.
 class Transfers {
  public:
@@ -53,11 +54,13 @@ class Transfers {
   // Operations called from here on begin when the copy is done.
   virtual void wait_for_copy(uint64_t copy) = 0;
   // Between pinned memory and the device's, either way, in the order of the operations; never behind copy_ahead(). The
-  // host may touch its side again after wait() or synchronize().
-  virtual void copy_rows(const RowCopy& copy) = 0;
+  // host may touch its side again when a point behind it has been waited for.
+  virtual void copy_rows(std::span<const RowCopy> copies) = 0;
+  void copy_rows(const RowCopy& copy) { copy_rows({&copy, 1}); }
   // Hands what was called so far to the device without waiting for it.
   virtual void submit() = 0;
-  // Until all that was called so far is done.
+  // Until all that was called before a mark is done, or all that was called so far.
+  virtual void wait_for_mark(uint64_t mark) = 0;
   virtual void wait() = 0;
 };
 

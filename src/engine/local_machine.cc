@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "backend/backend.h"
 #include "base/available_memory.h"
@@ -165,7 +166,7 @@ class LocalMachine {
   Status measure_sharing(const std::shared_ptr<Backend>& device) {
     const std::string link = machine_.gpu_name + " link", handover = machine_.gpu_name + " handover";
     const int threads = threads_beside_gpu(options_.threads);
-    const std::string beside = name_with(threads) + " beside copies " + model_key(config_, sizes_);
+    const std::string beside = name_with(threads) + " products beside copies " + model_key(config_, sizes_);
     machine_.link_rate = cache_.find(link).value_or(0);
     machine_.handover_seconds = cache_.find(handover).value_or(0);
     std::shared_ptr<Backend> host;
@@ -176,12 +177,16 @@ class LocalMachine {
       cache_.set(handover, machine_.handover_seconds = measure_handover(*device, *host));
     machine_.cpu_product_rate = cache_.find(beside).value_or(0);
     if (host != nullptr && (machine_.link_rate == 0 || machine_.cpu_product_rate == 0)) {
-      BackgroundCopies copies(device);
-      METALLIC_ASSIGN(const LayerRates steps, measure_layers(host, file(), config_, sizes_, true));
-      if ((machine_.link_rate = copies.stop()) > 0) cache_.set(link, machine_.link_rate);
-      if (steps.decode_bytes_per_second > 0)
-        cache_.set(beside, machine_.cpu_product_rate = steps.decode_bytes_per_second);
+      std::optional<BackgroundCopies> copies;
+      METALLIC_ASSIGN(machine_.cpu_product_rate,
+                      measure_products(host, file(), config_, sizes_, [&] { copies.emplace(device); }));
+      machine_.link_rate = copies ? copies->stop() : measure_link(*device);
+      if (machine_.link_rate > 0) cache_.set(link, machine_.link_rate);
+      if (machine_.cpu_product_rate > 0) cache_.set(beside, machine_.cpu_product_rate);
     }
+    // Both at the same time.
+    if (machine_.cpu_product_rate > 0 && machine_.link_rate > 0)
+      machine_.ram_traffic_rate = std::max(machine_.ram_rate, machine_.cpu_product_rate + machine_.link_rate);
     return {};
   }
 

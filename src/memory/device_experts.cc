@@ -293,12 +293,14 @@ void DeviceExperts::multiply_on_host(LinearOp op) {
 // Neighbours in one go.
 void DeviceExperts::bring_back(const ExpertsOp& op, const float* out) {
   const int64_t width = op.out.shape[1], bytes = width * kFloat;
+  std::vector<RowCopy> copies;
   for (size_t first = 0, end; first < host_ids_.size(); first = end) {
     for (end = first + 1; end < host_ids_.size() && (host_ids_[end] < 0) == (host_ids_[first] < 0);) ++end;
     if (host_ids_[first] < 0) continue;
-    transfers_.copy_rows({out + int64_t(first) * width, float_at(op.out, int64_t(first)), bytes, op.out.stride[0],
-                          bytes, int64_t(end - first)});
+    copies.push_back({out + int64_t(first) * width, float_at(op.out, int64_t(first)), bytes, op.out.stride[0], bytes,
+                      int64_t(end - first)});
   }
+  transfers_.copy_rows(copies);
 }
 
 }  // namespace metallic

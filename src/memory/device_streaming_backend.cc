@@ -11,11 +11,13 @@
 #include "base/check.h"
 #include "memory/device_experts.h"
 #include "memory/residency.h"
+#include "memory/row_lookup.h"
 
 namespace metallic {
 namespace {
 
 constexpr int64_t kFloat = sizeof(float);
+constexpr int64_t kRowsAtOnce = 256;  // of an embedding
 
 class DeviceStreamingBackend final : public ForwardingBackend {
  public:
@@ -63,8 +65,7 @@ class DeviceStreamingBackend final : public ForwardingBackend {
   std::vector<LinearTarget> parts_;  // of one operation, whose weights are at their places
   std::vector<LinearTarget> host_parts_;
   std::vector<RowCopy> host_results_;  // back to the device
-  std::vector<std::byte> rows_;        // of embed()
-  std::vector<int32_t> row_numbers_;
+  RowLookup lookup_;
   PinnedFloats x_memory_, out_memory_;
   HostBiases biases_;
   DeviceExperts experts_;
@@ -120,19 +121,22 @@ void DeviceStreamingBackend::embed(const EmbedOp& op) {
                                             : many_outputs_ ? RingOrder::kAll
                                                             : RingOrder::kLong);
   if (!is_streamed(*op.weight)) return inner_->embed(op);
-  if (const Status status = residency_->read_rows(streamed_matrix(*op.weight), op.ids, rows_); !status)
-    return keep(status.error());
-  const int64_t count = int64_t(op.ids.size()), columns = op.weight->columns();
-  row_numbers_.resize(op.ids.size());
-  for (size_t i = 0; i < op.ids.size(); ++i) row_numbers_[i] = int32_t(i);
-  Weight rows;
-  rows.view = TensorView::dense(rows_.data(), op.weight->view.format, {count, columns});
   // What was copied from there before must have arrived.
   if (const Status status = inner_->synchronize(); !status) return keep(status.error());
+  const int64_t count = int64_t(op.ids.size()), columns = op.weight->columns();
   float* values = pinned(out_memory_, uint64_t(count * columns));
   if (values == nullptr) return;
-  residency_->host()->embed({&rows, row_numbers_, op.scale, TensorView::dense(values, Format::kF32, {count, columns})});
-  transfers_.copy_rows({values, op.out.data, columns * kFloat, op.out.stride[0], columns * kFloat, count});
+  for (int64_t first = 0; first < count; first += kRowsAtOnce) {  // some on their way while others are looked up
+    const int64_t rows = std::min(kRowsAtOnce, count - first);
+    float* const out = values + first * columns;
+    const Result<EmbedOp> part = lookup_.in_host_memory(
+        *residency_, {op.weight, op.ids.subspan(size_t(first), size_t(rows)), op.scale,
+                      TensorView::dense(out, Format::kF32, {rows, columns})});
+    if (!part) return keep(part.error());
+    residency_->host()->embed(*part);
+    transfers_.copy_rows({out, float_at(op.out, first), columns * kFloat, op.out.stride[0], columns * kFloat, rows});
+    if (first + rows < count) transfers_.submit();
+  }
 }
 
 void DeviceStreamingBackend::defer(bool deferred) {
@@ -163,11 +167,12 @@ void DeviceStreamingBackend::multiply(const LinearOp& op) {
   float* x = pinned(x_memory_, uint64_t(rows * columns));
   if (x == nullptr || !collect_host_parts(op)) return;
   transfers_.copy_rows({op.x.data, x, op.x.stride[0], columns * kFloat, columns * kFloat, rows});
-  transfers_.wait();
+  const uint64_t there = transfers_.mark();
   multiply_on_device(op);
   transfers_.submit();
   if (ring) ring->release_all();  // copies go on while the host multiplies
   if (failure_) return;
+  transfers_.wait_for_mark(there);
   multiply_on_host(TensorView::dense(x, Format::kF32, {rows, columns}));
 }
 
@@ -274,7 +279,7 @@ void DeviceStreamingBackend::multiply_on_host(const TensorView& x) {
   for (size_t first = 0; first < host_parts_.size(); first += kTargets)
     residency_->host()->linear(
         {x, std::span(host_parts_).subspan(first, std::min(kTargets, host_parts_.size() - first))});
-  for (const RowCopy& result : host_results_) transfers_.copy_rows(result);
+  transfers_.copy_rows(host_results_);
 }
 
 }  // namespace

@@ -53,8 +53,10 @@ void copy_heads(Transfers& transfers, const TensorView& from, const TensorView& 
   const int64_t rows = from.shape[0], heads = from.shape[1], bytes = from.shape[2] * kFloat;
   if (from.stride[1] == bytes && to.stride[1] == bytes)  // all heads of a row at once
     return transfers.copy_rows({from.data, to.data, from.stride[0], to.stride[0], heads * bytes, rows});
+  std::vector<RowCopy> copies;
   for (int64_t head = 0; head < heads; ++head)
-    transfers.copy_rows({float_at(from, 0, head), float_at(to, 0, head), from.stride[0], to.stride[0], bytes, rows});
+    copies.push_back({float_at(from, 0, head), float_at(to, 0, head), from.stride[0], to.stride[0], bytes, rows});
+  transfers.copy_rows(copies);
 }
 
 // Dense; none after a failure.

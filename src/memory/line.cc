@@ -140,21 +140,28 @@ std::vector<bool> Line::kv_on_gpu(int on_gpu) const {
   return result;
 }
 
+void Line::BlockSums::add(const BlockSums& other, double factor) {
+  constexpr double BlockSums::*kAll[] = {&BlockSums::cpu,      &BlockSums::gpu,     &BlockSums::link,
+                                         &BlockSums::handover, &BlockSums::ram_cpu, &BlockSums::ram_link};
+  for (double BlockSums::*one : kAll) this->*one += factor * other.*one;
+}
+
 void Line::Sums::add(const Sums& other, double factor) {
   constexpr double Sums::*kAll[] = {&Sums::gpu,         &Sums::demand_cpu, &Sums::demand_copy, &Sums::demand_handover,
-                                    &Sums::ram_demand,  &Sums::shared_cpu, &Sums::shared_gpu,  &Sums::shared_link,
-                                    &Sums::handover,    &Sums::ram_cpu,    &Sums::ram_link,    &Sums::demand_disk,
-                                    &Sums::demand_file, &Sums::disk,       &Sums::disk_cpu,    &Sums::disk_gpu,
-                                    &Sums::disk_link,   &Sums::ram_disk};
+                                    &Sums::ram_demand,  &Sums::demand_disk, &Sums::demand_file, &Sums::disk,
+                                    &Sums::disk_cpu,    &Sums::disk_gpu,    &Sums::disk_link,   &Sums::ram_disk};
   for (double Sums::*one : kAll) this->*one += factor * other.*one;
+  attention.add(other.attention, factor);
+  others.add(other.others, factor);
 }
 
 // Of the head the CPU has its share in long steps, too, which ask for few outputs; the others come for it alone.
 void Line::share_head(Sums& head) const {
   const double share = machine_.cpu_product_rate / (machine_.cpu_product_rate + machine_.link_rate);
-  head.demand_cpu = share * head.shared_cpu;
-  head.ram_demand = share * head.ram_cpu;
-  for (double Sums::*part : {&Sums::shared_gpu, &Sums::shared_link, &Sums::ram_link}) head.*part *= 1 - share;
+  head.demand_cpu = share * head.others.cpu;
+  head.ram_demand = share * head.others.ram_cpu;
+  for (double BlockSums::*part : {&BlockSums::gpu, &BlockSums::link, &BlockSums::ram_link})
+    head.others.*part *= 1 - share;
 }
 
 Line::Sums Line::slice_sums(const Block& block, const StepKind& kind) const {
@@ -171,12 +178,8 @@ Line::Sums Line::slice_sums(const Block& block, const StepKind& kind) const {
     return slice;
   }
   if (time.ahead) {
-    whole.shared_cpu = time.cpu;
-    whole.shared_gpu = time.streamed;
-    whole.shared_link = time.link;
-    whole.handover = time.handover;
-    whole.ram_cpu = time.ram_cpu;
-    whole.ram_link = time.ram_link;
+    (block.kind == BlockKind::kAttention ? whole.attention : whole.others) = {
+        time.cpu, time.streamed, time.link, time.handover, time.ram_cpu, time.ram_link};
     if (head && streams_ && kind.tokens > kFewTokens) share_head(whole);
   } else {
     const bool copied = copies_on_demand(kind.tokens, streams_);
@@ -252,7 +255,8 @@ void Line::add_expert_handovers(const StepKind& kind, std::vector<Sums>& sums) c
   }
 }
 
-StepLoad Line::load(const StepKind& kind, const std::vector<Sums>& sums, int on_gpu, int in_ram) const {
+StepLoad Line::load(const StepKind& kind, const std::vector<Sums>& sums, int on_gpu, int in_ram,
+                    bool attention_comes) const {
   const Sums& gpu = sums[size_t(on_gpu)];
   Sums rest = sums.back(), disk = sums.back();
   rest.add(gpu, -1);
@@ -267,19 +271,27 @@ StepLoad Line::load(const StepKind& kind, const std::vector<Sums>& sums, int on_
   if (in_ram <= on_gpu) ram = {};
   StepLoad load;
   load.brought = disk.disk_gpu;
+  load.link = disk.disk_link;
+  load.ram = ram.ram_demand + disk.ram_disk;
+  BlockSums shared = ram.others;
+  if (attention_comes) {
+    load.brought += ram.attention.gpu;
+    load.link += ram.attention.link;
+    load.ram += ram.attention.ram_link;
+  } else {
+    shared.add(ram.attention, 1);
+  }
   load.gpu = gpu.gpu + with_kv * kind.gpu_attention + load.brought;
   load.cpu = (1 - with_kv) * kind.cpu_attention + ram.demand_cpu + disk.demand_file + disk.disk_cpu;
-  load.link = disk.disk_link;
   load.demand = ram.demand_copy + disk.demand_disk;
   load.demand_handover = rest.demand_handover;
   load.disk = disk.disk + disk.demand_disk;
-  load.ram = ram.ram_demand + disk.ram_disk;
-  load.shared_cpu = ram.shared_cpu;
-  load.shared_gpu = ram.shared_gpu;
-  load.shared_link = ram.shared_link;
-  load.handover = ram.handover;
-  load.ram_cpu = ram.ram_cpu;
-  load.ram_link = ram.ram_link;
+  load.shared_cpu = shared.cpu;
+  load.shared_gpu = shared.gpu;
+  load.shared_link = shared.link;
+  load.handover = shared.handover;
+  load.ram_cpu = shared.ram_cpu;
+  load.ram_link = shared.ram_link;
   load.fixed = kStep;
   return load;
 }

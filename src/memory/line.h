@@ -59,18 +59,26 @@ class Line {
   // Layers of which a product's weight is not on the GPU: between them, and behind them, are those that are.
   int layers_brought(int on_gpu) const { return layers_behind_[size_t(on_gpu)]; }
 
+  // Of blocks that CPU and GPU may share: if one did them all.
+  struct BlockSums {
+    double cpu = 0, gpu = 0, link = 0, handover = 0, ram_cpu = 0, ram_link = 0;
+    void add(const BlockSums& other, double factor);
+  };
   // Sums over a kind of step, to be handed to load().
   struct Sums {
     double gpu = 0;                                                               // on the GPU
     double demand_cpu = 0, demand_copy = 0, demand_handover = 0, ram_demand = 0;  // in RAM, wanted only then
-    double shared_cpu = 0, shared_gpu = 0, shared_link = 0, handover = 0, ram_cpu = 0, ram_link = 0;  // in RAM
+    // In RAM, on their way before they are wanted: attention, and all others.
+    BlockSums attention, others;
     double demand_disk = 0, demand_file = 0;                                   // on disk, wanted only then
     double disk = 0, disk_cpu = 0, disk_gpu = 0, disk_link = 0, ram_disk = 0;  // on disk
     void add(const Sums& other, double factor);
   };
   std::vector<Sums> sums(const StepKind& kind) const;
-  // Slices [0, on_gpu) stay on the GPU, [on_gpu, in_ram) in RAM, the others on disk.
-  StepLoad load(const StepKind& kind, const std::vector<Sums>& sums, int on_gpu, int in_ram) const;
+  // Slices [0, on_gpu) stay on the GPU, [on_gpu, in_ram) in RAM, the others on disk. With `attention_comes` all of RAM's
+  // attention is copied, and nothing of it handed over.
+  StepLoad load(const StepKind& kind, const std::vector<Sums>& sums, int on_gpu, int in_ram,
+                bool attention_comes) const;
 
  private:
   void share_head(Sums& head) const;

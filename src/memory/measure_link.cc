@@ -89,7 +89,9 @@ double measure_handover(Backend& device, Backend& host) {
 }
 
 BackgroundCopies::BackgroundCopies(std::shared_ptr<Backend> device)
-    : device_(std::move(device)), thread_([this] { run(); }) {}
+    : device_(std::move(device)), thread_([this] { run(); }) {
+  begun_.wait();
+}
 
 double BackgroundCopies::stop() {
   stop_ = true;
@@ -100,7 +102,10 @@ double BackgroundCopies::stop() {
 void BackgroundCopies::run() {
   Transfers* transfers = find_transfers(*device_);
   CopyBuffers buffers;
-  if (transfers == nullptr || !buffers.allocate(*device_, *transfers)) return;
+  const bool can = transfers != nullptr && buffers.allocate(*device_, *transfers);
+  if (can) transfers->wait_for_copy(buffers.copy_all(*transfers));  // gets ready
+  begun_.count_down();
+  if (!can) return;
   const auto start = std::chrono::steady_clock::now();
   uint64_t rounds = 0, before = 0;
   while (!stop_) {  // one round is under way while the next is asked for

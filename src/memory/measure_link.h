@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <latch>
 #include <memory>
 #include <thread>
 
@@ -21,6 +22,7 @@ double measure_handover(Backend& device, Backend& host);
 // belongs to that thread meanwhile.
 class BackgroundCopies {
  public:
+  // Returns when copies are under way, or cannot be.
   explicit BackgroundCopies(std::shared_ptr<Backend> device);
   ~BackgroundCopies() { (void)stop(); }
   BackgroundCopies(const BackgroundCopies&) = delete;
@@ -33,6 +35,7 @@ class BackgroundCopies {
   void run();
   std::shared_ptr<Backend> device_;
   std::atomic<bool> stop_{false};
+  std::latch begun_{1};
   double rate_ = 0;
   std::thread thread_;
 };

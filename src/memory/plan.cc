@@ -58,6 +58,7 @@ struct Choice {
   double prompt_seconds = 0, long_prompt_seconds = 0;
   StepTime decode;
   double decode_cpu = 1, prompt_cpu = 1;
+  bool attention_comes = false;  // in steps of few tokens all of RAM's by the link
 };
 
 class Planner {
@@ -222,22 +223,33 @@ void Planner::try_cut(const Way& way, const Tables& tables, int on_gpu, int in_r
   choice.way = way;
   choice.on_gpu = on_gpu;
   choice.in_ram = in_ram;
-  const auto time = [&](size_t kind, double& share) {
+  const auto time = [&](size_t kind, bool attention_comes, double& share) {
     const bool few = tables.kinds[kind].tokens <= kFewTokens;
     const Sharing sharing = way.ring == 0 ? Sharing::kCpu : few ? Sharing::kBoth : Sharing::kLink;
-    StepLoad load = tables.line->load(tables.kinds[kind], tables.sums[kind], on_gpu, in_ram);
+    StepLoad load =
+        tables.line->load(tables.kinds[kind], tables.sums[kind], on_gpu, in_ram, few && attention_comes);
     if (way.ring > 0) {
       load.lead = std::max(1, tables.line->layers_brought(on_gpu)) * ring_lead(machine_, way.ring, gpu_piece_, few);
       if (few) slow_link(load, way.ring);
     }
     return step_time(load, sharing, share);
   };
-  choice.decode = time(0, choice.decode_cpu);
+  choice.decode = time(0, false, choice.decode_cpu);
+  if (way.ring > 0) {
+    double share = 0;
+    StepTime other = time(0, true, share);
+    // Where the RAM's rate makes both about equal, as in step_time().
+    const double least = std::min(other.total, choice.decode.total);
+    choice.attention_comes = other.total <= kAboutEqual * least &&
+                             (choice.decode.total > kAboutEqual * least || other.busy < choice.decode.busy);
+    if (choice.attention_comes) choice.decode = other, choice.decode_cpu = share;
+    choice.decode.total = least;
+  }
   choice.seconds = asked_.answer_tokens * choice.decode.total;
   if (choice.seconds >= best_.seconds) return;
   double share = 0;
-  choice.prompt_seconds = time(1, choice.prompt_cpu).total / tables.kinds[1].head_share;
-  choice.long_prompt_seconds = time(2, share).total / tables.kinds[2].head_share;
+  choice.prompt_seconds = time(1, choice.attention_comes, choice.prompt_cpu).total / tables.kinds[1].head_share;
+  choice.long_prompt_seconds = time(2, choice.attention_comes, share).total / tables.kinds[2].head_share;
   choice.seconds += (1 - kLongPromptShare) * choice.prompt_seconds + kLongPromptShare * choice.long_prompt_seconds;
   if (choice.seconds < best_.seconds) best_ = choice;
 }
@@ -334,6 +346,7 @@ Placement Planner::place_block(const Choice& choice, const Block& block, int gpu
   place.decode_cpu = float(choice.decode_cpu) * rest;
   place.prompt_cpu = float(choice.prompt_cpu) * rest;
   const bool to_gpu = disk && choice.way.gpu;  // any link is faster than a disk
+  const bool comes = choice.attention_comes && block.kind == BlockKind::kAttention;
   if (block.kind == BlockKind::kEmbedding || (disk && block.kind == BlockKind::kExpert)) {
     place.decode_cpu = place.prompt_cpu = rest;
   } else if (to_gpu) {
@@ -343,8 +356,8 @@ Placement Planner::place_block(const Choice& choice, const Block& block, int gpu
       if (block_time(block, machine_, tokens).ahead) return usual;
       return copies_on_demand(tokens, true) ? 0.0f : rest;
     };
-    place.decode_cpu = share(1, place.decode_cpu);
-    place.prompt_cpu = share(std::min(asked_.prompt_tokens, choice.way.rows), place.prompt_cpu);
+    place.decode_cpu = comes ? 0 : share(1, place.decode_cpu);
+    place.prompt_cpu = comes ? 0 : share(std::min(asked_.prompt_tokens, choice.way.rows), place.prompt_cpu);
   }
   place.place = rest == 0                                 ? Place::kGpu
                 : disk                                    ? Place::kDisk
@@ -357,6 +370,7 @@ Placement Planner::place_block(const Choice& choice, const Block& block, int gpu
                  : disk            ? Reason::kRamFull
                  : !choice.way.gpu ? machine_.has_gpu ? Reason::kGpuSlower : Reason::kNoGpu
                  : block.use < 1   ? Reason::kSeldomUsed
+                 : comes           ? Reason::kNoHandOver
                  : streamed        ? Reason::kLinkHelps
                                    : Reason::kGpuFull;
   if (place.reason == Reason::kGpuSlower &&

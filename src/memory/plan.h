@@ -137,6 +137,7 @@ enum class Reason {
   kGpuFull,     // it would be faster on the GPU, whose budget is used up
   kGpuSlower,   // the CPU is as fast
   kLinkHelps,   // the link brings rows while the CPU multiplies by others
+  kNoHandOver,  // a copy costs less than the hand-overs of sharing
   kRamFull,     // neither GPU nor RAM have room
   kLookup,      // only a row for each token is read
   kSeldomUsed,  // an expert that few tokens use: others are worth more room
@@ -163,6 +164,7 @@ struct Spending {
 // Seconds of one step, by what works; they overlap, `total` is what is waited for.
 struct StepTime {
   double total = 0;
+  double busy = 0;  // the same if the RAM were fast enough for all of them
   double cpu = 0, gpu = 0, link = 0, disk = 0;
   double handover = 0;  // of products, between CPU and GPU
   double fixed = 0;     // of the step as a whole

@@ -49,6 +49,8 @@ const char* reason_text(Reason reason) {
       return "the GPU would not be faster";
     case Reason::kLinkHelps:
       return "the GPU's memory is used up; the link brings what the CPU has no time for";
+    case Reason::kNoHandOver:
+      return "the GPU's memory is used up; copying all of it takes less than handing it over to the CPU";
     case Reason::kRamFull:
       return "GPU and RAM are used up";
     case Reason::kLookup:

@@ -108,27 +108,37 @@ class BruteForce {
                                         (tokens <= 8 ? 1 : 0.65) * double(piece) / machine.link_rate;
     const double slower = ring > 0 && tokens <= 8 ? (ring + 0.8) / ring : 1;
     const double ram_slower = ring > 0 && tokens <= 8 ? slower / 1.1 : 1;
-    const int most = ring > 0 && tokens > 8 ? 0 : 1000;  // many tokens: all comes by the ring
-    for (int percent = ring > 0 ? 0 : 1000; percent <= most; ++percent) {
-      const double cpu = percent / 1000.0;
+    const int most = ring > 0 && tokens <= 8 ? 1000 : 0;  // many tokens: all comes by the ring
+    // Attention may come wholly by the ring, without hand-overs.
+    const int ways = ring > 0 && tokens <= 8 ? 2 : 1;
+    for (int i = 0, count = ways * (most + 1); i < count; ++i) {
+      const double cpu = (ring > 0 ? i / ways : 1000) / 1000.0;
+      const bool attention_comes = i % ways == 1;
       double chain = attention, link = 0, disk = 0, ram = 0, cpu_sum = 0, gpu_sum = 0, brought = 0;
-      for (size_t i = 0; i < homes.size(); ++i) {
-        const Block& block = sizes_.blocks[i];
+      for (size_t n = 0; n < homes.size(); ++n) {
+        const Block& block = sizes_.blocks[n];
         const bool head = block.kind == BlockKind::kHead;
         const double times = head ? head_share : 1;
         const BlockTime time = block_time(block, machine, head ? 1 : tokens);
-        if (homes[i] == 0 || block.kind == BlockKind::kEmbedding) {
-          chain += homes[i] == 0 ? 0 : times * (time.cpu + (homes[i] == 2 ? time.disk : 0));
-          if (homes[i] != 0) continue;
+        if (homes[n] == 0 || block.kind == BlockKind::kEmbedding) {
+          chain += homes[n] == 0 ? 0 : times * (time.cpu + (homes[n] == 2 ? time.disk : 0));
+          if (homes[n] != 0) continue;
           chain += times * time.gpu;
           continue;
         }
-        if (homes[i] == 2) {
+        if (homes[n] == 2) {
           disk += times * time.disk;
           ram += times * (time.ram_disk + (machine.has_gpu ? time.ram_link : time.ram_cpu));
           chain += times * (machine.has_gpu ? time.streamed : time.cpu_file);
           if (machine.has_gpu) brought += times * time.streamed;
           if (machine.has_gpu) link += times * time.link;
+          continue;
+        }
+        if (attention_comes && block.kind == BlockKind::kAttention) {
+          chain += time.streamed;
+          brought += time.streamed;
+          link += time.link;
+          ram += time.ram_link;
           continue;
         }
         if (cpu > 0) chain += times * time.handover;

@@ -1,12 +1,7 @@
 #include "memory/residency.h"
 
-#include <sys/types.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -27,8 +22,6 @@ int64_t rows_of(double share, int64_t rows) {
   const int64_t wanted = std::llround(std::clamp(share, 0.0, 1.0) * double(rows));
   return wanted == rows ? rows : std::min(rows, wanted / kRowStep * kRowStep);
 }
-
-bool is_on_disk(const Placement& placement) { return placement.disk || placement.place == Place::kDisk; }
 
 TensorView rows_of(const TensorView& matrix, int64_t first, int64_t rows) {
   return TensorView::dense(static_cast<std::byte*>(matrix.data) + first * matrix.stride[0], matrix.format,
@@ -144,7 +137,7 @@ Status Residency::start_device(std::span<Weight* const> order) {
     if (!is_streamed(*weight)) continue;
     any = true;
     auto matrix = std::make_shared<StreamedMatrix>(streamed_matrix(*weight));
-    if (matrix->is_expert && is_on_disk(matrix->placement)) {
+    if (matrix->is_expert && matrix->is_on_disk()) {
       matrix->expert_piece = int(experts.size());
       experts.push_back(matrix->bytes);
     } else {
@@ -189,7 +182,7 @@ Status Residency::slice(const Weight& weight, StreamedMatrix& matrix, std::vecto
   view.data = const_cast<std::byte*>(data.data()) + (matrix.bytes.offset - matrix.info->offset);  // only read
   const int64_t rows = weight.rows();
   const Placement& placement = matrix.placement;
-  const bool from_disk = is_on_disk(placement), expert = matrix.is_expert;
+  const bool from_disk = matrix.is_on_disk(), expert = matrix.is_expert;
   // An expert is wanted whole, and few tokens want few: it is not worth a copy.
   const bool all_by_host = expert || placement.place == Place::kCpu || (plan_.gpu_ring_bytes == 0 && !from_disk);
   const double by_host = from_disk ? 0.0 : all_by_host ? 1.0 : double(placement.decode_cpu);
@@ -240,30 +233,5 @@ Status Residency::check_stop() const {
 }
 
 double Residency::measure_link() const { return metallic::measure_link(*backend_); }
-
-// Rows that are looked up are few: they are read when they are wanted.
-Status Residency::read_rows(const StreamedMatrix& matrix, std::span<const int32_t> ids,
-                            std::vector<std::byte>& to) const {
-  const size_t bytes = size_t(matrix.row_bytes);
-  const std::string& path = file_->file_path(matrix.bytes.file);
-  to.resize(ids.size() * bytes);
-  for (size_t i = 0; i < ids.size(); ++i) {
-    const uint64_t at = matrix.bytes.offset + uint64_t(ids[i]) * bytes;
-    for (size_t done = 0; done < bytes;) {
-      const ssize_t got =
-          ::pread(file_->descriptor(matrix.bytes.file), to.data() + i * bytes + done, bytes - done, off_t(at + done));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0)
-        return fail(ErrorCode::kIo, "{}: reading {} bytes at byte {}: {}", path, bytes, at, std::strerror(errno));
-      if (got == 0)
-        return fail(
-            ErrorCode::kIo,
-            "{}: at byte {}: the file was cut short while its weights are in use; start again with the whole file",
-            path, at + done);
-      done += size_t(got);
-    }
-  }
-  return {};
-}
 
 }  // namespace metallic

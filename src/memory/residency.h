@@ -40,6 +40,7 @@ struct StreamedMatrix {
   // From disk, on the host: pieces of so many rows, in the order of use; -1: has none, rows are only looked up.
   int64_t piece_rows = 0;
   int first_piece = -1;
+  bool is_on_disk() const { return placement.disk || placement.place == Place::kDisk; }
   bool is_head = false;
   bool is_expert = false;  // in no order:
   int expert_piece = -1;   // its number among the experts
@@ -100,9 +101,6 @@ class Residency {
   // Asked whenever weights are to be waited for: true ends the step with kCancelled.
   void set_stop(std::function<bool()> stop) { stop_ = std::move(stop); }
   Status check_stop() const;
-
-  // The bytes of single rows, from the file past the mapping.
-  Status read_rows(const StreamedMatrix& matrix, std::span<const int32_t> ids, std::vector<std::byte>& to) const;
 
  private:
   Residency(std::shared_ptr<const GgufFile> file, Plan plan, std::shared_ptr<Backend> backend,

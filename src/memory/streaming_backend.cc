@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "memory/residency.h"
+#include "memory/row_lookup.h"
 
 namespace metallic {
 namespace {
@@ -31,8 +32,7 @@ class StreamingBackend final : public ForwardingBackend {
 
   std::shared_ptr<Residency> residency_;
   std::optional<Error> failure_;  // the first since synchronize(): until then nothing with weights is computed
-  std::vector<std::byte> rows_;   // of embed()
-  std::vector<int32_t> row_numbers_;
+  RowLookup lookup_;
   std::vector<LinearTarget> targets_;
   std::vector<int> pieces_;
   std::vector<float> expert_rows_, expert_results_;
@@ -128,20 +128,14 @@ void StreamingBackend::experts(const ExpertsOp& op) {
   experts_by_linear(op, expert_rows_, expert_results_, [this](const LinearOp& linear_op) { linear(linear_op); });
 }
 
-// Rows that are looked up are few: they are read when they are wanted.
 void StreamingBackend::embed(const EmbedOp& op) {
   if (failure_) return;
   if (!is_streamed(*op.weight)) return inner_->embed(op);
-  const StreamedMatrix& matrix = streamed_matrix(*op.weight);
-  if (const Status status = residency_->read_rows(matrix, op.ids, rows_); !status) {
-    failure_ = status.error();
-    return;
-  }
-  row_numbers_.resize(op.ids.size());
-  for (size_t i = 0; i < op.ids.size(); ++i) row_numbers_[i] = int32_t(i);
-  Weight rows;
-  rows.view = TensorView::dense(rows_.data(), op.weight->view.format, {int64_t(op.ids.size()), op.weight->columns()});
-  inner_->embed({&rows, row_numbers_, op.scale, op.out});
+  const Result<EmbedOp> rows = lookup_.in_host_memory(*residency_, op);
+  if (rows)
+    inner_->embed(*rows);
+  else
+    failure_ = rows.error();
 }
 
 }  // namespace

@@ -160,16 +160,13 @@ StepTime step_time(const StepLoad& load, Sharing sharing, double& cpu_share) {
                                     [](double share) { return !(share >= 0 && share <= 1); });
     const std::span<const double> candidates(shares.begin(), end);
     for (const double share : candidates) least = std::min(least, with_share(load, share).total);
-    // The rate of the RAM is the least certain, and where it decides, shares hardly differ: among those that it makes
-    // about equal, the one is best that is so without it.
-    constexpr double kAboutEqual = 1.05;
     for (const double share : candidates) {
       const ShareOfTime time = with_share(load, share);
       if (time.total <= kAboutEqual * least && (chosen.total > kAboutEqual * least || time.busy < chosen.busy))
         chosen = time, cpu_share = share;
     }
   }
-  return {load.fixed + least, chosen.cpu, chosen.gpu, chosen.link, load.disk, chosen.handover, load.fixed};
+  return {load.fixed + least, load.fixed + chosen.busy, chosen.cpu, chosen.gpu, chosen.link, load.disk, chosen.handover, load.fixed};
 }
 
 namespace {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <numeric>
 #include <vector>
 
@@ -18,6 +19,7 @@ constexpr uint64_t kLeastRead = uint64_t{256} << 20, kMostRead = uint64_t{1} << 
 constexpr int kPageTokens = 32;
 constexpr int kDeep = 512;        // positions before a token, where attention is measured
 constexpr int kDecodeSteps = 9;   // of which the median counts
+constexpr int kProductPasses = 25;
 constexpr int kLongStep = 4;      // usual ones
 constexpr int kPromptSteps = 3;   // likewise, after one to get ready
 constexpr double kEnough = 0.75;  // seconds of prompts after which one more step is not worth it
@@ -26,10 +28,16 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+double median(std::vector<double>& values) {
+  std::nth_element(values.begin(), values.begin() + ptrdiff_t(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
 // What a step reads and does in the first layers.
 struct Work {
   int layers = 0;
   double bytes = 0, operations = 0, held = 0;
+  double always = 0;  // of the bytes, what every token uses
 };
 
 Work first_layers(const ModelSizes& sizes, bool gpu) {
@@ -41,6 +49,7 @@ Work first_layers(const ModelSizes& sizes, bool gpu) {
     work.bytes += bytes * block.use;
     work.operations += block.operations * block.use;
     work.held += bytes;
+    if (block.kind != BlockKind::kExpert) work.always += bytes;
   }
   // The larger the machine, the larger its caches.
   const double beyond_caches = double(std::clamp(available_memory() / 64, kLeastRead, kMostRead));
@@ -51,6 +60,7 @@ Work first_layers(const ModelSizes& sizes, bool gpu) {
     sum.bytes += work.bytes;
     sum.operations += work.operations;
     sum.held += work.held;
+    sum.always += work.always;
     ++sum.layers;
     if (sum.bytes >= beyond_caches && work.held >= 0.9 * usual) break;
     if (sum.held >= 2 * beyond_caches) break;
@@ -75,8 +85,7 @@ class LayerTimer {
       if (i > 0) seconds.push_back(one), all += one;  // the first to get ready
       if (i > 0 && rows > 1 && all > kEnough) break;
     }
-    std::nth_element(seconds.begin(), seconds.begin() + ptrdiff_t(seconds.size() / 2), seconds.end());
-    return seconds[seconds.size() / 2];
+    return median(seconds);
   }
 
   Result<double> once(int rows, int position, bool with_head) {
@@ -116,18 +125,90 @@ double long_step(const Config& config, const Weights& weights, Backend& backend)
   return timer ? timer->step(prompt, 0, false, kPromptSteps).value_or(0) : 0;
 }
 
+double bytes_of_head(const ModelSizes& sizes, bool gpu) {
+  double bytes = 0;
+  for (const Block& block : sizes.blocks)
+    if (block.kind == BlockKind::kHead) bytes += double(gpu ? block.gpu_bytes : block.cpu_bytes);
+  return bytes;
+}
+
+bool can_measure(const Config& config, const Work& work, double head_bytes) {
+  return config.causal && work.layers > 0 && 2 * (work.held + head_bytes) <= double(available_memory());
+}
+
+// The matrices that every token multiplies by, each row of them those that share an input.
+std::vector<std::vector<const Weight*>> products_of(const LayerWeights& layer) {
+  const LatentAttention& latent = layer.latent;
+  std::vector<std::vector<const Weight*>> products = {{&layer.query.weight, &layer.key.weight, &layer.value.weight},
+                                                      {&latent.query_down},
+                                                      {&latent.query},
+                                                      {&latent.key_value_down},
+                                                      {&latent.key_value},
+                                                      {&layer.attention_output.weight}};
+  for (const FeedForward* ffn : {&layer.ffn, &layer.experts.shared}) {
+    products.push_back({&ffn->gate.weight, &ffn->up.weight});
+    products.push_back({&ffn->down.weight});
+  }
+  for (std::vector<const Weight*>& product : products)
+    std::erase_if(product, [](const Weight* weight) { return weight->rows() == 0; });
+  std::erase_if(products, [](const std::vector<const Weight*>& product) { return product.empty(); });
+  return products;
+}
+
+// The median of some passes over the products of all layers, with one token.
+Result<double> time_products(Backend& backend, const Weights& weights) {
+  std::vector<std::vector<const Weight*>> products;
+  for (const LayerWeights& layer : weights.layers)
+    for (std::vector<const Weight*>& product : products_of(layer)) products.push_back(std::move(product));
+  int64_t columns = 1, rows = 1;
+  for (const std::vector<const Weight*>& product : products) {
+    int64_t all = 0;
+    for (const Weight* weight : product) all += weight->rows();
+    columns = std::max(columns, product.front()->columns());
+    rows = std::max(rows, all);
+  }
+  METALLIC_ASSIGN(const std::shared_ptr<void> x, backend.allocate(uint64_t(columns) * sizeof(float)));
+  METALLIC_ASSIGN(const std::shared_ptr<void> out, backend.allocate(uint64_t(rows) * sizeof(float)));
+  std::vector<double> seconds;
+  for (int i = 0; i < kProductPasses; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    for (const std::vector<const Weight*>& product : products) {
+      std::vector<LinearTarget> targets;
+      float* to = static_cast<float*>(out.get());
+      for (const Weight* weight : product) {
+        targets.push_back({weight, nullptr, TensorView::dense(to, Format::kF32, {1, weight->rows()}), false});
+        to += weight->rows();
+      }
+      backend.linear({TensorView::dense(x.get(), Format::kF32, {1, product.front()->columns()}), targets});
+    }
+    METALLIC_TRY(backend.synchronize());
+    seconds.push_back(seconds_since(start));
+  }
+  return median(seconds);
+}
+
 }  // namespace
 
+Result<double> measure_products(std::shared_ptr<Backend> host, std::shared_ptr<const GgufFile> file,
+                                const Config& given, const ModelSizes& sizes,
+                                const std::function<void()>& before) {
+  const Work work = first_layers(sizes, false);
+  if (!can_measure(given, work, bytes_of_head(sizes, false))) return 0.0;
+  Config config = given;
+  config.layers = work.layers;
+  METALLIC_ASSIGN(const Weights weights, load_first_layers(file, config, *host));
+  before();
+  METALLIC_ASSIGN(const double seconds, time_products(*host, weights));
+  return work.always / seconds;
+}
+
 Result<LayerRates> measure_layers(std::shared_ptr<Backend> backend, std::shared_ptr<const GgufFile> file,
-                                  const Config& given, const ModelSizes& sizes, bool decode_only) {
+                                  const Config& given, const ModelSizes& sizes) {
   const bool gpu = !backend->name().starts_with("cpu");
   const int prompt = gpu ? kUsualStep : kUsualStep / 2;
   const Work work = first_layers(sizes, gpu);
-  double head_bytes = 0;
-  for (const Block& block : sizes.blocks)
-    if (block.kind == BlockKind::kHead) head_bytes += double(gpu ? block.gpu_bytes : block.cpu_bytes);
-  if (!given.causal || work.layers == 0 || 2 * (work.held + head_bytes) > double(available_memory()))
-    return LayerRates{};
+  const double head_bytes = bytes_of_head(sizes, gpu);
+  if (!can_measure(given, work, head_bytes)) return LayerRates{};
   Config config = given;
   config.layers = work.layers;
   METALLIC_ASSIGN(const Weights weights, load_first_layers(file, config, *backend));
@@ -135,10 +216,6 @@ Result<LayerRates> measure_layers(std::shared_ptr<Backend> backend, std::shared_
 
   // A backend may lay its weights out when they are used for the second time; many tokens use all experts.
   for (int i = 0; i < 2; ++i) METALLIC_TRY(timer.once(prompt, 0, true));
-  if (decode_only) {
-    METALLIC_ASSIGN(const double seconds, timer.step(1, 0, false, kDecodeSteps));
-    return LayerRates{.decode_bytes_per_second = work.bytes / seconds};
-  }
   METALLIC_ASSIGN(const double first_prompt, timer.step(prompt, 0, false, kPromptSteps));
   METALLIC_ASSIGN(const double later_prompt, timer.step(prompt, kDeep, false, kPromptSteps));
   METALLIC_ASSIGN(const double decode, timer.step(1, 0, false, kDecodeSteps));

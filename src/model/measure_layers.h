@@ -2,6 +2,8 @@
 // attention, waking threads, launches): what the planner takes where no layer is shared between processor and GPU.
 #pragma once
 
+#include <functional>
+
 #include "backend/backend.h"
 #include "memory/plan.h"
 #include "metallic/gguf.h"
@@ -20,8 +22,13 @@ struct LayerRates {
 };
 
 // Loads the first layers of the file, as many as no cache holds, and the head, and runs steps of them; on a CPU of two
-// cores some seconds. `sizes` are those of weights as the backend has them. With `decode_only`, of the rates the first.
+// cores some seconds. `sizes` are those of weights as the backend has them.
 Result<LayerRates> measure_layers(std::shared_ptr<Backend> backend, std::shared_ptr<const GgufFile> file,
-                                  const Config& config, const ModelSizes& sizes, bool decode_only = false);
+                                  const Config& config, const ModelSizes& sizes);
+
+// Bytes of weights a second that products of one token read in such layers, without all that stands between them: what
+// a processor does beside a GPU. `before` is called when all is loaded. 0 where it could not be measured.
+Result<double> measure_products(std::shared_ptr<Backend> host, std::shared_ptr<const GgufFile> file,
+                                const Config& config, const ModelSizes& sizes, const std::function<void()>& before);
 
 }  // namespace metallic

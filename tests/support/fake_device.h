@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <iterator>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,7 +42,7 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
     inner_->copy_to_host(to, from, bytes);
   }
   Status synchronize() override {
-    deliver();
+    deliver_all();
     return std::exchange(failure, Status());
   }
   Result<Weight> load_weight(const TensorView& host, std::shared_ptr<const void>) override {
@@ -95,7 +97,7 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
     void* const memory = ::operator new(bytes);
     pinned_[static_cast<char*>(memory)] = bytes;
     return std::shared_ptr<void>(memory, [this](void* p) {
-      deliver();
+      deliver_all();
       pinned_.erase(static_cast<char*>(p));
       ::operator delete(p);
     });
@@ -145,33 +147,46 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
     }
   }
   // What goes to the host is there when it has been waited for, and spoilt until then.
-  void copy_rows(const RowCopy& copy) override {
+  using Transfers::copy_rows;
+  void copy_rows(std::span<const RowCopy> all) override {
+    for (const RowCopy& copy : all) copy_some(copy);
+  }
+  void submit() override {}
+  void wait_for_mark(uint64_t mark) override {
+    ++waits;
+    deliver(int(mark));
+  }
+  void wait() override {
+    ++waits;
+    deliver_all();
+  }
+
+ private:
+  void copy_some(const RowCopy& copy) {
     if (copy_fails()) return;
     for (int64_t row = 0; row < copy.rows; ++row) {
       char* const to = static_cast<char*>(copy.to) + row * copy.to_stride;
       const char* const from = static_cast<const char*>(copy.from) + row * copy.from_stride;
       if (is_pinned(to)) {
-        arriving_.push_back({to, std::string(from, size_t(copy.row_bytes))});
+        arriving_.push_back({to, std::string(from, size_t(copy.row_bytes)), marks});
         std::memset(to, 0x5a, size_t(copy.row_bytes));
       } else {
         std::memcpy(to, from, size_t(copy.row_bytes));
       }
     }
   }
-  void submit() override {}
-  void wait() override {
-    ++waits;
-    deliver();
-  }
-
- private:
   bool is_pinned(const char* at) const {
     const auto behind = pinned_.upper_bound(const_cast<char*>(at));
     return behind != pinned_.begin() && at < std::prev(behind)->first + std::prev(behind)->second;
   }
-  void deliver() {
-    for (const Arriving& each : arriving_) std::memcpy(each.to, each.bytes.data(), each.bytes.size());
-    arriving_.clear();
+  void deliver_all() { deliver(marks + 1); }
+  // What was on its way at that mark.
+  void deliver(int mark) {
+    const auto left = std::stable_partition(arriving_.begin(), arriving_.end(),
+                                            [&](const Arriving& each) { return each.marks < mark; });
+    for (auto each = arriving_.begin(); each != left; ++each)
+      std::memcpy(each->to, each->bytes.data(), each->bytes.size());
+    arriving_.erase(arriving_.begin(), left);
   }
   bool copy_fails() {
     if (fail_copy < 0 || fail_copy-- != 0) return false;
@@ -192,6 +207,7 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
   struct Arriving {
     char* to;
     std::string bytes;
+    int marks;  // before it
   };
   std::map<uint64_t, Copy> waiting_;
   std::vector<Arriving> arriving_;

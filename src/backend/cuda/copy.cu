@@ -140,10 +140,16 @@ __global__ void write_kernel(const __grid_constant__ WriteArgs a) {
   if (i < a.count) a.to[i] = a.values[i];
 }
 
+constexpr int kMostCopies = 4;  // by one launch
+struct RowCopies {
+  RowCopy copies[kMostCopies];
+};
+
 // Words of sizeof(T) bytes; reads over the link take long, so each thread has several under way.
 template <class T>
-__global__ void rows_kernel(const RowCopy a) {
+__global__ void rows_kernel(const __grid_constant__ RowCopies all) {
   constexpr int kAtOnce = 4;
+  const RowCopy& a = all.copies[blockIdx.y];
   const int64_t words = a.row_bytes / int64_t(sizeof(T)), count = words * a.rows, step = global_threads();
   for (int64_t first = global_thread(); first < count; first += kAtOnce * step) {
     T values[kAtOnce];
@@ -159,21 +165,33 @@ __global__ void rows_kernel(const RowCopy a) {
   }
 }
 
-}  // namespace
-
-void launch_rows(const RowCopy& a, cudaStream_t stream) {
-  constexpr int64_t kMostBlocks = 16;  // enough for the link
-  const int64_t bytes = a.row_bytes * a.rows;
-  if (bytes == 0) return;
+bool in_words_of_16(const RowCopy& a) {
   const int64_t all = reinterpret_cast<int64_t>(a.from) | reinterpret_cast<int64_t>(a.to) | a.row_bytes |
                       (a.rows > 1 ? a.from_stride | a.to_stride : 0);
-  const bool wide = all % int64_t(sizeof(uint4)) == 0;
-  const int64_t words = bytes / int64_t(wide ? sizeof(uint4) : sizeof(uint32_t));
-  const dim3 grid(unsigned(std::min(kMostBlocks, divide_up(words, int64_t(kThreads)))));
+  return all % int64_t(sizeof(uint4)) == 0;
+}
+
+void launch_together(std::span<const RowCopy> copies, cudaStream_t stream) {
+  constexpr int64_t kMostBlocks = 64;  // the link's rate, beside weights that come
+  RowCopies all = {};
+  std::copy(copies.begin(), copies.end(), all.copies);
+  const bool wide = std::all_of(copies.begin(), copies.end(), in_words_of_16);
+  int64_t most = 0;
+  for (const RowCopy& each : copies) most = std::max(most, each.row_bytes * each.rows);
+  if (most == 0) return;
+  const int64_t words = most / int64_t(wide ? sizeof(uint4) : sizeof(uint32_t));
+  const dim3 grid(unsigned(std::min(kMostBlocks, divide_up(words, int64_t(kThreads)))), unsigned(copies.size()));
   if (wide)
-    rows_kernel<uint4><<<grid, kThreads, 0, stream>>>(a);
+    rows_kernel<uint4><<<grid, kThreads, 0, stream>>>(all);
   else
-    rows_kernel<uint32_t><<<grid, kThreads, 0, stream>>>(a);
+    rows_kernel<uint32_t><<<grid, kThreads, 0, stream>>>(all);
+}
+
+}  // namespace
+
+void launch_rows(std::span<const RowCopy> copies, cudaStream_t stream) {
+  for (size_t first = 0; first < copies.size(); first += kMostCopies)
+    launch_together(copies.subspan(first, std::min<size_t>(kMostCopies, copies.size() - first)), stream);
 }
 
 void launch(const CopyArgs& a, cudaStream_t stream) {

@@ -70,7 +70,9 @@ class CudaBackend final : public Backend, public Transfers, public RunAhead {
   bool is_done(uint64_t copy) override;
   void finish_copy(uint64_t copy) override;
   void wait_for_copy(uint64_t copy) override;
-  void copy_rows(const RowCopy& copy) override;
+  using Transfers::copy_rows;
+  void copy_rows(std::span<const RowCopy> copies) override;
+  void wait_for_mark(uint64_t mark) override;
   void submit() override;
   void wait() override;
 

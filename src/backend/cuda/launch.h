@@ -28,7 +28,7 @@ constexpr uint64_t kMostWritten = 2048;  // bytes
 void launch_write(const void* values, uint64_t bytes, void* to, cudaStream_t stream);
 
 // Either way, by the multiprocessors: the copy engine may be busy with weights for milliseconds.
-void launch_rows(const RowCopy& copy, cudaStream_t stream);
+void launch_rows(std::span<const RowCopy> copies, cudaStream_t stream);
 
 // Weights in Layout::kBlocks, any format, in float32.
 void launch_blocks(const EmbedArgs& args, cudaStream_t stream);

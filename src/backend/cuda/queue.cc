@@ -102,7 +102,8 @@ void Queue::flush() {
     (void)cudaSetDevice(stream_->device());
     Staging& staging = staging_[current_];
     if (used_ > kMostWritten) {
-      launch_rows({staging.host, parameters_, 0, 0, int64_t(align(used_)), 1}, stream_->get());
+      const RowCopy parameters{staging.host, parameters_, 0, 0, int64_t(align(used_)), 1};
+      launch_rows({&parameters, 1}, stream_->get());
       stream_->check(cudaGetLastError(), "copying parameters");
       stream_->check(cudaEventRecord(staging.copied, stream_->get()), "copying parameters");
       current_ = (current_ + 1) % kStagings;

@@ -112,6 +112,11 @@ void CopyStream::finish(uint64_t copy) {
   queue_->stream().check(cudaEventSynchronize(event_of(copies_, copy)), "copying weights to the GPU");
 }
 
+void CopyStream::wait_for_mark(uint64_t mark) {
+  queue_->flush();
+  queue_->stream().check(cudaEventSynchronize(event_of(marks_, mark)), "computing");
+}
+
 Result<std::shared_ptr<void>> CudaBackend::allocate_pinned(uint64_t bytes) {
   (void)cudaSetDevice(queue_->stream().device());
   void* memory = nullptr;
@@ -217,14 +222,17 @@ void CudaBackend::finish_copy(uint64_t copy) {
 void CudaBackend::wait_for_copy(uint64_t copy) {
   if (copies()) copies()->wait_for(copy);
 }
-void CudaBackend::copy_rows(const RowCopy& copy) {
+void CudaBackend::copy_rows(std::span<const RowCopy> copies) {
   queue_->flush();
   Stream& stream = queue_->stream();
   if (stream.failed()) return;
-  launch_rows(copy, stream.get());
+  launch_rows(copies, stream.get());
   stream.check(cudaGetLastError(), "copying rows");
 }
 void CudaBackend::submit() { queue_->flush(); }
+void CudaBackend::wait_for_mark(uint64_t mark) {
+  if (copies()) copies()->wait_for_mark(mark);
+}
 void CudaBackend::wait() {
   queue_->flush();
   queue_->stream().check(cudaStreamSynchronize(queue_->stream().get()), "computing");
