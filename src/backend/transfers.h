@@ -17,8 +17,8 @@ struct RowCopy {
   int64_t from_stride, to_stride, row_bytes, rows;
 };
 
-// One thread at a time, the backend's. Nothing here waits but pack(), finish_copy(), wait_for_mark() and wait(); failures are latched,
-// as those of operations.
+// One thread at a time, the backend's. Nothing here waits but pack(), finish_copy() and wait(); failures are latched, as
+// those of operations.
 class Transfers {
  public:
   virtual ~Transfers() = default;
@@ -54,14 +54,24 @@ class Transfers {
   // Operations called from here on begin when the copy is done.
   virtual void wait_for_copy(uint64_t copy) = 0;
   // Between pinned memory and the device's, either way, in the order of the operations; never behind copy_ahead(). The
-  // host may touch its side again when a point behind it has been waited for.
+  // host may touch its side again after wait() or synchronize(), or when it is asked.
   virtual void copy_rows(std::span<const RowCopy> copies) = 0;
   void copy_rows(const RowCopy& copy) { copy_rows({&copy, 1}); }
   // Hands what was called so far to the device without waiting for it.
   virtual void submit() = 0;
-  // Until all that was called before a mark is done, or all that was called so far.
-  virtual void wait_for_mark(uint64_t mark) = 0;
+  // Until all that was called so far is done, or has failed.
   virtual void wait() = 0;
+  // Whether a failure is latched.
+  virtual bool failed() const = 0;
+
+  // A hand-over: what the operations before it left in pinned memory is the host's, which works with it in a thread of
+  // its own; operations after wait_for_answer() begin when it has answered. Numbers rise by one, and answers come in
+  // their order. What is asked after a failure counts as asked at once.
+  virtual uint64_t ask() = 0;
+  virtual void wait_for_answer(uint64_t number) = 0;
+  // From any thread.
+  virtual bool is_asked(uint64_t number) const = 0;
+  virtual void answer(uint64_t number) = 0;
 };
 
 // Null where the backend computes in host memory.

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/processors.h"
+#include "base/relax.h"
 
 namespace metallic {
 namespace {
@@ -10,14 +11,6 @@ namespace {
 constexpr int kSpins = 2000;
 // Where a core is left to others: as long as a GPU takes for its part of a layer.
 constexpr int kLongSpins = 20000;
-
-void relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 // Waits until `value` is no longer `old`.
 template <class T>

@@ -164,7 +164,7 @@ class LocalMachine {
 
   // What host and device reach while both work.
   Status measure_sharing(const std::shared_ptr<Backend>& device) {
-    const std::string link = machine_.gpu_name + " link", handover = machine_.gpu_name + " handover";
+    const std::string link = machine_.gpu_name + " link", handover = machine_.gpu_name + " hand-over to a worker";
     const int threads = threads_beside_gpu(options_.threads);
     const std::string beside = name_with(threads) + " products beside copies " + model_key(config_, sizes_);
     machine_.link_rate = cache_.find(link).value_or(0);

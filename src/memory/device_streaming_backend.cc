@@ -2,6 +2,7 @@
 // are to be multiplied, the host multiplies by some of the rows while the others come. What spans both is a backend, so
 // no model knows.
 #include <algorithm>
+#include <functional>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "backend/strided.h"
 #include "base/check.h"
 #include "memory/device_experts.h"
+#include "memory/host_worker.h"
 #include "memory/residency.h"
 #include "memory/row_lookup.h"
 
@@ -25,10 +27,14 @@ class DeviceStreamingBackend final : public ForwardingBackend {
       : ForwardingBackend(std::move(inner)),
         transfers_(*find_transfers(*inner_)),
         residency_(std::move(residency)),
-        experts_(*inner_, transfers_, *residency_, [this](const LinearOp& op) { multiply(op); }) {}
+        experts_(*inner_, transfers_, *residency_, [this](const LinearOp& op) { multiply(op); }),
+        worker_(transfers_) {}
 
   // The device outlives it.
-  ~DeviceStreamingBackend() override { defer(false); }
+  ~DeviceStreamingBackend() override {
+    defer(false);
+    finish_host();
+  }
 
   Status synchronize() override;
   void route(const RouteOp& op) override;
@@ -48,7 +54,8 @@ class DeviceStreamingBackend final : public ForwardingBackend {
   void multiply(const LinearOp& op);
   void multiply_on_device(const LinearOp& op);
   bool collect_host_parts(const LinearOp& op);
-  void multiply_on_host(const TensorView& x);
+  std::function<void()> host_product(const TensorView& x) const;
+  void finish_host();
   const Weight* acquire(int number, const TensorView& x);
   void issue(const TensorView& x);
   float* pinned(PinnedFloats& memory, uint64_t floats);
@@ -69,15 +76,24 @@ class DeviceStreamingBackend final : public ForwardingBackend {
   PinnedFloats x_memory_, out_memory_;
   HostBiases biases_;
   DeviceExperts experts_;
+  HostWorker worker_;
 };
 
 Status DeviceStreamingBackend::synchronize() {
   const Status status = inner_->synchronize();
+  worker_.finish(!status);
   if (!failure_) return status;
   if (DeviceRing* ring = residency_->device_ring()) ring->release_all();
   const Error failure = std::move(*failure_);
   failure_.reset();
   return tl::unexpected<Error>(failure);
+}
+
+// The host's threads are free then, and all that they were given.
+void DeviceStreamingBackend::finish_host() {
+  if (worker_.is_done()) return;
+  transfers_.wait();
+  worker_.finish(transfers_.failed());
 }
 
 // Null after a failure.
@@ -97,6 +113,7 @@ void DeviceStreamingBackend::experts(const ExpertsOp& op) {
   if (failure_) return;
   if (std::none_of(op.experts.begin(), op.experts.end(), is_streamed)) return inner_->experts(op);
   if (const Status stop = residency_->check_stop(); !stop) return keep(stop.error());
+  finish_host();
   defer(false);  // while the host looks at the choice of the next layer, copies are to go on
   if (const Status status = experts_.run(op, few_); !status) keep(status.error());
 }
@@ -106,6 +123,7 @@ void DeviceStreamingBackend::expert_network(const ExpertNetworkOp& op) {
   if (!few_ || std::none_of(op.up.experts.begin(), op.up.experts.end(), is_streamed))
     return ForwardingBackend::expert_network(op);
   if (const Status stop = residency_->check_stop(); !stop) return keep(stop.error());
+  finish_host();
   const Result<bool> done = experts_.run_network(op);
   if (!done) return keep(done.error());
   if (!*done) ForwardingBackend::expert_network(op);
@@ -122,7 +140,9 @@ void DeviceStreamingBackend::embed(const EmbedOp& op) {
                                                             : RingOrder::kLong);
   if (!is_streamed(*op.weight)) return inner_->embed(op);
   // What was copied from there before must have arrived.
-  if (const Status status = inner_->synchronize(); !status) return keep(status.error());
+  const Status status = inner_->synchronize();
+  worker_.finish(!status);
+  if (!status) return keep(status.error());
   const int64_t count = int64_t(op.ids.size()), columns = op.weight->columns();
   float* values = pinned(out_memory_, uint64_t(count * columns));
   if (values == nullptr) return;
@@ -167,13 +187,12 @@ void DeviceStreamingBackend::multiply(const LinearOp& op) {
   float* x = pinned(x_memory_, uint64_t(rows * columns));
   if (x == nullptr || !collect_host_parts(op)) return;
   transfers_.copy_rows({op.x.data, x, op.x.stride[0], columns * kFloat, columns * kFloat, rows});
-  const uint64_t there = transfers_.mark();
+  const uint64_t number = transfers_.ask();
+  worker_.add(number, host_product(TensorView::dense(x, Format::kF32, {rows, columns})));
   multiply_on_device(op);
-  transfers_.submit();
   if (ring) ring->release_all();  // copies go on while the host multiplies
-  if (failure_) return;
-  transfers_.wait_for_mark(there);
-  multiply_on_host(TensorView::dense(x, Format::kF32, {rows, columns}));
+  transfers_.wait_for_answer(number);
+  transfers_.copy_rows(host_results_);
 }
 
 // Few rows of a long step reach the head as a rule, and the host has its share of those; of many, as when a text is
@@ -274,12 +293,12 @@ bool DeviceStreamingBackend::collect_host_parts(const LinearOp& op) {
   return true;
 }
 
-void DeviceStreamingBackend::multiply_on_host(const TensorView& x) {
-  constexpr size_t kTargets = 8;  // that the host takes at once
-  for (size_t first = 0; first < host_parts_.size(); first += kTargets)
-    residency_->host()->linear(
-        {x, std::span(host_parts_).subspan(first, std::min(kTargets, host_parts_.size() - first))});
-  transfers_.copy_rows(host_results_);
+std::function<void()> DeviceStreamingBackend::host_product(const TensorView& x) const {
+  return [host = residency_->host(), x, parts = host_parts_] {
+    constexpr size_t kTargets = 8;  // that the host takes at once
+    for (size_t first = 0; first < parts.size(); first += kTargets)
+      host->linear({x, std::span(parts).subspan(first, std::min(kTargets, parts.size() - first))});
+  };
 }
 
 }  // namespace

@@ -83,6 +83,7 @@ void HostAttentionBackend::store_kv(const StoreKvOp& op) {
   if (failure_) return;
   if (coming_) {
     transfers_.wait();
+    if (transfers_.failed()) return;
     store_what_came();
   }
   const auto key = bring(op.key, key_), value = bring(op.value, value_);
@@ -96,6 +97,7 @@ void HostAttentionBackend::attention(const AttentionOp& op) {
   const auto query = bring(op.query, query_), attended = pinned(attended_, op.out);
   if (!query || !attended) return;
   transfers_.wait();
+  if (transfers_.failed()) return;  // the host may be at what it was handed before
   if (coming_) store_what_came();
   AttentionOp here = op;
   here.query = *query;

@@ -15,7 +15,10 @@
 namespace metallic {
 namespace {
 
-constexpr uint64_t kLeastRead = uint64_t{256} << 20, kMostRead = uint64_t{1} << 30;  // bytes that a step reads
+// Bytes that a step reads, at least, of the free memory, and at most; products are all that is measured of some, and may
+// take more: the caches of a large machine hold 300 MB.
+constexpr uint64_t kLeastRead = uint64_t{256} << 20, kReadShare = 64, kMostRead = uint64_t{1} << 30;
+constexpr uint64_t kProductShare = 32, kMostOfProducts = uint64_t{3} << 30;
 constexpr int kPageTokens = 32;
 constexpr int kDeep = 512;        // positions before a token, where attention is measured
 constexpr int kDecodeSteps = 9;   // of which the median counts
@@ -40,7 +43,7 @@ struct Work {
   double always = 0;  // of the bytes, what every token uses
 };
 
-Work first_layers(const ModelSizes& sizes, bool gpu) {
+Work first_layers(const ModelSizes& sizes, bool gpu, uint64_t share, uint64_t most) {
   std::vector<Work> layers(size_t(sizes.layers));
   for (const Block& block : sizes.blocks) {
     if (block.layer < 0) continue;
@@ -52,7 +55,7 @@ Work first_layers(const ModelSizes& sizes, bool gpu) {
     if (block.kind != BlockKind::kExpert) work.always += bytes;
   }
   // The larger the machine, the larger its caches.
-  const double beyond_caches = double(std::clamp(available_memory() / 64, kLeastRead, kMostRead));
+  const double beyond_caches = double(std::clamp(available_memory() / share, kLeastRead, most));
   Work sum;
   // The first layers of some mixtures are dense: what is measured ends with a usual one.
   const double usual = sizes.layers > 0 ? layers.back().held : 0;
@@ -192,7 +195,7 @@ Result<double> time_products(Backend& backend, const Weights& weights) {
 Result<double> measure_products(std::shared_ptr<Backend> host, std::shared_ptr<const GgufFile> file,
                                 const Config& given, const ModelSizes& sizes,
                                 const std::function<void()>& before) {
-  const Work work = first_layers(sizes, false);
+  const Work work = first_layers(sizes, false, kProductShare, kMostOfProducts);
   if (!can_measure(given, work, bytes_of_head(sizes, false))) return 0.0;
   Config config = given;
   config.layers = work.layers;
@@ -206,7 +209,7 @@ Result<LayerRates> measure_layers(std::shared_ptr<Backend> backend, std::shared_
                                   const Config& given, const ModelSizes& sizes) {
   const bool gpu = !backend->name().starts_with("cpu");
   const int prompt = gpu ? kUsualStep : kUsualStep / 2;
-  const Work work = first_layers(sizes, gpu);
+  const Work work = first_layers(sizes, gpu, kReadShare, kMostRead);
   const double head_bytes = bytes_of_head(sizes, gpu);
   if (!can_measure(given, work, head_bytes)) return LayerRates{};
   Config config = given;

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <iterator>
 #include <map>
@@ -42,7 +42,7 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
     inner_->copy_to_host(to, from, bytes);
   }
   Status synchronize() override {
-    deliver_all();
+    deliver();
     return std::exchange(failure, Status());
   }
   Result<Weight> load_weight(const TensorView& host, std::shared_ptr<const void>) override {
@@ -97,7 +97,7 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
     void* const memory = ::operator new(bytes);
     pinned_[static_cast<char*>(memory)] = bytes;
     return std::shared_ptr<void>(memory, [this](void* p) {
-      deliver_all();
+      deliver();
       pinned_.erase(static_cast<char*>(p));
       ::operator delete(p);
     });
@@ -152,13 +152,24 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
     for (const RowCopy& copy : all) copy_some(copy);
   }
   void submit() override {}
-  void wait_for_mark(uint64_t mark) override {
-    ++waits;
-    deliver(int(mark));
-  }
   void wait() override {
     ++waits;
-    deliver_all();
+    deliver();
+  }
+  bool failed() const override { return !failure; }
+  // Operations happen when they are called: the caller waits for the host.
+  uint64_t ask() override {
+    deliver();
+    return ++asked_;
+  }
+  void wait_for_answer(uint64_t number) override {
+    ++waits;
+    for (uint64_t seen = answered_; seen < number; seen = answered_) answered_.wait(seen);
+  }
+  bool is_asked(uint64_t number) const override { return asked_ >= number; }
+  void answer(uint64_t number) override {
+    answered_ = number;
+    answered_.notify_all();
   }
 
  private:
@@ -168,7 +179,7 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
       char* const to = static_cast<char*>(copy.to) + row * copy.to_stride;
       const char* const from = static_cast<const char*>(copy.from) + row * copy.from_stride;
       if (is_pinned(to)) {
-        arriving_.push_back({to, std::string(from, size_t(copy.row_bytes)), marks});
+        arriving_.push_back({to, std::string(from, size_t(copy.row_bytes))});
         std::memset(to, 0x5a, size_t(copy.row_bytes));
       } else {
         std::memcpy(to, from, size_t(copy.row_bytes));
@@ -179,14 +190,9 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
     const auto behind = pinned_.upper_bound(const_cast<char*>(at));
     return behind != pinned_.begin() && at < std::prev(behind)->first + std::prev(behind)->second;
   }
-  void deliver_all() { deliver(marks + 1); }
-  // What was on its way at that mark.
-  void deliver(int mark) {
-    const auto left = std::stable_partition(arriving_.begin(), arriving_.end(),
-                                            [&](const Arriving& each) { return each.marks < mark; });
-    for (auto each = arriving_.begin(); each != left; ++each)
-      std::memcpy(each->to, each->bytes.data(), each->bytes.size());
-    arriving_.erase(arriving_.begin(), left);
+  void deliver() {
+    for (const Arriving& each : arriving_) std::memcpy(each.to, each.bytes.data(), each.bytes.size());
+    arriving_.clear();
   }
   bool copy_fails() {
     if (fail_copy < 0 || fail_copy-- != 0) return false;
@@ -207,11 +213,11 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
   struct Arriving {
     char* to;
     std::string bytes;
-    int marks;  // before it
   };
   std::map<uint64_t, Copy> waiting_;
   std::vector<Arriving> arriving_;
   std::map<char*, uint64_t> pinned_;
+  std::atomic<uint64_t> asked_ = 0, answered_ = 0;
 };
 
 }  // namespace metallic::testing

@@ -165,6 +165,18 @@ __global__ void rows_kernel(const __grid_constant__ RowCopies all) {
   }
 }
 
+__global__ void ask_kernel(uint64_t* asked, uint64_t number) {
+  __threadfence_system();
+  asm volatile("st.release.sys.global.u64 [%0], %1;" ::"l"(asked), "l"(number) : "memory");
+}
+
+__global__ void wait_for_answer_kernel(const uint64_t* answered, uint64_t number) {
+  uint64_t seen = 0;
+  do {
+    asm volatile("ld.acquire.sys.global.u64 %0, [%1];" : "=l"(seen) : "l"(answered) : "memory");
+  } while (seen < number);
+}
+
 bool in_words_of_16(const RowCopy& a) {
   const int64_t all = reinterpret_cast<int64_t>(a.from) | reinterpret_cast<int64_t>(a.to) | a.row_bytes |
                       (a.rows > 1 ? a.from_stride | a.to_stride : 0);
@@ -192,6 +204,14 @@ void launch_together(std::span<const RowCopy> copies, cudaStream_t stream) {
 void launch_rows(std::span<const RowCopy> copies, cudaStream_t stream) {
   for (size_t first = 0; first < copies.size(); first += kMostCopies)
     launch_together(copies.subspan(first, std::min<size_t>(kMostCopies, copies.size() - first)), stream);
+}
+
+void launch_ask(uint64_t* asked, uint64_t number, cudaStream_t stream) {
+  ask_kernel<<<1, 1, 0, stream>>>(asked, number);
+}
+
+void launch_wait_for_answer(const uint64_t* answered, uint64_t number, cudaStream_t stream) {
+  wait_for_answer_kernel<<<1, 1, 0, stream>>>(answered, number);
 }
 
 void launch(const CopyArgs& a, cudaStream_t stream) {

@@ -9,6 +9,7 @@
 #include "backend/backend.h"
 #include "backend/cuda/cuda.h"
 #include "backend/cuda/fetch.h"
+#include "backend/cuda/handovers.h"
 #include "backend/cuda/queue.h"
 #include "backend/cuda/transfers.h"
 #include "backend/cuda/upload.h"
@@ -72,14 +73,20 @@ class CudaBackend final : public Backend, public Transfers, public RunAhead {
   void wait_for_copy(uint64_t copy) override;
   using Transfers::copy_rows;
   void copy_rows(std::span<const RowCopy> copies) override;
-  void wait_for_mark(uint64_t mark) override;
   void submit() override;
   void wait() override;
+  bool failed() const override;
+  uint64_t ask() override;
+  void wait_for_answer(uint64_t number) override;
+  bool is_asked(uint64_t number) const override;
+  void answer(uint64_t number) override;
 
  private:
   // Working memory of sample(): false after a failure, which the stream keeps.
   bool reserve_sampling(SampleArgs& args, size_t changes);
-  CopyStream* copies();  // null after a failure, which the stream keeps
+  // Null after a failure, which the stream keeps.
+  CopyStream* copies();
+  HandOvers* handovers();
   // What store_kv and attention need of the sequences of a batch, in device memory.
   struct StagedSequences {
     const DeviceSequence* sequences;
@@ -114,6 +121,7 @@ class CudaBackend final : public Backend, public Transfers, public RunAhead {
   char* bounce_ = nullptr;  // pinned memory for small copies to the host
   std::shared_ptr<void> bounce_owner_;
   std::unique_ptr<CopyStream> copies_;
+  std::unique_ptr<HandOvers> handovers_;
   Fetches fetches_;
   const int32_t* chosen_ = nullptr;  // where the latest sample() leaves its choices
 };

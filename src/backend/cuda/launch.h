@@ -3,6 +3,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <span>
+
 #include "backend/cuda/commands.h"
 #include "backend/transfers.h"
 
@@ -29,6 +31,10 @@ void launch_write(const void* values, uint64_t bytes, void* to, cudaStream_t str
 
 // Either way, by the multiprocessors: the copy engine may be busy with weights for milliseconds.
 void launch_rows(std::span<const RowCopy> copies, cudaStream_t stream);
+
+// The device writes `number` to pinned memory, or waits until the host has written it, or more, there.
+void launch_ask(uint64_t* asked, uint64_t number, cudaStream_t stream);
+void launch_wait_for_answer(const uint64_t* answered, uint64_t number, cudaStream_t stream);
 
 // Weights in Layout::kBlocks, any format, in float32.
 void launch_blocks(const EmbedArgs& args, cudaStream_t stream);

@@ -112,11 +112,6 @@ void CopyStream::finish(uint64_t copy) {
   queue_->stream().check(cudaEventSynchronize(event_of(copies_, copy)), "copying weights to the GPU");
 }
 
-void CopyStream::wait_for_mark(uint64_t mark) {
-  queue_->flush();
-  queue_->stream().check(cudaEventSynchronize(event_of(marks_, mark)), "computing");
-}
-
 Result<std::shared_ptr<void>> CudaBackend::allocate_pinned(uint64_t bytes) {
   (void)cudaSetDevice(queue_->stream().device());
   void* memory = nullptr;
@@ -189,6 +184,18 @@ CopyStream* CudaBackend::copies() {
   return copies_.get();
 }
 
+HandOvers* CudaBackend::handovers() {
+  if (handovers_ == nullptr) {
+    auto opened = HandOvers::open(queue_);
+    if (!opened) {
+      queue_->stream().keep(opened.error());
+      return nullptr;
+    }
+    handovers_ = std::move(*opened);
+  }
+  return handovers_.get();
+}
+
 bool CudaBackend::decodes_first(int64_t rows) const { return queue_->launcher().decodes_first(rows); }
 
 uint64_t CudaBackend::mark() { return copies() ? copies()->mark() : 0; }
@@ -230,12 +237,19 @@ void CudaBackend::copy_rows(std::span<const RowCopy> copies) {
   stream.check(cudaGetLastError(), "copying rows");
 }
 void CudaBackend::submit() { queue_->flush(); }
-void CudaBackend::wait_for_mark(uint64_t mark) {
-  if (copies()) copies()->wait_for_mark(mark);
-}
 void CudaBackend::wait() {
   queue_->flush();
   queue_->stream().check(cudaStreamSynchronize(queue_->stream().get()), "computing");
+}
+
+bool CudaBackend::failed() const { return queue_->stream().failed(); }
+uint64_t CudaBackend::ask() { return handovers() ? handovers()->ask() : 0; }
+void CudaBackend::wait_for_answer(uint64_t number) {
+  if (handovers()) handovers()->wait_for_answer(number);
+}
+bool CudaBackend::is_asked(uint64_t number) const { return handovers_ == nullptr || handovers_->is_asked(number); }
+void CudaBackend::answer(uint64_t number) {
+  if (handovers_) handovers_->answer(number);
 }
 
 }  // namespace metallic::cuda

@@ -21,7 +21,6 @@ class CopyStream {
   CopyStream& operator=(const CopyStream&) = delete;
 
   uint64_t mark();
-  void wait_for_mark(uint64_t mark);
   uint64_t copy(void* to, const void* from, uint64_t bytes, uint64_t after);
   // With what `then` launches on the stream behind it.
   uint64_t copy(void* to, const void* from, uint64_t bytes, uint64_t after,
