@@ -16,6 +16,19 @@ Result<std::shared_ptr<Backend>> open_for(const PlannedModel& planned, const Eng
   return open_backend(name, options.threads, planned.sizes.packed);
 }
 
+// Where there is a GPU and not all of a model stays on it, the plan depends on rates as nothing else: those that are not known yet are
+// measured. A model that fits starts at once.
+Result<PlannedModel> plan_for_loading(const GgufFile& file, const Config& config, const EngineOptions& options) {
+  METALLIC_ASSIGN(PlannedModel planned, plan_model(file, config, {.options = options}));
+  if (!planned.machine.has_gpu || (planned.plan.uses_gpu() && all_stay(planned.plan))) return planned;
+  if (!is_measured(planned.machine))
+    log(LogLevel::kWarning, "measuring this machine, once a week, for a model of which not all stays on the GPU");
+  auto measured = plan_model(file, config, {.options = options, .measure = Measure::kMissing});
+  if (measured) return measured;
+  log(LogLevel::kWarning, "rates are assumed, as they could not be measured: {}", measured.error().message);
+  return planned;
+}
+
 }  // namespace
 
 int step_rows(const EngineOptions& options, const Plan* plan) {
@@ -40,13 +53,13 @@ Result<PlacedModel> load_model(const std::string& path, const EngineOptions& giv
   if (is_cuda(options.backend)) {  // says why there is none before anything is planned for it
     METALLIC_ASSIGN(backend, open_backend(options.backend, options.threads, options.repack));
   }
-  METALLIC_ASSIGN(placed.planned, plan_model(*file, config, {.options = options}));
+  METALLIC_ASSIGN(placed.planned, plan_for_loading(*file, config, options));
   if (backend == nullptr) {
     auto found = open_for(*placed.planned, options);
     if (!found && options.backend == "auto" && placed.planned->plan.uses_gpu()) {
       log(LogLevel::kWarning, "the GPU is not used: {}", found.error().message);
       options.backend = "cpu";
-      METALLIC_ASSIGN(placed.planned, plan_model(*file, config, {.options = options}));
+      METALLIC_ASSIGN(placed.planned, plan_for_loading(*file, config, options));
       found = open_for(*placed.planned, options);
     }
     METALLIC_ASSIGN(backend, std::move(found));

@@ -164,29 +164,32 @@ class LocalMachine {
 
   // What host and device reach while both work.
   Status measure_sharing(const std::shared_ptr<Backend>& device) {
-    const std::string link = machine_.gpu_name + " link", handover = machine_.gpu_name + " hand-over to a worker";
+    const std::string link = machine_.gpu_name + " link alone", handover = machine_.gpu_name + " hand-over to a worker";
     const int threads = threads_beside_gpu(options_.threads);
     const std::string beside = name_with(threads) + " products beside copies " + model_key(config_, sizes_);
     machine_.link_rate = cache_.find(link).value_or(0);
     machine_.handover_seconds = cache_.find(handover).value_or(0);
-    std::shared_ptr<Backend> host;
-    if (measures()) {
-      METALLIC_ASSIGN(host, open_backend("cpu", threads));
-    }
-    if (host != nullptr && machine_.handover_seconds == 0)
-      cache_.set(handover, machine_.handover_seconds = measure_handover(*device, *host));
     machine_.cpu_product_rate = cache_.find(beside).value_or(0);
-    if (host != nullptr && (machine_.link_rate == 0 || machine_.cpu_product_rate == 0)) {
-      std::optional<BackgroundCopies> copies;
-      METALLIC_ASSIGN(machine_.cpu_product_rate,
-                      measure_products(host, file(), config_, sizes_, [&] { copies.emplace(device); }));
-      machine_.link_rate = copies ? copies->stop() : measure_link(*device);
-      if (machine_.link_rate > 0) cache_.set(link, machine_.link_rate);
-      if (machine_.cpu_product_rate > 0) cache_.set(beside, machine_.cpu_product_rate);
-    }
-    // Both at the same time.
-    if (machine_.cpu_product_rate > 0 && machine_.link_rate > 0)
-      machine_.ram_traffic_rate = std::max(machine_.ram_rate, machine_.cpu_product_rate + machine_.link_rate);
+    machine_.link_shared_rate = cache_.find(beside + ", link").value_or(0);
+    if (measures()) METALLIC_TRY(measure_missing_sharing(device, threads, link, handover, beside));
+    if (machine_.cpu_product_rate > 0 && machine_.link_shared_rate > 0)
+      machine_.ram_traffic_rate = std::max(machine_.ram_rate, machine_.cpu_product_rate + machine_.link_shared_rate);
+    return {};
+  }
+
+  Status measure_missing_sharing(const std::shared_ptr<Backend>& device, int threads, const std::string& link,
+                                 const std::string& handover, const std::string& beside) {
+    METALLIC_ASSIGN(const std::shared_ptr<Backend> host, open_backend("cpu", threads));
+    if (machine_.link_rate == 0) cache_.set(link, machine_.link_rate = measure_link(*device));
+    if (machine_.handover_seconds == 0)
+      cache_.set(handover, machine_.handover_seconds = measure_handover(*device, *host));
+    if (machine_.cpu_product_rate > 0 && machine_.link_shared_rate > 0) return {};
+    std::optional<BackgroundCopies> copies;
+    METALLIC_ASSIGN(machine_.cpu_product_rate,
+                    measure_products(host, file(), config_, sizes_, [&] { copies.emplace(device); }));
+    machine_.link_shared_rate = copies ? copies->stop() : 0;
+    if (machine_.cpu_product_rate > 0) cache_.set(beside, machine_.cpu_product_rate);
+    if (machine_.link_shared_rate > 0) cache_.set(beside + ", link", machine_.link_shared_rate);
     return {};
   }
 
@@ -217,6 +220,11 @@ class LocalMachine {
 Result<Machine> local_machine(const GgufFile& file, const Config& config, const ModelSizes& sizes,
                               const LocalMachineOptions& options) {
   return LocalMachine(file, config, sizes, options).describe();
+}
+
+bool is_measured(const Machine& machine) {
+  return machine.cpu_decode_rate > 0 && machine.gpu_decode_rate > 0 && machine.cpu_product_rate > 0 &&
+         machine.link_rate > 0 && machine.handover_seconds > 0;
 }
 
 }  // namespace metallic

@@ -26,4 +26,7 @@ struct LocalMachineOptions {
 Result<Machine> local_machine(const GgufFile& file, const Config& config, const ModelSizes& sizes,
                               const LocalMachineOptions& options);
 
+// Whether everything that a plan for processor and GPU depends on is known.
+bool is_measured(const Machine& machine);
+
 }  // namespace metallic

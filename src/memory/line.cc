@@ -157,7 +157,7 @@ void Line::Sums::add(const Sums& other, double factor) {
 
 // Of the head the CPU has its share in long steps, too, which ask for few outputs; the others come for it alone.
 void Line::share_head(Sums& head) const {
-  const double share = machine_.cpu_product_rate / (machine_.cpu_product_rate + machine_.link_rate);
+  const double share = machine_.cpu_product_rate / (machine_.cpu_product_rate + machine_.link_shared_rate);
   head.demand_cpu = share * head.others.cpu;
   head.ram_demand = share * head.others.ram_cpu;
   for (double BlockSums::*part : {&BlockSums::gpu, &BlockSums::link, &BlockSums::ram_link})

@@ -42,6 +42,7 @@ constexpr RateField kRates[] = {
     {"gpu_block_us", 1e-6, &Machine::gpu_block_seconds},
     {"handover_us", 1e-6, &Machine::handover_seconds},
     {"link_gb_per_s", 1e9, &Machine::link_rate},
+    {"link_shared_gb_per_s", 1e9, &Machine::link_shared_rate},
     {"disk_gb_per_s", 1e9, &Machine::disk_rate},
 };
 constexpr BytesField kBytes[] = {

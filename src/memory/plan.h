@@ -82,7 +82,8 @@ struct Machine {
   double gpu_head_rate = 0;         // as for the CPU, these four
   double gpu_attention_rate = 0, gpu_attention_operation_rate = 0;
   double gpu_block_seconds = -1;
-  double link_rate = 0;         // host to device, pinned, while the CPU reads RAM
+  double link_rate = 0;         // host to device, pinned
+  double link_shared_rate = 0;  // likewise, while the CPU multiplies by weights in RAM
   double handover_seconds = 0;  // inputs of a product to the CPU and its outputs back
 
   double disk_rate = 0;  // reads of the model's file past the page cache

@@ -22,6 +22,9 @@ double share_used(const Block& block, double tokens) {
   return 1 - std::pow(1 - block.use, tokens);
 }
 
+// With few tokens the CPU multiplies meanwhile.
+double link_rate(const Machine& machine, bool few) { return few ? machine.link_shared_rate : machine.link_rate; }
+
 }  // namespace
 
 Machine with_defaults(Machine machine) {
@@ -51,6 +54,7 @@ Machine with_defaults(Machine machine) {
   assume(machine.gpu_attention_operation_rate, kGpuAttention * machine.gpu_prompt_rate);
   if (machine.gpu_block_seconds < 0) machine.gpu_block_seconds = kGpuBlock;
   assume(machine.link_rate, 12e9);
+  assume(machine.link_shared_rate, machine.link_rate);
   assume(machine.handover_seconds, kHandOver);
   return machine;
 }
@@ -88,7 +92,7 @@ BlockTime block_time(const Block& block, const Machine& machine, double tokens) 
   // What comes through the ring is written before it is read.
   time.streamed = time.gpu + gpu_bytes / machine.gpu_rate + used * kRingPiece * block.slices;
   time.handover = used * block.products * machine.handover_seconds;
-  time.link = gpu_bytes / machine.link_rate;
+  time.link = gpu_bytes / link_rate(machine, tokens <= kFewTokens);
   time.ram_link = gpu_bytes / machine.ram_traffic_rate;
   return time;
 }
@@ -121,7 +125,7 @@ ShareOfTime with_share(const StepLoad& load, double share) {
 // This and the next fitted to what rings of 4 to 24 pieces gave: docs/streaming.md.
 double ring_lead(const Machine& machine, int pieces, uint64_t piece_bytes, bool few) {
   constexpr double kReached = 0.65;  // in long steps, whose products come at uneven intervals
-  return (few ? 1 : kReached) * double(pieces / 2 - 1) * double(piece_bytes) / machine.link_rate;
+  return (few ? 1 : kReached) * double(pieces / 2 - 1) * double(piece_bytes) / link_rate(machine, few);
 }
 
 // The rate of the RAM is as with eight.
