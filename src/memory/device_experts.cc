@@ -23,7 +23,7 @@ bool is_of_host(const Weight& weight, bool few) {
 }  // namespace
 
 Result<float*> PinnedFloats::get(Transfers& transfers, uint64_t count) {
-  if (count > count_) {
+  if (!holds(count)) {
     METALLIC_ASSIGN(memory_, transfers.allocate_pinned(count * sizeof(float)));
     count_ = count;
   }

@@ -19,6 +19,7 @@ namespace metallic {
 class PinnedFloats {
  public:
   Result<float*> get(Transfers& transfers, uint64_t count);
+  bool holds(uint64_t count) const { return count <= count_; }
 
  private:
   std::shared_ptr<void> memory_;

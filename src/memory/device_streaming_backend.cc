@@ -98,6 +98,7 @@ void DeviceStreamingBackend::finish_host() {
 
 // Null after a failure.
 float* DeviceStreamingBackend::pinned(PinnedFloats& memory, uint64_t floats) {
+  if (!memory.holds(floats)) finish_host();  // which may be at what was there before
   const auto values = memory.get(transfers_, floats);
   if (values) return *values;
   keep(values.error());
@@ -155,7 +156,6 @@ void DeviceStreamingBackend::embed(const EmbedOp& op) {
     if (!part) return keep(part.error());
     residency_->host()->embed(*part);
     transfers_.copy_rows({out, float_at(op.out, first), columns * kFloat, op.out.stride[0], columns * kFloat, rows});
-    if (first + rows < count) transfers_.submit();
   }
 }
 

@@ -5,7 +5,8 @@
 // Backend in front of that one (make_streaming_backend) shares the Residency; it is what models are loaded on and run
 // on. A Weight that a Residency gave out holds no bytes, but says which they are.
 // Which thread does what: all calls come from the thread that runs the model. Reads are the kernel's (or the reader's
-// threads'), copies to a GPU its copy engine's; nothing else runs behind the model's back.
+// threads'), copies to a GPU its copy engine's; beside a GPU a HostWorker has the host's part of products, between
+// asking and answering. Nothing else runs behind the model's back.
 // What acquire promises: inside an operation the bytes of its weights are whole and stay; when it returns they may be
 // gone. An operation whose weights could not be brought computes nothing, nor do those after it; synchronize() returns
 // why, and the next step starts afresh.

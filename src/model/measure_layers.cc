@@ -215,6 +215,8 @@ Result<LayerRates> measure_layers(std::shared_ptr<Backend> backend, std::shared_
   Config config = given;
   config.layers = work.layers;
   METALLIC_ASSIGN(const Weights weights, load_first_layers(file, config, *backend));
+  const int64_t learned = weights.positions.rows();  // 0: any number will do
+  if (learned > 0 && learned < kDeep + prompt) return LayerRates{};
   METALLIC_ASSIGN(LayerTimer timer, make_timer(config, weights, *backend, prompt));
 
   // A backend may lay its weights out when they are used for the second time; many tokens use all experts.

@@ -11,7 +11,7 @@
 
 namespace metallic {
 
-// All 0 where it could not be measured: memory is short, or the model reads a text whole.
+// All 0 where it could not be measured: memory is short, the model reads a text whole, or has learned few positions.
 struct LayerRates {
   double decode_bytes_per_second = 0;            // of the weights of layers, by one token with little before it
   double head_bytes_per_second = 0;              // of the head
