@@ -52,6 +52,22 @@ TEST(HostWorkers, AnswerWithoutWorkWhatADeviceThatFailedNeverComesTo) {
   EXPECT_EQ(done, 1);
 }
 
+TEST(HostWorkers, AreWaitedForAsleep) {
+  FakeDevice device;
+  HostWorker worker(device);
+  std::atomic<int> done = 0;
+  const uint64_t number = device.ask();
+  worker.add(number, [&] { ++done; });
+  worker.rest();
+  EXPECT_EQ(done, 1);
+  EXPECT_TRUE(worker.is_done());
+  worker.add(number + 1, [&] { ++done; });  // nobody asks for it
+  worker.rest();
+  EXPECT_FALSE(worker.is_done());
+  worker.finish(true);
+  EXPECT_EQ(done, 1);
+}
+
 TEST(HostWorkers, LeaveWithoutWaitingForADevice) {
   FakeDevice device;
   std::atomic<int> done = 0;

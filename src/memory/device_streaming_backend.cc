@@ -36,6 +36,7 @@ class DeviceStreamingBackend final : public ForwardingBackend {
     finish_host();
   }
 
+  void copy_to_host(void* to, const void* from, uint64_t bytes) override;
   Status synchronize() override;
   void route(const RouteOp& op) override;
   void experts(const ExpertsOp& op) override;
@@ -55,6 +56,7 @@ class DeviceStreamingBackend final : public ForwardingBackend {
   void multiply_on_device(const LinearOp& op);
   bool collect_host_parts(const LinearOp& op);
   std::function<void()> host_product(const TensorView& x) const;
+  void rest();
   void finish_host();
   const Weight* acquire(int number, const TensorView& x);
   void issue(const TensorView& x);
@@ -79,7 +81,13 @@ class DeviceStreamingBackend final : public ForwardingBackend {
   HostWorker worker_;
 };
 
+void DeviceStreamingBackend::copy_to_host(void* to, const void* from, uint64_t bytes) {
+  rest();
+  inner_->copy_to_host(to, from, bytes);
+}
+
 Status DeviceStreamingBackend::synchronize() {
+  rest();
   const Status status = inner_->synchronize();
   worker_.finish(!status);
   if (!failure_) return status;
@@ -89,9 +97,17 @@ Status DeviceStreamingBackend::synchronize() {
   return tl::unexpected<Error>(failure);
 }
 
+// Until the host has done its part, which the device may be waiting for.
+void DeviceStreamingBackend::rest() {
+  if (worker_.is_done()) return;
+  transfers_.submit();
+  worker_.rest();
+}
+
 // The host's threads are free then, and all that they were given.
 void DeviceStreamingBackend::finish_host() {
   if (worker_.is_done()) return;
+  rest();
   transfers_.wait();
   worker_.finish(transfers_.failed());
 }

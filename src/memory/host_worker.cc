@@ -1,5 +1,6 @@
 #include "memory/host_worker.h"
 
+#include <chrono>
 #include <utility>
 
 #include "base/relax.h"
@@ -30,6 +31,12 @@ void HostWorker::add(uint64_t number, std::function<void()> work) {
 bool HostWorker::is_done() {
   const std::lock_guard lock(mutex_);
   return tasks_.empty();
+}
+
+void HostWorker::rest() {
+  constexpr std::chrono::seconds kWhile(1);
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, kWhile, [this] { return tasks_.empty(); });
 }
 
 void HostWorker::finish(bool device_failed) {

@@ -25,6 +25,9 @@ class HostWorker {
   // When the device has come to the hand-over, `work` is done, and the hand-over is answered. In the order of the calls.
   void add(uint64_t number, std::function<void()> work);
   bool is_done();
+  // Until all is done, or for a while if that does not happen: asleep, so that who waits takes no core from the host's
+  // threads.
+  void rest();
   // Until all is done; what the device does not come to any more, after a failure, is answered without.
   void finish(bool device_failed);
 
