@@ -57,6 +57,8 @@ class Transfers {
   // host may touch its side again after wait() or synchronize(), or when it is asked.
   virtual void copy_rows(std::span<const RowCopy> copies) = 0;
   void copy_rows(const RowCopy& copy) { copy_rows({&copy, 1}); }
+  // Of the rows those that are wanted when the device comes to it: wanted[i], in pinned memory, is not 0.
+  virtual void copy_wanted_rows(const RowCopy& copy, const int32_t* wanted) = 0;
   // Hands what was called so far to the device without waiting for it.
   virtual void submit() = 0;
   // Until all that was called so far is done, or has failed.

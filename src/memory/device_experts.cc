@@ -22,8 +22,13 @@ bool is_of_host(const Weight& weight, bool few) {
 
 }  // namespace
 
+Result<float*> PinnedFloats::get(Transfers& transfers, HostWorker& worker, uint64_t count) {
+  if (count > count_) worker.settle();
+  return get(transfers, count);
+}
+
 Result<float*> PinnedFloats::get(Transfers& transfers, uint64_t count) {
-  if (!holds(count)) {
+  if (count > count_) {
     METALLIC_ASSIGN(memory_, transfers.allocate_pinned(count * sizeof(float)));
     count_ = count;
   }
@@ -60,45 +65,98 @@ Status DeviceExperts::run(const ExpertsOp& op, bool few) {
   if (on_device && !few) METALLIC_TRY(run_sorted(op));
   if (!on_host) return {};
   transfers_.submit();
-  METALLIC_TRY(run_on_host(op, x, out));
+  ExpertsOp host = op;
+  with_host_bias(host);
+  METALLIC_TRY(run_on_host(host, x, out));
   bring_back(op, out);
   return {};
 }
 
+// All of it is called at once: the device goes on when the worker has answered.
 Result<bool> DeviceExperts::run_network(const ExpertNetworkOp& op) {
-  // With the choice, whoever it falls on: so that there is one wait for both.
-  METALLIC_ASSIGN(const float* x, ask_for_input(op.up));
+  const Owners owners = owners_of(op);
+  if (!owners.whole) return false;
   forget_choice();
-  METALLIC_TRY(fetch_choice(op.up));
-  if (!divide(op)) return false;
-  if (ExpertUse* use = residency_.use())
-    for (const ExpertsOp* each : {&op.gate, &op.up, &op.down}) use->count(each->experts, ids_);
-  const auto is_host = [](int32_t id) { return id >= 0; };
-  if (!std::all_of(host_ids_.begin(), host_ids_.end(), is_host)) {
+  METALLIC_ASSIGN(const HandOver given, hand_over(op));
+  const uint64_t number = transfers_.ask();
+  worker_.add(number, [this, given] {
+    if (worker_failure_) return;
+    if (const Status status = work(given); !status) worker_failure_ = status.error();
+  });
+  if (owners.any_resident) {
     ExpertNetworkOp resident = op;
     if (!op.gate.experts.empty()) resident.gate = for_device(op.gate);
     resident.up = for_device(op.up);
     resident.down = for_device(op.down);
     device_.expert_network(resident);
   }
-  if (std::none_of(host_ids_.begin(), host_ids_.end(), is_host)) return true;
-  METALLIC_ASSIGN(float* out, pinned_out_.get(transfers_, uint64_t(op.down.out.shape[0] * op.down.out.shape[1])));
-  transfers_.submit();
-  METALLIC_TRY(run_network_on_host(op, x, out));
-  bring_back(op.down, out);
+  transfers_.wait_for_answer(number);
+  const int64_t bytes = op.down.out.shape[1] * kFloat;
+  transfers_.copy_wanted_rows({given.out, op.down.out.data, bytes, op.down.out.stride[0], bytes, op.down.out.shape[0]},
+                              given.wanted);
   return true;
 }
 
-// Which choices are the host's; false if an expert is partly its own and partly the device's.
-bool DeviceExperts::divide(const ExpertNetworkOp& op) {
-  host_ids_ = ids_;
-  for (int32_t& id : host_ids_) {
-    const bool host = is_of_host(op.up.experts[size_t(id)], true);
-    if (is_of_host(op.down.experts[size_t(id)], true) != host) return false;
-    if (!op.gate.experts.empty() && is_of_host(op.gate.experts[size_t(id)], true) != host) return false;
-    if (!host) id = -1;
+Status DeviceExperts::take_failure() {
+  if (!worker_failure_) return {};
+  const Error failure = std::move(*worker_failure_);
+  worker_failure_.reset();
+  return tl::unexpected<Error>(failure);
+}
+
+DeviceExperts::Owners DeviceExperts::owners_of(const ExpertNetworkOp& op) {
+  const auto [found, fresh] = owners_.try_emplace(op.up.experts.data());
+  Owners& owners = found->second;
+  if (!fresh) return owners;
+  for (size_t id = 0; id < op.up.experts.size(); ++id) {
+    const bool host = is_of_host(op.up.experts[id], true);
+    owners.any_resident |= !host;
+    owners.whole &= is_of_host(op.down.experts[id], true) == host;
+    if (!op.gate.experts.empty()) owners.whole &= is_of_host(op.gate.experts[id], true) == host;
   }
-  return true;
+  return owners;
+}
+
+// The choice and its input on their way to pinned memory.
+Result<DeviceExperts::HandOver> DeviceExperts::hand_over(const ExpertNetworkOp& op) {
+  HandOver given;
+  given.op = op;
+  for (ExpertsOp* each : {&given.op.gate, &given.op.up, &given.op.down}) with_host_bias(*each);
+  const TensorView& x = op.up.x;
+  const uint64_t pairs = uint64_t(op.up.rows) * uint64_t(op.up.used);
+  METALLIC_ASSIGN(float* const to, pinned_x_.get(transfers_, worker_, uint64_t(x.shape[0] * x.shape[1])));
+  METALLIC_ASSIGN(float* const ids, pinned_ids_.get(transfers_, worker_, pairs));
+  METALLIC_ASSIGN(given.out, pinned_out_.get(transfers_, worker_, pairs * uint64_t(op.down.out.shape[1])));
+  METALLIC_ASSIGN(float* const wanted, pinned_wanted_.get(transfers_, worker_, pairs));
+  given.x = to;
+  given.ids = reinterpret_cast<const int32_t*>(ids);
+  given.wanted = reinterpret_cast<int32_t*>(wanted);
+  const int64_t bytes = x.shape[1] * kFloat, id_bytes = int64_t(pairs * sizeof(int32_t));
+  const RowCopy copies[] = {{x.data, to, x.stride[0], bytes, bytes, x.shape[0]},
+                            {op.up.ids, ids, id_bytes, id_bytes, id_bytes, 1}};
+  transfers_.copy_rows(copies);
+  return given;
+}
+
+// In the worker's thread.
+Status DeviceExperts::work(const HandOver& given) {
+  const ExpertNetworkOp& op = given.op;
+  set_choice(given.ids, op.up);
+  if (ExpertUse* use = residency_.use())
+    for (const ExpertsOp* each : {&op.gate, &op.up, &op.down}) use->count(each->experts, ids_);
+  host_ids_ = ids_;
+  bool any = false;
+  for (size_t i = 0; i < ids_.size(); ++i) {
+    const bool host = is_of_host(op.up.experts[size_t(ids_[i])], true);
+    given.wanted[i] = host;
+    any |= host;
+    if (!host) host_ids_[i] = -1;
+  }
+  return any ? run_network_on_host(op, given.x, given.out) : Status();
+}
+
+void DeviceExperts::with_host_bias(ExpertsOp& op) {
+  if (op.bias != nullptr) op.bias = biases_.get(device_, op.bias, int64_t(op.experts.size()) * op.out.shape[1]);
 }
 
 // x on its way to pinned memory.
@@ -117,12 +175,15 @@ Status DeviceExperts::fetch_choice(const ExpertsOp& op) {
   const int64_t bytes = int64_t(pairs) * int64_t(sizeof(int32_t));
   transfers_.copy_rows({op.ids, to, bytes, bytes, bytes, 1});
   transfers_.wait();
-  const auto* ids = reinterpret_cast<const int32_t*>(to);
-  ids_.assign(ids, ids + pairs);
-  // After a failure of the device, which is reported at the end of the step, they may be anything.
-  for (int32_t& id : ids_) id = std::clamp(id, 0, int32_t(op.experts.size()) - 1);
+  set_choice(reinterpret_cast<const int32_t*>(to), op);
   ids_from_ = op.ids;
   return {};
+}
+
+void DeviceExperts::set_choice(const int32_t* ids, const ExpertsOp& op) {
+  ids_.assign(ids, ids + size_t(op.rows) * size_t(op.used));
+  // After a failure of the device, which is reported at the end of the step, they may be anything.
+  for (int32_t& id : ids_) id = std::clamp(id, 0, int32_t(op.experts.size()) - 1);
 }
 
 // With the experts that the device has, for all choices: what it makes of those that it has not is written over.
@@ -199,7 +260,6 @@ ExpertsOp DeviceExperts::for_host(const ExpertsOp& op, const float* x, float* ou
   host.x = TensorView::dense(const_cast<float*>(x), Format::kF32, {op.x.shape[0], columns});
   host.out = TensorView::dense(out, Format::kF32, {op.out.shape[0], width});
   host.ids = host_ids_.data();
-  if (op.bias != nullptr) host.bias = biases_.get(device_, op.bias, int64_t(op.experts.size()) * width);
   host.experts = host_table(op);
   return host;
 }

@@ -11,6 +11,7 @@
 
 #include "backend/backend.h"
 #include "backend/transfers.h"
+#include "memory/host_worker.h"
 #include "memory/residency.h"
 
 namespace metallic {
@@ -18,8 +19,9 @@ namespace metallic {
 // Floats in pinned memory, as many as were wanted at most.
 class PinnedFloats {
  public:
+  // What was there before is gone where it was too small. A worker that may be at it is waited for.
   Result<float*> get(Transfers& transfers, uint64_t count);
-  bool holds(uint64_t count) const { return count <= count_; }
+  Result<float*> get(Transfers& transfers, HostWorker& worker, uint64_t count);
 
  private:
   std::shared_ptr<void> memory_;
@@ -40,21 +42,39 @@ class DeviceExperts {
  public:
   // `linear` multiplies on the device, whatever comes there by a ring.
   using Linear = std::function<void(const LinearOp&)>;
-  DeviceExperts(Backend& device, Transfers& transfers, Residency& residency, Linear linear)
-      : device_(device), transfers_(transfers), residency_(residency), linear_(std::move(linear)) {}
+  DeviceExperts(Backend& device, Transfers& transfers, HostWorker& worker, Residency& residency, Linear linear)
+      : device_(device), transfers_(transfers), worker_(worker), residency_(residency), linear_(std::move(linear)) {}
 
   // Other experts are going to be chosen.
   void forget_choice() { ids_from_ = nullptr; }
-  // `few`: as the order of the ring was chosen for this step. kIo, kOutOfMemory: nothing more is computed.
+  // `few`: as the order of the ring was chosen for this step. kIo, kOutOfMemory: nothing more is computed. The worker
+  // has nothing to do.
   Status run(const ExpertsOp& op, bool few);
-  // In a step of few tokens: what goes to the host goes there once, and its results come back once. False: nothing was
-  // done, as an expert is partly the host's.
+  // In a step of few tokens: the choice and its input are handed over to the worker, and its results come back once.
+  // False: nothing was done, as an expert is partly the host's.
   Result<bool> run_network(const ExpertNetworkOp& op);
+  // The first of the worker since the last call. The worker has nothing to do.
+  Status take_failure();
 
  private:
   Status fetch_choice(const ExpertsOp& op);
   Result<const float*> ask_for_input(const ExpertsOp& op);
-  bool divide(const ExpertNetworkOp& op);
+  // Who has the experts of a network: each expert one of both, or not.
+  struct Owners {
+    bool whole = true, any_resident = false;
+  };
+  Owners owners_of(const ExpertNetworkOp& op);
+  struct HandOver {
+    ExpertNetworkOp op;  // biases in host memory
+    const float* x = nullptr;  // all in pinned memory
+    const int32_t* ids = nullptr;
+    float* out = nullptr;
+    int32_t* wanted = nullptr;  // results, of the choices
+  };
+  Result<HandOver> hand_over(const ExpertNetworkOp& op);
+  Status work(const HandOver& given);
+  void with_host_bias(ExpertsOp& op);
+  void set_choice(const int32_t* ids, const ExpertsOp& op);
   Status run_network_on_host(const ExpertNetworkOp& op, const float* x, float* out);
   ExpertsOp for_device(const ExpertsOp& op);
   Status run_sorted(const ExpertsOp& op);
@@ -68,14 +88,16 @@ class DeviceExperts {
 
   Backend& device_;
   Transfers& transfers_;
+  HostWorker& worker_;
   Residency& residency_;
   Linear linear_;
-  std::optional<Error> failure_;
+  std::optional<Error> failure_, worker_failure_;
   const int32_t* ids_from_ = nullptr;  // of the device, which these are:
   std::vector<int32_t> ids_;           // (rows * used)
   std::vector<int32_t> host_ids_;      // the same, or -1 where the device multiplies
   std::unordered_map<const Weight*, std::vector<Weight>> stand_ins_, host_tables_;
-  PinnedFloats pinned_ids_, pinned_x_, pinned_out_;
+  std::unordered_map<const Weight*, Owners> owners_;
+  PinnedFloats pinned_ids_, pinned_x_, pinned_out_, pinned_wanted_;
   HostBiases biases_;
   std::shared_ptr<void> sorted_memory_[2];  // x and results, on the device
   uint64_t sorted_bytes_[2] = {0, 0};

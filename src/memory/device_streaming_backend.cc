@@ -27,13 +27,13 @@ class DeviceStreamingBackend final : public ForwardingBackend {
       : ForwardingBackend(std::move(inner)),
         transfers_(*find_transfers(*inner_)),
         residency_(std::move(residency)),
-        experts_(*inner_, transfers_, *residency_, [this](const LinearOp& op) { multiply(op); }),
-        worker_(transfers_) {}
+        worker_(transfers_),
+        experts_(*inner_, transfers_, worker_, *residency_, [this](const LinearOp& op) { multiply(op); }) {}
 
   // The device outlives it.
   ~DeviceStreamingBackend() override {
     defer(false);
-    finish_host();
+    worker_.settle();  // it works for all that goes now
   }
 
   void copy_to_host(void* to, const void* from, uint64_t bytes) override;
@@ -57,7 +57,6 @@ class DeviceStreamingBackend final : public ForwardingBackend {
   bool collect_host_parts(const LinearOp& op);
   std::function<void()> host_product(const TensorView& x) const;
   void rest();
-  void finish_host();
   const Weight* acquire(int number, const TensorView& x);
   void issue(const TensorView& x);
   float* pinned(PinnedFloats& memory, uint64_t floats);
@@ -77,8 +76,8 @@ class DeviceStreamingBackend final : public ForwardingBackend {
   RowLookup lookup_;
   PinnedFloats x_memory_, out_memory_;
   HostBiases biases_;
-  DeviceExperts experts_;
   HostWorker worker_;
+  DeviceExperts experts_;
 };
 
 void DeviceStreamingBackend::copy_to_host(void* to, const void* from, uint64_t bytes) {
@@ -90,6 +89,7 @@ Status DeviceStreamingBackend::synchronize() {
   rest();
   const Status status = inner_->synchronize();
   worker_.finish(!status);
+  if (const Status experts = experts_.take_failure(); !experts) keep(experts.error());
   if (!failure_) return status;
   if (DeviceRing* ring = residency_->device_ring()) ring->release_all();
   const Error failure = std::move(*failure_);
@@ -104,18 +104,9 @@ void DeviceStreamingBackend::rest() {
   worker_.rest();
 }
 
-// The host's threads are free then, and all that they were given.
-void DeviceStreamingBackend::finish_host() {
-  if (worker_.is_done()) return;
-  rest();
-  transfers_.wait();
-  worker_.finish(transfers_.failed());
-}
-
 // Null after a failure.
 float* DeviceStreamingBackend::pinned(PinnedFloats& memory, uint64_t floats) {
-  if (!memory.holds(floats)) finish_host();  // which may be at what was there before
-  const auto values = memory.get(transfers_, floats);
+  const auto values = memory.get(transfers_, worker_, floats);
   if (values) return *values;
   keep(values.error());
   return nullptr;
@@ -130,7 +121,7 @@ void DeviceStreamingBackend::experts(const ExpertsOp& op) {
   if (failure_) return;
   if (std::none_of(op.experts.begin(), op.experts.end(), is_streamed)) return inner_->experts(op);
   if (const Status stop = residency_->check_stop(); !stop) return keep(stop.error());
-  finish_host();
+  worker_.settle();
   defer(false);  // while the host looks at the choice of the next layer, copies are to go on
   if (const Status status = experts_.run(op, few_); !status) keep(status.error());
 }
@@ -140,7 +131,6 @@ void DeviceStreamingBackend::expert_network(const ExpertNetworkOp& op) {
   if (!few_ || std::none_of(op.up.experts.begin(), op.up.experts.end(), is_streamed))
     return ForwardingBackend::expert_network(op);
   if (const Status stop = residency_->check_stop(); !stop) return keep(stop.error());
-  finish_host();
   const Result<bool> done = experts_.run_network(op);
   if (!done) return keep(done.error());
   if (!*done) ForwardingBackend::expert_network(op);

@@ -39,6 +39,14 @@ void HostWorker::rest() {
   changed_.wait_for(lock, kWhile, [this] { return tasks_.empty(); });
 }
 
+void HostWorker::settle() {
+  if (is_done()) return;
+  transfers_.submit();
+  rest();
+  transfers_.wait();
+  finish(transfers_.failed());
+}
+
 void HostWorker::finish(bool device_failed) {
   drop_ = device_failed;
   {

@@ -28,7 +28,9 @@ class HostWorker {
   // Until all is done, or for a while if that does not happen: asleep, so that who waits takes no core from the host's
   // threads.
   void rest();
-  // Until all is done; what the device does not come to any more, after a failure, is answered without.
+  // Until all is done, whatever becomes of the device: the host's threads are free then, and all that they were given.
+  void settle();
+  // The same when it is known whether the device has failed; what the device does not come to any more, after a failure, is answered without.
   void finish(bool device_failed);
 
  private:

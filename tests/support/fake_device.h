@@ -151,6 +151,12 @@ class FakeDevice final : public ForwardingBackend, public Transfers {
   void copy_rows(std::span<const RowCopy> all) override {
     for (const RowCopy& copy : all) copy_some(copy);
   }
+  void copy_wanted_rows(const RowCopy& copy, const int32_t* wanted) override {
+    for (int64_t row = 0; row < copy.rows; ++row)
+      if (wanted[row] != 0)
+        copy_some({static_cast<const char*>(copy.from) + row * copy.from_stride,
+                   static_cast<char*>(copy.to) + row * copy.to_stride, 0, 0, copy.row_bytes, 1});
+  }
   void submit() override {}
   void wait() override {
     ++waits;

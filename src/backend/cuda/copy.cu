@@ -165,6 +165,17 @@ __global__ void rows_kernel(const __grid_constant__ RowCopies all) {
   }
 }
 
+// A block for each row.
+template <class T>
+__global__ void wanted_rows_kernel(const RowCopy a, const int32_t* wanted) {
+  const int64_t row = blockIdx.x, words = a.row_bytes / int64_t(sizeof(T));
+  if (wanted[row] == 0) return;
+  const T* const from = reinterpret_cast<const T*>(static_cast<const char*>(a.from) + row * a.from_stride);
+  T* const to = reinterpret_cast<T*>(static_cast<char*>(a.to) + row * a.to_stride);
+#pragma unroll 4
+  for (int64_t i = threadIdx.x; i < words; i += blockDim.x) to[i] = from[i];
+}
+
 __global__ void ask_kernel(uint64_t* asked, uint64_t number) {
   __threadfence_system();
   asm volatile("st.release.sys.global.u64 [%0], %1;" ::"l"(asked), "l"(number) : "memory");
@@ -204,6 +215,15 @@ void launch_together(std::span<const RowCopy> copies, cudaStream_t stream) {
 void launch_rows(std::span<const RowCopy> copies, cudaStream_t stream) {
   for (size_t first = 0; first < copies.size(); first += kMostCopies)
     launch_together(copies.subspan(first, std::min<size_t>(kMostCopies, copies.size() - first)), stream);
+}
+
+void launch_wanted_rows(const RowCopy& a, const int32_t* wanted, cudaStream_t stream) {
+  if (a.rows == 0 || a.row_bytes == 0) return;
+  const dim3 grid{unsigned(a.rows)};
+  if (in_words_of_16(a))
+    wanted_rows_kernel<uint4><<<grid, kThreads, 0, stream>>>(a, wanted);
+  else
+    wanted_rows_kernel<uint32_t><<<grid, kThreads, 0, stream>>>(a, wanted);
 }
 
 void launch_ask(uint64_t* asked, uint64_t number, cudaStream_t stream) {

@@ -73,6 +73,7 @@ class CudaBackend final : public Backend, public Transfers, public RunAhead {
   void wait_for_copy(uint64_t copy) override;
   using Transfers::copy_rows;
   void copy_rows(std::span<const RowCopy> copies) override;
+  void copy_wanted_rows(const RowCopy& copy, const int32_t* wanted) override;
   void submit() override;
   void wait() override;
   bool failed() const override;

@@ -31,6 +31,7 @@ void launch_write(const void* values, uint64_t bytes, void* to, cudaStream_t str
 
 // Either way, by the multiprocessors: the copy engine may be busy with weights for milliseconds.
 void launch_rows(std::span<const RowCopy> copies, cudaStream_t stream);
+void launch_wanted_rows(const RowCopy& copy, const int32_t* wanted, cudaStream_t stream);
 
 // The device writes `number` to pinned memory, or waits until the host has written it, or more, there.
 void launch_ask(uint64_t* asked, uint64_t number, cudaStream_t stream);

@@ -236,6 +236,13 @@ void CudaBackend::copy_rows(std::span<const RowCopy> copies) {
   launch_rows(copies, stream.get());
   stream.check(cudaGetLastError(), "copying rows");
 }
+void CudaBackend::copy_wanted_rows(const RowCopy& copy, const int32_t* wanted) {
+  queue_->flush();
+  Stream& stream = queue_->stream();
+  if (stream.failed()) return;
+  launch_wanted_rows(copy, wanted, stream.get());
+  stream.check(cudaGetLastError(), "copying rows");
+}
 void CudaBackend::submit() { queue_->flush(); }
 void CudaBackend::wait() {
   queue_->flush();
