@@ -17,8 +17,8 @@ struct RowCopy {
   int64_t from_stride, to_stride, row_bytes, rows;
 };
 
-// One thread at a time, the backend's. Nothing here waits but pack(), finish_copy() and wait(); failures are latched, as
-// those of operations.
+// One thread at a time, the backend's. Nothing here waits but pack(), finish_copy() and wait(); failures are latched,
+// as those of operations.
 class Transfers {
  public:
   virtual ~Transfers() = default;

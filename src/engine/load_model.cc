@@ -16,8 +16,8 @@ Result<std::shared_ptr<Backend>> open_for(const PlannedModel& planned, const Eng
   return open_backend(name, options.threads, planned.sizes.packed);
 }
 
-// Where there is a GPU and not all of a model stays on it, the plan depends on rates as nothing else: those that are not known yet are
-// measured. A model that fits starts at once.
+// Where there is a GPU and not all of a model stays on it, the plan depends on rates as nothing else: those that are
+// not known yet are measured. A model that fits starts at once.
 Result<PlannedModel> plan_for_loading(const GgufFile& file, const Config& config, const EngineOptions& options) {
   METALLIC_ASSIGN(PlannedModel planned, plan_model(file, config, {.options = options}));
   if (!planned.machine.has_gpu || (planned.plan.uses_gpu() && all_stay(planned.plan))) return planned;

@@ -65,7 +65,7 @@ class DeviceExperts {
   };
   Owners owners_of(const ExpertNetworkOp& op);
   struct HandOver {
-    ExpertNetworkOp op;  // biases in host memory
+    ExpertNetworkOp op;        // biases in host memory
     const float* x = nullptr;  // all in pinned memory
     const int32_t* ids = nullptr;
     float* out = nullptr;

@@ -156,9 +156,9 @@ void DeviceStreamingBackend::embed(const EmbedOp& op) {
   for (int64_t first = 0; first < count; first += kRowsAtOnce) {  // some on their way while others are looked up
     const int64_t rows = std::min(kRowsAtOnce, count - first);
     float* const out = values + first * columns;
-    const Result<EmbedOp> part = lookup_.in_host_memory(
-        *residency_, {op.weight, op.ids.subspan(size_t(first), size_t(rows)), op.scale,
-                      TensorView::dense(out, Format::kF32, {rows, columns})});
+    const Result<EmbedOp> part =
+        lookup_.in_host_memory(*residency_, {op.weight, op.ids.subspan(size_t(first), size_t(rows)), op.scale,
+                                             TensorView::dense(out, Format::kF32, {rows, columns})});
     if (!part) return keep(part.error());
     residency_->host()->embed(*part);
     transfers_.copy_rows({out, float_at(op.out, first), columns * kFloat, op.out.stride[0], columns * kFloat, rows});

@@ -22,7 +22,8 @@ class HostWorker {
   HostWorker(const HostWorker&) = delete;
   HostWorker& operator=(const HostWorker&) = delete;
 
-  // When the device has come to the hand-over, `work` is done, and the hand-over is answered. In the order of the calls.
+  // When the device has come to the hand-over, `work` is done, and the hand-over is answered. In the order of the
+  // calls.
   void add(uint64_t number, std::function<void()> work);
   bool is_done();
   // Until all is done, or for a while if that does not happen: asleep, so that who waits takes no core from the host's
@@ -30,7 +31,8 @@ class HostWorker {
   void rest();
   // Until all is done, whatever becomes of the device: the host's threads are free then, and all that they were given.
   void settle();
-  // The same when it is known whether the device has failed; what the device does not come to any more, after a failure, is answered without.
+  // The same when it is known whether the device has failed; what the device does not come to any more, after a
+  // failure, is answered without.
   void finish(bool device_failed);
 
  private:

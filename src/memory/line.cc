@@ -147,9 +147,9 @@ void Line::BlockSums::add(const BlockSums& other, double factor) {
 }
 
 void Line::Sums::add(const Sums& other, double factor) {
-  constexpr double Sums::*kAll[] = {&Sums::gpu,         &Sums::demand_cpu, &Sums::demand_copy, &Sums::demand_handover,
-                                    &Sums::ram_demand,  &Sums::demand_disk, &Sums::demand_file, &Sums::disk,
-                                    &Sums::disk_cpu,    &Sums::disk_gpu,    &Sums::disk_link,   &Sums::ram_disk};
+  constexpr double Sums::*kAll[] = {&Sums::gpu,        &Sums::demand_cpu,  &Sums::demand_copy, &Sums::demand_handover,
+                                    &Sums::ram_demand, &Sums::demand_disk, &Sums::demand_file, &Sums::disk,
+                                    &Sums::disk_cpu,   &Sums::disk_gpu,    &Sums::disk_link,   &Sums::ram_disk};
   for (double Sums::*one : kAll) this->*one += factor * other.*one;
   attention.add(other.attention, factor);
   others.add(other.others, factor);

@@ -75,8 +75,8 @@ class Line {
     void add(const Sums& other, double factor);
   };
   std::vector<Sums> sums(const StepKind& kind) const;
-  // Slices [0, on_gpu) stay on the GPU, [on_gpu, in_ram) in RAM, the others on disk. With `attention_comes` all of RAM's
-  // attention is copied, and nothing of it handed over.
+  // Slices [0, on_gpu) stay on the GPU, [on_gpu, in_ram) in RAM, the others on disk. With `attention_comes` all of
+  // RAM's attention is copied, and nothing of it handed over.
   StepLoad load(const StepKind& kind, const std::vector<Sums>& sums, int on_gpu, int in_ram,
                 bool attention_comes) const;
 

@@ -226,8 +226,7 @@ void Planner::try_cut(const Way& way, const Tables& tables, int on_gpu, int in_r
   const auto time = [&](size_t kind, bool attention_comes, double& share) {
     const bool few = tables.kinds[kind].tokens <= kFewTokens;
     const Sharing sharing = way.ring == 0 ? Sharing::kCpu : few ? Sharing::kBoth : Sharing::kLink;
-    StepLoad load =
-        tables.line->load(tables.kinds[kind], tables.sums[kind], on_gpu, in_ram, few && attention_comes);
+    StepLoad load = tables.line->load(tables.kinds[kind], tables.sums[kind], on_gpu, in_ram, few && attention_comes);
     if (way.ring > 0) {
       load.lead = std::max(1, tables.line->layers_brought(on_gpu)) * ring_lead(machine_, way.ring, gpu_piece_, few);
       if (few) slow_link(load, way.ring);

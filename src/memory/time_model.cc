@@ -170,7 +170,8 @@ StepTime step_time(const StepLoad& load, Sharing sharing, double& cpu_share) {
         chosen = time, cpu_share = share;
     }
   }
-  return {load.fixed + least, load.fixed + chosen.busy, chosen.cpu, chosen.gpu, chosen.link, load.disk, chosen.handover, load.fixed};
+  return {load.fixed + least, load.fixed + chosen.busy, chosen.cpu, chosen.gpu, chosen.link,
+          load.disk,          chosen.handover,          load.fixed};
 }
 
 namespace {

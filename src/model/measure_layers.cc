@@ -15,13 +15,13 @@
 namespace metallic {
 namespace {
 
-// Bytes that a step reads, at least, of the free memory, and at most; products are all that is measured of some, and may
-// take more: the caches of a large machine hold 300 MB.
+// Bytes that a step reads, at least, of the free memory, and at most; products are all that is measured of some, and
+// may take more: the caches of a large machine hold 300 MB.
 constexpr uint64_t kLeastRead = uint64_t{256} << 20, kReadShare = 64, kMostRead = uint64_t{1} << 30;
 constexpr uint64_t kProductShare = 32, kMostOfProducts = uint64_t{3} << 30;
 constexpr int kPageTokens = 32;
-constexpr int kDeep = 512;        // positions before a token, where attention is measured
-constexpr int kDecodeSteps = 9;   // of which the median counts
+constexpr int kDeep = 512;       // positions before a token, where attention is measured
+constexpr int kDecodeSteps = 9;  // of which the median counts
 constexpr int kProductPasses = 25;
 constexpr int kLongStep = 4;      // usual ones
 constexpr int kPromptSteps = 3;   // likewise, after one to get ready
@@ -193,8 +193,7 @@ Result<double> time_products(Backend& backend, const Weights& weights) {
 }  // namespace
 
 Result<double> measure_products(std::shared_ptr<Backend> host, std::shared_ptr<const GgufFile> file,
-                                const Config& given, const ModelSizes& sizes,
-                                const std::function<void()>& before) {
+                                const Config& given, const ModelSizes& sizes, const std::function<void()>& before) {
   const Work work = first_layers(sizes, false, kProductShare, kMostOfProducts);
   if (!can_measure(given, work, bytes_of_head(sizes, false))) return 0.0;
   Config config = given;
