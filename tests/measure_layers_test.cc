@@ -9,6 +9,7 @@
 #include "convert/test_folder.h"
 #include "model/config.h"
 #include "model/model_sizes.h"
+#include "support/fake_device.h"
 
 namespace metallic {
 namespace {
@@ -54,6 +55,15 @@ INSTANTIATE_TEST_SUITE_P(Architectures, MeasuredLayers,
                              if (c == '-') c = '_';
                            return name;
                          });
+
+TEST(MeasuredLayersOfAFullDevice, SayThatMemoryIsShort) {
+  const Case c("qwen2");
+  const auto device = std::make_shared<testing::FakeDevice>();
+  device->capacity = 4096;
+  const auto rates = measure_layers(device, c.file, c.config, c.sizes);
+  ASSERT_FALSE(rates);
+  EXPECT_EQ(rates.error().code, ErrorCode::kOutOfMemory);
+}
 
 // Steps behind 512 positions cannot be measured; products can.
 TEST(MeasuredLayersOfFewPositions, HaveProductsAlone) {

@@ -34,6 +34,14 @@ std::string model_key(const Config& config, const ModelSizes& sizes) {
   return fmt::format("{} {}x{} {} {}+{}", config.spec->name, sizes.layers, config.width, config.ff_width, bytes, head);
 }
 
+// What does not fit into the memory that is free cannot be measured: nothing is known of it then.
+template <class T>
+Result<T> unless_short(Result<T> measured) {
+  if (measured || measured.error().code != ErrorCode::kOutOfMemory) return measured;
+  log(LogLevel::kInfo, "rates are assumed, as there is no room to measure them: {}", measured.error().message);
+  return T{};
+}
+
 class LocalMachine {
  public:
   LocalMachine(const GgufFile& file, const Config& config, const ModelSizes& sizes, const LocalMachineOptions& options)
@@ -88,7 +96,7 @@ class LocalMachine {
     LayerRates rates;
     for (const Field& field : kFields) rates.*field.to = cache_.find(name + ", " + field.name).value_or(0);
     if (rates.decode_bytes_per_second > 0 || backend == nullptr) return rates;
-    METALLIC_ASSIGN(rates, measure_layers(backend, file(), config_, sizes_));
+    METALLIC_ASSIGN(rates, unless_short(measure_layers(backend, file(), config_, sizes_)));
     for (const Field& field : kFields)
       if (rates.*field.to > 0) cache_.set(name + ", " + field.name, rates.*field.to);
     return rates;
@@ -98,7 +106,7 @@ class LocalMachine {
   std::shared_ptr<const GgufFile> file() const { return {std::shared_ptr<void>(), &file_}; }
 
   Result<KernelRates> kernels(Backend* backend, const std::string& device) {
-    return measure_kernels(backend, file_, device, cache_);
+    return unless_short(measure_kernels(backend, file_, device, cache_));
   }
 
   // Where a machine keeps what is measured of one of its devices.
@@ -186,7 +194,7 @@ class LocalMachine {
     if (machine_.cpu_product_rate > 0 && machine_.link_shared_rate > 0) return {};
     std::optional<BackgroundCopies> copies;
     METALLIC_ASSIGN(machine_.cpu_product_rate,
-                    measure_products(host, file(), config_, sizes_, [&] { copies.emplace(device); }));
+                    unless_short(measure_products(host, file(), config_, sizes_, [&] { copies.emplace(device); })));
     machine_.link_shared_rate = copies ? copies->stop() : 0;
     if (machine_.cpu_product_rate > 0) cache_.set(beside, machine_.cpu_product_rate);
     if (machine_.link_shared_rate > 0) cache_.set(beside + ", link", machine_.link_shared_rate);
