@@ -13,7 +13,8 @@ help:  ## List these commands
 	@sed -n 's/^\([a-z][a-z0-9 -]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf 'make %-24s %s\n' "$$name" "$$text"; done
 
 run: build  ## Build all that is needed and answer a prompt: make run PROMPT="…" MODEL=path.gguf (PROMPT= chats)
-	@model=$${MODEL:-$$(tools/fetch-model)} && exec build/metallic run -m "$$model" $${PROMPT:+"--prompt=$$PROMPT"}
+	@model=$${MODEL:-$$(tools/fetch-model)} && set -- -m "$$model" $${PROMPT:+"--prompt=$$PROMPT"} && \
+	{ [ -n "$$MODEL" ] || [ -z "$$PROMPT" ] || set -- "$$@" --temp=0; } && exec build/metallic run "$$@"
 
 build: install-deps  ## Build the command build/metallic
 	@tools/build release metallic_cli

@@ -58,7 +58,7 @@ class MakeRun(TemporaryFolder):
             "--help",
         ):
             with self.subTest(prompt=prompt):
-                expected = ["run", "-m", "/cache/default model.gguf", f"--prompt={prompt}"]
+                expected = ["run", "-m", "/cache/default model.gguf", f"--prompt={prompt}", "--temp=0"]
                 self.assertEqual(self.arguments(f"PROMPT={prompt}"), expected)
                 self.assertEqual(self.arguments(PROMPT=prompt), expected)
 
