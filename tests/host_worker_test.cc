@@ -21,7 +21,8 @@ TEST(HostWorkers, WorkInOrderAndAnswerEach) {
     device.wait_for_answer(number);
     ASSERT_EQ(done.size(), size_t(i) + 1);
   }
-  worker.finish(false);
+  worker.finish();
+  EXPECT_FALSE(worker.take_dropped());
   EXPECT_TRUE(worker.is_done());
   for (int i = 0; i < 100; ++i) EXPECT_EQ(done[size_t(i)], i);
 }
@@ -37,18 +38,20 @@ TEST(HostWorkers, BeginWhenTheyAreAsked) {
   EXPECT_TRUE(seen);
 }
 
-TEST(HostWorkers, AnswerWithoutWorkWhatADeviceThatFailedNeverComesTo) {
+TEST(HostWorkers, AnswerWithoutWorkWhatADeviceNeverComesTo) {
   FakeDevice device;
   HostWorker worker(device);
   std::atomic<int> done = 0;
   for (uint64_t number = 1; number <= 3; ++number) worker.add(number, [&] { ++done; });
-  worker.finish(true);
+  worker.finish();
+  EXPECT_TRUE(worker.take_dropped());
   EXPECT_EQ(done, 0);
   device.wait_for_answer(3);
   worker.add(4, [&] { ++done; });  // the next step
   for (uint64_t number = 1; number <= 4; ++number) EXPECT_EQ(device.ask(), number);
   device.wait_for_answer(4);
-  worker.finish(false);
+  worker.finish();
+  EXPECT_FALSE(worker.take_dropped());
   EXPECT_EQ(done, 1);
 }
 
@@ -64,7 +67,8 @@ TEST(HostWorkers, AreWaitedForAsleep) {
   worker.add(number + 1, [&] { ++done; });  // nobody asks for it
   worker.rest();
   EXPECT_FALSE(worker.is_done());
-  worker.finish(true);
+  worker.finish();
+  EXPECT_TRUE(worker.take_dropped());
   EXPECT_EQ(done, 1);
 }
 

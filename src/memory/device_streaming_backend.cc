@@ -88,7 +88,9 @@ void DeviceStreamingBackend::copy_to_host(void* to, const void* from, uint64_t b
 Status DeviceStreamingBackend::synchronize() {
   rest();
   const Status status = inner_->synchronize();
-  worker_.finish(!status);
+  worker_.finish();
+  if (worker_.take_dropped() && status)
+    keep({ErrorCode::kDevice, "the GPU has ended a step without asking for all that the processor was to do"});
   if (const Status experts = experts_.take_failure(); !experts) keep(experts.error());
   if (!failure_) return status;
   if (DeviceRing* ring = residency_->device_ring()) ring->release_all();
@@ -148,7 +150,7 @@ void DeviceStreamingBackend::embed(const EmbedOp& op) {
   if (!is_streamed(*op.weight)) return inner_->embed(op);
   // What was copied from there before must have arrived.
   const Status status = inner_->synchronize();
-  worker_.finish(!status);
+  worker_.finish();
   if (!status) return keep(status.error());
   const int64_t count = int64_t(op.ids.size()), columns = op.weight->columns();
   float* values = pinned(out_memory_, uint64_t(count * columns));

@@ -44,11 +44,11 @@ void HostWorker::settle() {
   transfers_.submit();
   rest();
   transfers_.wait();
-  finish(transfers_.failed());
+  finish();
 }
 
-void HostWorker::finish(bool device_failed) {
-  drop_ = device_failed;
+void HostWorker::finish() {
+  drop_ = true;
   {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return tasks_.empty(); });
@@ -72,14 +72,20 @@ bool HostWorker::next(Task& task) {
   return true;
 }
 
-void HostWorker::wait_until_asked(uint64_t number) const {
-  while (!transfers_.is_asked(number) && !drop_) relax();
+bool HostWorker::wait_until_asked(uint64_t number) const {
+  while (!transfers_.is_asked(number)) {
+    if (drop_) return transfers_.is_asked(number);  // it may have been just before
+    relax();
+  }
+  return true;
 }
 
 void HostWorker::run() {
   for (Task task; next(task);) {
-    wait_until_asked(task.number);
-    if (!drop_) task.work();
+    if (wait_until_asked(task.number))
+      task.work();
+    else
+      dropped_ = true;
     transfers_.answer(task.number);
     const std::lock_guard lock(mutex_);
     tasks_.pop_front();

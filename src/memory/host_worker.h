@@ -29,11 +29,13 @@ class HostWorker {
   // Until all is done, or for a while if that does not happen: asleep, so that who waits takes no core from the host's
   // threads.
   void rest();
-  // Until all is done, whatever becomes of the device: the host's threads are free then, and all that they were given.
+  // Waits for the device, and until all is done: the host's threads are free then, and all that they were given.
   void settle();
-  // The same when it is known whether the device has failed; what the device does not come to any more, after a
-  // failure, is answered without.
-  void finish(bool device_failed);
+  // Of a device that has nothing more to do, whatever became of it: what it has not asked for it never will, and that
+  // is dropped.
+  void finish();
+  // Whether anything was dropped since the last call.
+  bool take_dropped() { return dropped_.exchange(false); }
 
  private:
   struct Task {
@@ -42,7 +44,7 @@ class HostWorker {
   };
   void run();
   bool next(Task& task);
-  void wait_until_asked(uint64_t number) const;
+  bool wait_until_asked(uint64_t number) const;
 
   Transfers& transfers_;
   std::mutex mutex_;
@@ -51,7 +53,8 @@ class HostWorker {
   bool stop_ = false;
   std::atomic<uint64_t> added_ = 0;  // so many
   std::atomic<bool> drop_ = false;   // what nobody has asked for
-  std::thread thread_;               // started with the first
+  std::atomic<bool> dropped_ = false;
+  std::thread thread_;  // started with the first
 };
 
 }  // namespace metallic

@@ -76,6 +76,35 @@ TEST(CudaStreamingFaults, AnyCallThatFailsIsAnErrorAndNothingLeaks) {
   EXPECT_GT(failed, 20);
 }
 
+// Nobody waits for what it does not come to any more.
+TEST(CudaStreamingFaults, ALostDeviceFailsEveryStepAndCanBeClosed) {
+  fake_runtime().restart();
+  int calls = 0;
+  {
+    Session session;
+    ASSERT_TRUE(session.open());
+    ASSERT_TRUE(session.step(12));
+    const int before = fake_runtime().calls;
+    ASSERT_TRUE(session.step(1));
+    calls = fake_runtime().calls - before;
+  }
+  for (int at = 0; at < calls; at += 3) {
+    fake_runtime().restart();
+    Session session;
+    ASSERT_TRUE(session.open());
+    ASSERT_TRUE(session.step(12));
+    fake_runtime().fail_at = fake_runtime().calls + at;
+    fake_runtime().failure = testing::FakeFailure::kIllegalAddress;
+    fake_runtime().lost = true;
+    for (int i = 0; i < 2; ++i) {
+      const Status status = session.step(1);
+      ASSERT_FALSE(status) << at;
+      EXPECT_EQ(status.error().code, ErrorCode::kDevice) << status.error().message;
+    }
+  }
+  fake_runtime().restart();
+}
+
 TEST(CudaStreamingFaults, AfterAStepThatFailedTheNextOneWorks) {
   fake_runtime().restart();
   Session session;

@@ -3,6 +3,8 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -31,6 +33,12 @@ cudaError_t error_of(FakeFailure failure) {
     default:
       return cudaErrorUnknown;
   }
+}
+
+// The one kernel that does what it is there for, as somebody waits for it (handovers.h).
+cudaKernel_t& asking_kernel() {
+  static cudaKernel_t kernel = nullptr;
+  return kernel;
 }
 
 // Counts a call; its result. Threads of an upload call, too.
@@ -89,6 +97,7 @@ void FakeRuntime::restart() {
 }  // namespace metallic::testing
 
 using metallic::testing::allocate;
+using metallic::testing::asking_kernel;
 using metallic::testing::call;
 using metallic::testing::error_of;
 using metallic::testing::fake_runtime;
@@ -176,8 +185,18 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) 
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t*, const void*, void**) { return call("cudaLaunchKernelExC"); }
 
 // What the compiler calls for <<< >>> and for the code it embeds.
-cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void*) { return *kernel = nullptr, cudaSuccess; }
-cudaError_t __cudaLaunchKernel(cudaKernel_t, dim3, dim3, void**, size_t, cudaStream_t) { return call("a kernel"); }
+cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* function) {
+  *kernel = reinterpret_cast<cudaKernel_t>(const_cast<void*>(function));
+  return cudaSuccess;
+}
+cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3, dim3, void** arguments, size_t, cudaStream_t) {
+  const cudaError_t error = call("a kernel");
+  if (error == cudaSuccess && kernel == asking_kernel()) {
+    uint64_t* const asked = *static_cast<uint64_t**>(arguments[0]);
+    std::atomic_ref<uint64_t>(*asked).store(*static_cast<uint64_t*>(arguments[1]));
+  }
+  return error;
+}
 unsigned __cudaPushCallConfiguration(dim3, dim3, size_t, void*) { return 0; }
 cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, size_t* shared, void* stream) {
   *grid = dim3(1), *block = dim3(1), *shared = 0;
@@ -190,6 +209,10 @@ void** __cudaRegisterFatBinary(void*) {
 }
 void __cudaRegisterFatBinaryEnd(void**) {}
 void __cudaUnregisterFatBinary(void**) {}
-void __cudaRegisterFunction(void**, const char*, char*, const char*, int, uint3*, uint3*, dim3*, dim3*, int*) {}
+void __cudaRegisterFunction(void**, const char* function, char*, const char* name, int, uint3*, uint3*, dim3*, dim3*,
+                            int*) {
+  if (std::strstr(name, "ask_kernel") != nullptr)
+    asking_kernel() = reinterpret_cast<cudaKernel_t>(const_cast<char*>(function));
+}
 void __cudaRegisterVar(void**, char*, char*, const char*, int, size_t, int, int) {}
 }

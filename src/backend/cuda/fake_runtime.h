@@ -1,5 +1,5 @@
 // A CUDA runtime without a GPU, for tests that link it in place of the real one: memory is the host's, kernels do
-// nothing, and any call can be made to fail.
+// nothing but ask the host (handovers.h), and any call can be made to fail.
 #pragma once
 
 #include <string>

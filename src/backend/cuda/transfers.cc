@@ -124,6 +124,8 @@ Result<std::shared_ptr<void>> CudaBackend::allocate_pinned(uint64_t bytes) {
     });
   }
   (void)cudaGetLastError();
+  if (error != cudaErrorMemoryAllocation)
+    return device_error(error, fmt::format("allocating {} bytes of pinned memory", bytes));
   return fail(ErrorCode::kOutOfMemory, "cannot allocate {} bytes of pinned memory for weights: {}", bytes,
               cudaGetErrorString(error));
 }
