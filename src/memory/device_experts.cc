@@ -75,7 +75,7 @@ Status DeviceExperts::run(const ExpertsOp& op, bool few) {
 // All of it is called at once: the device goes on when the worker has answered.
 Result<bool> DeviceExperts::run_network(const ExpertNetworkOp& op) {
   const Owners owners = owners_of(op);
-  if (!owners.whole) return false;
+  if (!owners.simple) return false;
   forget_choice();
   METALLIC_ASSIGN(const HandOver given, hand_over(op));
   const uint64_t number = transfers_.ask();
@@ -108,11 +108,15 @@ DeviceExperts::Owners DeviceExperts::owners_of(const ExpertNetworkOp& op) {
   const auto [found, fresh] = owners_.try_emplace(op.up.experts.data());
   Owners& owners = found->second;
   if (!fresh) return owners;
+  const std::span<const Weight> all[] = {op.up.experts, op.down.experts, op.gate.experts};
   for (size_t id = 0; id < op.up.experts.size(); ++id) {
     const bool host = is_of_host(op.up.experts[id], true);
     owners.any_resident |= !host;
-    owners.whole &= is_of_host(op.down.experts[id], true) == host;
-    if (!op.gate.experts.empty()) owners.whole &= is_of_host(op.gate.experts[id], true) == host;
+    for (const std::span<const Weight> experts : all) {
+      if (experts.empty()) continue;
+      const bool of_host = is_of_host(experts[id], true);
+      owners.simple &= of_host == host && (!of_host || streamed_matrix(experts[id]).expert_piece < 0);
+    }
   }
   return owners;
 }

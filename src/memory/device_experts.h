@@ -51,7 +51,8 @@ class DeviceExperts {
   // has nothing to do.
   Status run(const ExpertsOp& op, bool few);
   // In a step of few tokens: the choice and its input are handed over to the worker, and its results come back once.
-  // False: nothing was done, as an expert is partly the host's.
+  // False: nothing was done, as an expert is partly the host's, or may have to be read: that may take long, and a
+  // kernel that waits for long is ended where a display hangs on the GPU.
   Result<bool> run_network(const ExpertNetworkOp& op);
   // The first of the worker since the last call. The worker has nothing to do.
   Status take_failure();
@@ -59,9 +60,9 @@ class DeviceExperts {
  private:
   Status fetch_choice(const ExpertsOp& op);
   Result<const float*> ask_for_input(const ExpertsOp& op);
-  // Who has the experts of a network: each expert one of both, or not.
+  // Who has the experts of a network: each expert one of both, and the host its own in RAM, or not.
   struct Owners {
-    bool whole = true, any_resident = false;
+    bool simple = true, any_resident = false;
   };
   Owners owners_of(const ExpertNetworkOp& op);
   struct HandOver {
