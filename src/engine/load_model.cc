@@ -21,8 +21,8 @@ Result<std::shared_ptr<Backend>> open_for(const PlannedModel& planned, const Eng
 Result<PlannedModel> plan_for_loading(const GgufFile& file, const Config& config, const EngineOptions& options) {
   METALLIC_ASSIGN(PlannedModel planned, plan_model(file, config, {.options = options}));
   if (!planned.machine.has_gpu || (planned.plan.uses_gpu() && all_stay(planned.plan))) return planned;
-  if (!is_measured(planned.machine))
-    log(LogLevel::kWarning, "measuring this machine, once a week, for a model of which not all stays on the GPU");
+  if (is_measured(planned.machine) && (planned.machine.disk_rate > 0 || !reads_disk(planned.plan))) return planned;
+  log(LogLevel::kWarning, "measuring this machine, once a week, for a model of which not all stays on the GPU");
   auto measured = plan_model(file, config, {.options = options, .measure = Measure::kMissing});
   if (measured) return measured;
   log(LogLevel::kWarning, "rates are assumed, as they could not be measured: {}", measured.error().message);
@@ -59,7 +59,7 @@ Result<PlacedModel> load_model(const std::string& path, const EngineOptions& giv
     if (!found && options.backend == "auto" && placed.planned->plan.uses_gpu()) {
       log(LogLevel::kWarning, "the GPU is not used: {}", found.error().message);
       options.backend = "cpu";
-      METALLIC_ASSIGN(placed.planned, plan_for_loading(*file, config, options));
+      METALLIC_ASSIGN(placed.planned, plan_model(*file, config, {.options = options}));
       found = open_for(*placed.planned, options);
     }
     METALLIC_ASSIGN(backend, std::move(found));

@@ -232,7 +232,7 @@ Result<Machine> local_machine(const GgufFile& file, const Config& config, const 
 
 bool is_measured(const Machine& machine) {
   return machine.cpu_decode_rate > 0 && machine.gpu_decode_rate > 0 && machine.cpu_product_rate > 0 &&
-         machine.link_rate > 0 && machine.handover_seconds > 0;
+         machine.link_rate > 0 && machine.link_shared_rate > 0 && machine.handover_seconds > 0;
 }
 
 }  // namespace metallic

@@ -47,13 +47,9 @@ const float* HostBiases::get(Backend& device, const float* bias, int64_t count) 
 Status DeviceExperts::run(const ExpertsOp& op, bool few) {
   METALLIC_TRY(fetch_choice(op));
   if (ExpertUse* use = residency_.use()) use->count(op.experts, ids_);
-  bool on_host = false, on_device = false;
-  host_ids_ = ids_;
-  for (int32_t& id : host_ids_) {
-    const bool host = is_of_host(op.experts[size_t(id)], few);
-    (host ? on_host : on_device) = true;
-    if (!host) id = -1;
-  }
+  divide(op.experts, few);
+  const bool on_host = std::any_of(host_ids_.begin(), host_ids_.end(), [](int32_t id) { return id >= 0; });
+  const bool on_device = std::any_of(host_ids_.begin(), host_ids_.end(), [](int32_t id) { return id < 0; });
   const float* x = nullptr;
   float* out = nullptr;
   if (on_host) {  // x first: what the device does meanwhile comes behind it
@@ -148,15 +144,17 @@ Status DeviceExperts::work(const HandOver& given) {
   set_choice(given.ids, op.up);
   if (ExpertUse* use = residency_.use())
     for (const ExpertsOp* each : {&op.gate, &op.up, &op.down}) use->count(each->experts, ids_);
-  host_ids_ = ids_;
+  divide(op.up.experts, true);
   bool any = false;
-  for (size_t i = 0; i < ids_.size(); ++i) {
-    const bool host = is_of_host(op.up.experts[size_t(ids_[i])], true);
-    given.wanted[i] = host;
-    any |= host;
-    if (!host) host_ids_[i] = -1;
-  }
+  for (size_t i = 0; i < host_ids_.size(); ++i) any |= (given.wanted[i] = host_ids_[i] >= 0) != 0;
   return any ? run_network_on_host(op, given.x, given.out) : Status();
+}
+
+// Which choices are the host's.
+void DeviceExperts::divide(std::span<const Weight> experts, bool few) {
+  host_ids_ = ids_;
+  for (int32_t& id : host_ids_)
+    if (!is_of_host(experts[size_t(id)], few)) id = -1;
 }
 
 void DeviceExperts::with_host_bias(ExpertsOp& op) {

@@ -74,6 +74,7 @@ class DeviceExperts {
   };
   Result<HandOver> hand_over(const ExpertNetworkOp& op);
   Status work(const HandOver& given);
+  void divide(std::span<const Weight> experts, bool few);
   void with_host_bias(ExpertsOp& op);
   void set_choice(const int32_t* ids, const ExpertsOp& op);
   Status run_network_on_host(const ExpertNetworkOp& op, const float* x, float* out);

@@ -56,7 +56,6 @@ class DeviceStreamingBackend final : public ForwardingBackend {
   void multiply_on_device(const LinearOp& op);
   bool collect_host_parts(const LinearOp& op);
   std::function<void()> host_product(const TensorView& x) const;
-  void rest();
   const Weight* acquire(int number, const TensorView& x);
   void issue(const TensorView& x);
   float* pinned(PinnedFloats& memory, uint64_t floats);
@@ -81,12 +80,12 @@ class DeviceStreamingBackend final : public ForwardingBackend {
 };
 
 void DeviceStreamingBackend::copy_to_host(void* to, const void* from, uint64_t bytes) {
-  rest();
+  worker_.rest();
   inner_->copy_to_host(to, from, bytes);
 }
 
 Status DeviceStreamingBackend::synchronize() {
-  rest();
+  worker_.rest();
   const Status status = inner_->synchronize();
   worker_.finish();
   if (worker_.take_dropped() && status)
@@ -97,13 +96,6 @@ Status DeviceStreamingBackend::synchronize() {
   const Error failure = std::move(*failure_);
   failure_.reset();
   return tl::unexpected<Error>(failure);
-}
-
-// Until the host has done its part, which the device may be waiting for.
-void DeviceStreamingBackend::rest() {
-  if (worker_.is_done()) return;
-  transfers_.submit();
-  worker_.rest();
 }
 
 // Null after a failure.

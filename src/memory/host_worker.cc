@@ -35,13 +35,14 @@ bool HostWorker::is_done() {
 
 void HostWorker::rest() {
   constexpr std::chrono::seconds kWhile(1);
+  if (is_done()) return;
+  transfers_.submit();
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, kWhile, [this] { return tasks_.empty(); });
 }
 
 void HostWorker::settle() {
   if (is_done()) return;
-  transfers_.submit();
   rest();
   transfers_.wait();
   finish();

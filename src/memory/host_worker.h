@@ -26,8 +26,8 @@ class HostWorker {
   // calls.
   void add(uint64_t number, std::function<void()> work);
   bool is_done();
-  // Until all is done, or for a while if that does not happen: asleep, so that who waits takes no core from the host's
-  // threads.
+  // Gives the device what waits to be given, and until all is done, or for a while if that does not happen, sleeps: who
+  // waits takes no core from the host's threads.
   void rest();
   // Waits for the device, and until all is done: the host's threads are free then, and all that they were given.
   void settle();

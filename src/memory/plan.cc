@@ -236,11 +236,9 @@ void Planner::try_cut(const Way& way, const Tables& tables, int on_gpu, int in_r
   choice.decode = time(0, false, choice.decode_cpu);
   if (way.ring > 0) {
     double share = 0;
-    StepTime other = time(0, true, share);
-    // Where the RAM's rate makes both about equal, as in step_time().
+    const StepTime other = time(0, true, share);
     const double least = std::min(other.total, choice.decode.total);
-    choice.attention_comes = other.total <= kAboutEqual * least &&
-                             (choice.decode.total > kAboutEqual * least || other.busy < choice.decode.busy);
+    choice.attention_comes = is_preferred(other, choice.decode, least);
     if (choice.attention_comes) choice.decode = other, choice.decode_cpu = share;
     choice.decode.total = least;
   }

@@ -177,9 +177,8 @@ int64_t Residency::rows_of_a_slice(const TensorView& matrix, int64_t row_bytes, 
 // The rows of a matrix where its placement wants them, from the top: on the device, through the ring, by the host. What
 // comes from disk goes through the ring, which is faster than any disk.
 Status Residency::slice(const Weight& weight, StreamedMatrix& matrix, std::vector<FilePiece>& pieces) {
-  const std::span<const std::byte> data = file_->tensor_data(*matrix.info);
   TensorView view = weight.view;
-  view.data = const_cast<std::byte*>(data.data()) + (matrix.bytes.offset - matrix.info->offset);  // only read
+  view.data = matrix.mapped(*file_);
   const int64_t rows = weight.rows();
   const Placement& placement = matrix.placement;
   const bool from_disk = matrix.is_on_disk(), expert = matrix.is_expert;

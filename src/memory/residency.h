@@ -42,6 +42,10 @@ struct StreamedMatrix {
   int64_t piece_rows = 0;
   int first_piece = -1;
   bool is_on_disk() const { return placement.disk || placement.place == Place::kDisk; }
+  // Its bytes in the file's mapping, only to be read.
+  void* mapped(const GgufFile& file) const {
+    return const_cast<std::byte*>(file.tensor_data(*info).data()) + (bytes.offset - info->offset);
+  }
   bool is_head = false;
   bool is_expert = false;  // in no order:
   int expert_piece = -1;   // its number among the experts

@@ -15,8 +15,7 @@ Result<EmbedOp> RowLookup::in_host_memory(const Residency& residency, const Embe
   const StreamedMatrix& matrix = streamed_matrix(*op.weight);
   rows_.view = op.weight->view;
   if (!matrix.is_on_disk()) {
-    const std::byte* const data = residency.file().tensor_data(*matrix.info).data();
-    rows_.view.data = const_cast<std::byte*>(data) + (matrix.bytes.offset - matrix.info->offset);  // only read
+    rows_.view.data = matrix.mapped(residency.file());
     return EmbedOp{&rows_, op.ids, op.scale, op.out};
   }
   METALLIC_TRY(read(residency.file(), matrix, op.ids));

@@ -166,8 +166,7 @@ StepTime step_time(const StepLoad& load, Sharing sharing, double& cpu_share) {
     for (const double share : candidates) least = std::min(least, with_share(load, share).total);
     for (const double share : candidates) {
       const ShareOfTime time = with_share(load, share);
-      if (time.total <= kAboutEqual * least && (chosen.total > kAboutEqual * least || time.busy < chosen.busy))
-        chosen = time, cpu_share = share;
+      if (is_preferred(time, chosen, least)) chosen = time, cpu_share = share;
     }
   }
   return {load.fixed + least, load.fixed + chosen.busy, chosen.cpu, chosen.gpu, chosen.link,

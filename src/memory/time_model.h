@@ -50,9 +50,13 @@ double ring_lead(const Machine& machine, int pieces, uint64_t piece_bytes, bool 
 // In a step of few tokens copies are started when the host comes by: the fewer pieces, the less the link gets done, and
 // the less CPU and link together get out of the RAM.
 void slow_link(StepLoad& load, int pieces);
-// The rate of the RAM is the least certain, and where it decides, shares hardly differ: among those that it makes about
-// equal, the one is best that is so without it.
-inline constexpr double kAboutEqual = 1.05;
+// The rate of the RAM is the least certain, and where it decides, ways hardly differ: among those that it makes about
+// equal to the `least` of them, the one is best that is so without it. Whether that is `one`.
+template <class Time>
+bool is_preferred(const Time& one, const Time& other, double least) {
+  constexpr double kAboutEqual = 1.05;
+  return one.total <= kAboutEqual * least && (other.total > kAboutEqual * least || one.busy < other.busy);
+}
 // The time of a step with the best share for the CPU, which it returns in cpu_share.
 enum class Sharing {
   kCpu,   // nothing can be streamed

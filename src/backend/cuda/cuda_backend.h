@@ -86,6 +86,8 @@ class CudaBackend final : public Backend, public Transfers, public RunAhead {
   // Working memory of sample(): false after a failure, which the stream keeps.
   bool reserve_sampling(SampleArgs& args, size_t changes);
   // Null after a failure, which the stream keeps.
+  template <class T>
+  T* opened(std::unique_ptr<T>& one);
   CopyStream* copies();
   HandOvers* handovers();
   // What store_kv and attention need of the sequences of a batch, in device memory.

@@ -30,22 +30,14 @@ HandOvers::~HandOvers() {
 
 uint64_t HandOvers::ask() {
   const uint64_t number = ++last_;
-  queue_->flush();
-  Stream& stream = queue_->stream();
-  if (!stream.failed()) {
-    launch_ask(asked_, number, stream.get());
-    stream.check(cudaGetLastError(), "handing over to the host");
-  }
-  if (stream.failed()) given_up_ = number;
+  queue_->launch_behind("handing over to the host", [&](cudaStream_t stream) { launch_ask(asked_, number, stream); });
+  if (queue_->stream().failed()) given_up_ = number;
   return number;
 }
 
 void HandOvers::wait_for_answer(uint64_t number) {
-  queue_->flush();
-  Stream& stream = queue_->stream();
-  if (stream.failed()) return;
-  launch_wait_for_answer(answered_, number, stream.get());
-  stream.check(cudaGetLastError(), "waiting for the host");
+  queue_->launch_behind("waiting for the host",
+                        [&](cudaStream_t stream) { launch_wait_for_answer(answered_, number, stream); });
 }
 
 }  // namespace metallic::cuda

@@ -65,6 +65,14 @@ class Queue {
   void add_point(std::function<void()> act) { points_.add(commands_.size(), std::move(act)); }
   // Launches all that waits.
   void flush();
+  // And behind it what is no command: `launch` puts it on the stream, unless that has failed.
+  template <class Launch>
+  void launch_behind(const char* doing, const Launch& launch) {
+    flush();
+    if (stream_->failed()) return;
+    launch(stream_->get());
+    stream_->check(cudaGetLastError(), doing);
+  }
   // The commands that were waiting must not refer to memory that is freed; nor must a graph.
   void free(void* memory);
 

@@ -174,29 +174,20 @@ void CudaBackend::place(const Weight& weight, void* device_memory) {
 }
 
 // Opened with the first use: most backends never copy beside their computing.
-CopyStream* CudaBackend::copies() {
-  if (copies_ == nullptr) {
-    auto opened = CopyStream::open(queue_);
+template <class T>
+T* CudaBackend::opened(std::unique_ptr<T>& one) {
+  if (one == nullptr) {
+    auto opened = T::open(queue_);
     if (!opened) {
       queue_->stream().keep(opened.error());
       return nullptr;
     }
-    copies_ = std::move(*opened);
+    one = std::move(*opened);
   }
-  return copies_.get();
+  return one.get();
 }
-
-HandOvers* CudaBackend::handovers() {
-  if (handovers_ == nullptr) {
-    auto opened = HandOvers::open(queue_);
-    if (!opened) {
-      queue_->stream().keep(opened.error());
-      return nullptr;
-    }
-    handovers_ = std::move(*opened);
-  }
-  return handovers_.get();
-}
+CopyStream* CudaBackend::copies() { return opened(copies_); }
+HandOvers* CudaBackend::handovers() { return opened(handovers_); }
 
 bool CudaBackend::decodes_first(int64_t rows) const { return queue_->launcher().decodes_first(rows); }
 
@@ -232,18 +223,10 @@ void CudaBackend::wait_for_copy(uint64_t copy) {
   if (copies()) copies()->wait_for(copy);
 }
 void CudaBackend::copy_rows(std::span<const RowCopy> copies) {
-  queue_->flush();
-  Stream& stream = queue_->stream();
-  if (stream.failed()) return;
-  launch_rows(copies, stream.get());
-  stream.check(cudaGetLastError(), "copying rows");
+  queue_->launch_behind("copying rows", [&](cudaStream_t stream) { launch_rows(copies, stream); });
 }
 void CudaBackend::copy_wanted_rows(const RowCopy& copy, const int32_t* wanted) {
-  queue_->flush();
-  Stream& stream = queue_->stream();
-  if (stream.failed()) return;
-  launch_wanted_rows(copy, wanted, stream.get());
-  stream.check(cudaGetLastError(), "copying rows");
+  queue_->launch_behind("copying rows", [&](cudaStream_t stream) { launch_wanted_rows(copy, wanted, stream); });
 }
 void CudaBackend::submit() { queue_->flush(); }
 void CudaBackend::wait() {
